@@ -18,7 +18,7 @@ from engineworks.core.dims import Dim
 from engineworks.core.dtypes import DType
 
 Number = bool | int | float
-LEAVES = ("const", "argument", "axis", "size", "load")
+LEAVES = ("const", "argument", "axis", "size", "load", "stage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,11 @@ def size(dim: Dim) -> Scalar:
 def load(operand: int, indices: Sequence[Scalar], dtype: DType) -> Scalar:
     """Element of operand number `operand` at the logical index `indices` (i64 each, one for each axis)."""
     return Scalar.make("load", tuple(indices), dtype, operand)
+
+
+def stage(index: int, dtype: DType) -> Scalar:
+    """Result of stage `index` (a reduction) of the same kernel."""
+    return Scalar.make("stage", (), dtype, index)
 
 
 # -- primitives -----------------------------------------------------------------------------------------------
@@ -325,6 +330,8 @@ def to_text(expr: Scalar) -> str:
                 return f"i{node.payload}"
             case "size":
                 return f"|{node.payload}|"
+            case "stage":
+                return f"s{node.payload}:{node.dtype}"
             case "load":
                 return f"in{node.payload}:{node.dtype}[{', '.join(args)}]"
             case "cast" | "bitcast":
@@ -341,8 +348,9 @@ def evaluate(
     load: Callable[[int, tuple[Any, ...]], Any] | None = None,
     axes: Mapping[int, Any] | None = None,
     dims: Mapping[str, int] | None = None,
+    stages: Mapping[int, Any] | None = None,
 ) -> np.ndarray:
-    """expr in numpy. `load(operand, indices)` and `axes` serve kernel bodies; `dims` gives symbols their values."""
+    """expr in numpy. `load(operand, indices)`, `axes` and `stages` serve kernel bodies; `dims` values the symbols."""
     from engineworks.core.dims import evaluate as evaluate_dim
 
     def visit(node: Scalar, args: tuple[Any, ...]) -> Any:
@@ -356,6 +364,9 @@ def evaluate(
                 return axes[node.payload]
             case "size":
                 return np.int64(evaluate_dim(node.payload, dict(dims or {})))
+            case "stage":
+                assert stages is not None
+                return stages[node.payload]
             case "load":
                 assert load is not None
                 return load(node.payload, args)

@@ -1,0 +1,160 @@
+"""What must hold between the fields of a manifest before any of them is used."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engineworks.core import dtypes, expression
+from engineworks.engine.schema import Buffer, Dim, Manifest, Record, Ref, Symbol, Tensor
+
+
+def problems(manifest: Manifest) -> list[str]:
+    """Contradictions in the manifest, in words; none for a good one."""
+    return list(_problems(manifest))
+
+
+def _problems(manifest: Manifest) -> Iterator[str]:
+    yield from _duplicates("section", [s.name for s in manifest.sections])
+    yield from _duplicates("symbol", [s.name for s in manifest.symbols])
+    yield from _duplicates("tensor", [t.name for t in manifest.inputs + manifest.outputs])
+    names = {s.name for s in manifest.symbols}
+    for tensor in manifest.inputs + manifest.outputs:
+        yield from _tensor_problems(tensor, names)
+    for symbol in manifest.symbols:
+        yield from _symbol_problems(symbol, manifest, names)
+    yield from _profile_problems(manifest)
+    for check in manifest.checks:
+        yield from _dim_problems(check.left, names, f"check '{check.message[:40]}'")
+        yield from _dim_problems(check.right, names, f"check '{check.message[:40]}'")
+    for number, buffer in enumerate(manifest.buffers):
+        yield from _buffer_problems(number, buffer, manifest, names)
+    if manifest.scratch_bytes % 64:
+        yield f"{manifest.scratch_bytes} bytes of scratch, which must be a multiple of 64"
+    yield from _program_problems(manifest, names)
+
+
+def _duplicates(what: str, names: list[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            yield f"two {what}s are called '{name}'"
+        seen.add(name)
+
+
+def _dim_problems(dim: Dim, names: set[str], where: str) -> Iterator[str]:
+    if isinstance(dim, int):
+        return
+    try:
+        unknown = [n for n in expression.parse(dim).names if n not in names]
+    except ValueError as error:
+        yield f"{where}: {error}"
+        return
+    if unknown:
+        yield f"{where}: '{dim}' uses '{unknown[0]}', which is no symbol"
+
+
+def _tensor_problems(tensor: Tensor, names: set[str]) -> Iterator[str]:
+    try:
+        dtypes.by_name(tensor.dtype)
+    except ValueError as error:
+        yield f"tensor '{tensor.name}': {error}"
+    for dim in tensor.dims:
+        yield from _dim_problems(dim, names, f"tensor '{tensor.name}'")
+
+
+def _symbol_problems(symbol: Symbol, manifest: Manifest, names: set[str]) -> Iterator[str]:
+    where = f"symbol '{symbol.name}'"
+    if isinstance(symbol.max, int):
+        if not symbol.min <= symbol.opt <= symbol.max:
+            yield f"{where}: {symbol.min} … {symbol.opt} … {symbol.max} is not ascending"
+    else:
+        yield from _dim_problems(symbol.max, names, where)
+    if symbol.is_data_dependent:
+        return
+    if not isinstance(symbol.max, int):
+        yield f"{where}: only a data-dependent symbol has an expression for its maximum"
+    if symbol.input >= len(manifest.inputs) or symbol.axis >= len(manifest.inputs[symbol.input].dims):
+        yield f"{where}: input {symbol.input} has no axis {symbol.axis}"
+    elif manifest.inputs[symbol.input].dims[symbol.axis] != symbol.name:
+        yield f"{where}: axis {symbol.axis} of input {symbol.input} is not this symbol"
+
+
+def _profile_problems(manifest: Manifest) -> Iterator[str]:
+    yield from _duplicates("profile", [p.name for p in manifest.profiles])
+    bounds = {s.name: s for s in manifest.symbols if not s.is_data_dependent}
+    for profile in manifest.profiles:
+        where = f"profile '{profile.name}'"
+        if profile.offsets and len(profile.offsets) != len(manifest.buffers):
+            yield f"{where}: {len(profile.offsets)} offsets for {len(manifest.buffers)} buffers"
+        for name, span in profile.ranges.items():
+            if name not in bounds:
+                yield f"{where}: '{name}' is no symbol of an input axis"
+            elif not span.min <= span.opt <= span.max:
+                yield f"{where}: {span.min} … {span.opt} … {span.max} of '{name}' is not ascending"
+
+
+def _buffer_problems(number: int, buffer: Buffer, manifest: Manifest, names: set[str]) -> Iterator[str]:
+    where = f"buffer {number}"
+    yield from _dim_problems(buffer.size, names, where)
+    if buffer.value is not None:
+        for dim in buffer.value.dims:
+            yield from _dim_problems(dim, names, where)
+        if buffer.value.order and sorted(buffer.value.order) != list(range(len(buffer.value.dims))):
+            yield f"{where}: {buffer.value.order} does not order {len(buffer.value.dims)} axes"
+    match buffer.place:
+        case "input" | "output":
+            tensors = manifest.inputs if buffer.place == "input" else manifest.outputs
+            if buffer.offset >= len(tensors):
+                yield f"{where}: there is no {buffer.place} {buffer.offset}"
+        case "arena":
+            yield from _arena_problems(number, buffer, manifest)
+        case "weights":
+            room = next((s.size for s in manifest.sections if s.name == "weights"), 0)
+            size = buffer.size if isinstance(buffer.size, int) else 0
+            if buffer.offset + size > room:
+                yield f"{where}: ends at byte {buffer.offset + size} of {room} bytes of weights"
+        case "symbols" | "plan":
+            if buffer.offset:
+                yield f"{where}: '{buffer.place}' starts at 0"
+
+
+def _arena_problems(number: int, buffer: Buffer, manifest: Manifest) -> Iterator[str]:
+    size = buffer.size if isinstance(buffer.size, int) else 0
+    plans = [(p.offsets[number], p.arena_bytes) for p in manifest.profiles if len(p.offsets) == len(manifest.buffers)]
+    if len(plans) < len(manifest.profiles) or not manifest.profiles:
+        plans.append((buffer.offset, manifest.arena_bytes))
+    for offset, room in plans:
+        if offset + size > room:
+            yield f"buffer {number}: ends at byte {offset + size} of an arena of {room}"
+
+
+def _program_problems(manifest: Manifest, names: set[str]) -> Iterator[str]:
+    if manifest.program and manifest.program[-1].op not in ("end", "jump"):
+        yield "the program does not end"
+    for number, record in enumerate(manifest.program):
+        where = f"record {number}"
+        if record.op == "call" and record.kernel >= len(manifest.kernels):
+            yield f"{where}: there is no kernel {record.kernel}"
+        if record.op in ("jump", "jump_if_zero") and record.target >= len(manifest.program):
+            yield f"{where}: jumps to record {record.target} of {len(manifest.program)}"
+        if record.op == "jump_if_zero" and not (len(record.words) == 1 and isinstance(record.words[0], Ref)):
+            yield f"{where}: a condition is one address"
+        yield from _dim_problems(record.tasks, names, where)
+        yield from _word_problems(record, manifest, names, where)
+
+
+def _word_problems(record: Record, manifest: Manifest, names: set[str], where: str) -> Iterator[str]:
+    for word in record.words:
+        if isinstance(word, Ref):
+            if word.buffer >= len(manifest.buffers):
+                yield f"{where}: there is no buffer {word.buffer}"
+            elif isinstance(word.offset, int):
+                size = manifest.buffers[word.buffer].size
+                if isinstance(size, int) and word.offset > size:
+                    yield f"{where}: byte {word.offset} of buffer {word.buffer}, which has {size}"
+            else:
+                yield from _dim_problems(word.offset, names, where)
+        elif isinstance(word, str):
+            yield from _dim_problems(word, names, where)
+    for written in record.writes:
+        if written >= len(manifest.buffers):
+            yield f"{where}: there is no buffer {written}"

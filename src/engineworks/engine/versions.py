@@ -1,0 +1,12 @@
+"""Format versions of engine files, newest last, and what each changed."""
+from __future__ import annotations
+
+CURRENT = 1
+"""What this Engineworks writes."""
+
+OLDEST = 1
+"""The oldest version it reads."""
+
+NOTES: dict[int, str] = {
+    1: "First format: CPU engines, symbolic dims, profiles, run-time checks, records with jumps.",
+}

@@ -1,0 +1,172 @@
+"""Others' models, neutrally: what a front end's reader yields, and the registry of how op files spell foreign ops."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from engineworks.core.dims import Dim
+from engineworks.core.dtypes import DType
+from engineworks.errors import InvalidModel, UnsupportedOperator
+from engineworks.ir.op import Op
+
+if TYPE_CHECKING:
+    from engineworks.ir.builder import GraphBuilder
+    from engineworks.ir.graph import Value
+
+Importer = Callable[["GraphBuilder", "ForeignNode"], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignInput:
+    """A graph input as the foreign file states it. Dims: int, a name, or None for an unnamed unknown one."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int | str | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignOp:
+    """A node of the foreign graph before import. Attributes are Python values; graphs are ForeignGraph."""
+
+    kind: str
+    domain: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class ForeignGraph:
+    """A model read by a front end.
+
+    Attributes:
+        dialect: 'onnx', 'torch'.
+        opsets: version by domain.
+        constants: name to a function that gives the array (lazy: weights are mapped, not copied).
+    """
+
+    dialect: str
+    name: str
+    opsets: Mapping[str, int]
+    inputs: list[ForeignInput] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    nodes: list[ForeignOp] = field(default_factory=list)
+    constants: dict[str, Callable[[], np.ndarray]] = field(default_factory=dict)
+    output_types: dict[str, tuple[DType, tuple[int | str | None, ...] | None]] = field(default_factory=dict)
+
+
+class ForeignNode:
+    """What an importer function sees: `n[0]` is input 0 as a Value (None when omitted), attributes by name.
+
+    Attributes:
+        opset: version of the node's domain.
+        output_count: how many outputs the model asks for (trailing ones may be unnamed).
+        output_names: '' where an output is not asked for.
+    """
+
+    __slots__ = ("foreign", "import_graph", "inputs", "opset")
+
+    def __init__(self, foreign: ForeignOp, inputs: Sequence[Value | None], opset: int,
+                 import_graph: Callable[[ForeignGraph], Any]) -> None:
+        self.foreign = foreign
+        self.inputs = list(inputs)
+        self.opset = opset
+        self.import_graph = import_graph
+        """Imports a body (If, Loop): ForeignGraph -> Region, reading outer values by name."""
+
+    def __getitem__(self, position: int) -> Any:
+        """Input, or None when it is omitted (typed Any: required inputs are checked by `require`)."""
+        return self.inputs[position] if position < len(self.inputs) else None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """The attribute, or `default`."""
+        return self.foreign.attributes.get(name, default)
+
+    @property
+    def output_count(self) -> int:
+        return len(self.foreign.outputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return self.foreign.outputs
+
+    def constant(self, position: int, what: str) -> np.ndarray | None:
+        """Input `position` as an array known at build, or None when it is omitted.
+
+        Raises:
+            UnsupportedOperator: it is computed at run time; `what` names it in the sentence.
+        """
+        value = self[position]
+        if value is None:
+            return None
+        if value.constant is not None:
+            return value.constant.array
+        if value.known is not None and all(isinstance(d, (int, np.integer, bool)) for d in value.known.ravel()):
+            return value.known.astype(value.type.dtype.numpy)
+        raise self.unsupported(f"{what} must be known when the engine is built; here it is computed at run time")
+
+    def dims(self, position: int, what: str) -> tuple[Dim, ...] | None:
+        """Input `position` (1-D integers) as dims: ints or symbolic; None when omitted. Raises as `constant`."""
+        value = self[position]
+        if value is None:
+            return None
+        if value.known is None:
+            if value.constant is not None:
+                return tuple(int(d) for d in np.asarray(value.constant.array).ravel())
+            raise self.unsupported(f"{what} must follow from shapes and constants; here it depends on the data")
+        return tuple(int(d) if isinstance(d, (int, np.integer)) else d for d in value.known.ravel())
+
+    def unsupported(self, why: str) -> UnsupportedOperator:
+        """The error to raise for a form of the op that is not there (yet); the sentence names the node."""
+        return UnsupportedOperator(f"{self.foreign.kind} (opset {self.opset}) at node '{self.foreign.name}': {why}")
+
+    def invalid(self, why: str) -> InvalidModel:
+        """The error to raise for a node that breaks the standard's rules."""
+        return InvalidModel(f"{self.foreign.kind} (opset {self.opset}) at node '{self.foreign.name}': {why}")
+
+
+_RULES: dict[tuple[str, str], list[tuple[int, Importer]]] = {}
+F = TypeVar("F", bound=Importer)
+
+
+def from_onnx(kind: str, since: int = 1, domain: str = "") -> Callable[[F], F]:
+    """Register how ONNX's `kind` is built from opset `since` on. The function returns a Value or a tuple of Values
+    (None for outputs nobody may ask for); higher `since` wins where it applies."""
+
+    def register(function: F) -> F:
+        rules = _RULES.setdefault(("onnx", f"{domain}::{kind}" if domain else kind), [])
+        rules.append((since, function))
+        rules.sort(key=lambda r: -r[0])
+        return function
+
+    return register
+
+
+def same_as_onnx(kind: str, op: type[Op], since: int = 1, **attributes: str) -> None:
+    """ONNX's `kind` is exactly `op` on the same inputs; `attributes` maps our field to ONNX's attribute name."""
+
+    def importer(g: GraphBuilder, n: ForeignNode) -> Any:
+        given = {ours: n.foreign.attributes[theirs] for ours, theirs in attributes.items() if theirs in n.foreign.attributes}
+        outputs = g.add_node(op(**given), n.inputs)
+        return tuple(outputs)
+
+    from_onnx(kind, since)(importer)
+
+
+def rule_for(dialect: str, kind: str, opset: int, domain: str = "") -> Importer | None:
+    """The importer of a foreign op at this opset, or None when there is none."""
+    rules = _RULES.get((dialect, f"{domain}::{kind}" if domain else kind), [])
+    return next((f for since, f in rules if since <= opset), None)
+
+
+def spellings(dialect: str) -> dict[str, list[int]]:
+    """Foreign ops with a rule, and the opsets from which each rule holds."""
+    return {kind: [since for since, _ in rules] for (d, kind), rules in sorted(_RULES.items()) if d == dialect}

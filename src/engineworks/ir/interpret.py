@@ -1,0 +1,138 @@
+"""Run a Graph with the ops' numpy references: the meaning that every kernel and every rewrite is checked against."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engineworks.core import dtypes
+from engineworks.core.types import TensorType
+from engineworks.errors import Error
+from engineworks.ir import scalar
+from engineworks.ir.graph import Graph, Node, Value, regions_of
+from engineworks.ir.op import Op
+
+
+def interpret(
+    graph: Graph,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    outer: Mapping[int, np.ndarray] | None = None,
+    watch: Callable[[Node, Sequence[np.ndarray]], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """The graph's outputs by name.
+
+    Args:
+        inputs: by input name; shapes must fit.
+        outer: values of an enclosing graph by id(value) (bodies of If and Loop).
+        watch: called after each node with its outputs.
+    """
+    values: dict[int, np.ndarray] = dict(outer or {})
+    dims = bind_dims(graph, inputs)
+    for value in graph.inputs:
+        if value.name not in inputs:
+            raise Error(f"input '{value.name}' is missing; given: {', '.join(inputs) or 'none'}")
+        values[id(value)] = np.asarray(inputs[value.name])
+    for node in graph.nodes:
+        arrays = [None if v is None else _read(values, v) for v in node.inputs]
+        results = run_node(node, arrays, values, dims)
+        for value, array in zip(node.outputs, results, strict=True):
+            values[id(value)] = array
+        if watch:
+            watch(node, results)
+    return {name: _read(values, v) for name, v in zip(graph.output_names, graph.outputs, strict=True)}
+
+
+def _read(values: Mapping[int, np.ndarray], value: Value) -> np.ndarray:
+    return value.constant.array if value.constant is not None else values[id(value)]
+
+
+def bind_dims(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """What each named dim of the graph's inputs is for these arrays."""
+    dims: dict[str, int] = {}
+    for value in graph.inputs:
+        array = inputs.get(value.name)
+        if array is None:
+            continue
+        for dim, actual in zip(value.type.shape, np.shape(array), strict=True):
+            if not isinstance(dim, int) and str(dim).isidentifier():
+                dims[str(dim)] = int(actual)
+    return dims
+
+
+def run_node(
+    node: Node, arrays: Sequence[np.ndarray | None], values: Mapping[int, np.ndarray], dims: Mapping[str, int]
+) -> tuple[np.ndarray, ...]:
+    """One node by its reference; ops with symbolic attributes are evaluated at `dims` first."""
+    op = bind_op(node.op, dims) if dims else node.op
+    with np.errstate(all="ignore"):
+        if regions_of(op):
+            results = op.run_regions(arrays, lambda graph, feeds: interpret(graph, feeds, outer=values))  # type: ignore[attr-defined]
+        else:
+            results = op.reference(*arrays)
+    results = results if isinstance(results, tuple) else (results,)
+    typed = []
+    for value, result in zip(node.outputs, results, strict=True):
+        array = np.asarray(result)
+        typed.append(array if array.dtype == object else array.astype(value.type.dtype.numpy, copy=False))
+    return tuple(typed)
+
+
+def bind_op(op: Op, dims: Mapping[str, int]) -> Op:
+    """The op with symbolic dims among its attributes replaced by their values."""
+    import dataclasses
+
+    changed: dict[str, Any] = {}
+    for name, attribute in op.attributes().items():
+        bound = _bind(attribute, dims)
+        if bound is not attribute:
+            changed[name] = bound
+    return dataclasses.replace(op, **changed) if changed else op  # type: ignore[type-var]
+
+
+def _bind(attribute: Any, dims: Mapping[str, int]) -> Any:
+    from engineworks.core.dims import Sym, evaluate
+
+    if isinstance(attribute, Sym):
+        return evaluate(attribute, dict(dims))
+    if isinstance(attribute, tuple):
+        bound = tuple(_bind(a, dims) for a in attribute)
+        return attribute if all(a is b for a, b in zip(attribute, bound, strict=True)) else bound
+    return attribute
+
+
+def reference_by_element(op: Op, inputs: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Output 0 of an op that has `element`, evaluated over its whole index space at once."""
+    arrays = [np.asarray(a) for a in inputs if a is not None]
+    types = [TensorType(dtypes.from_numpy(a.dtype), tuple(a.shape)) for a in arrays]
+    (out,) = op.infer(*types)
+    shape = tuple(int(d) for d in out.shape)  # type: ignore[arg-type]
+
+    def reader(operand: int) -> Callable[[tuple[scalar.Scalar, ...]], scalar.Scalar]:
+        return lambda index: scalar.load(operand, index, types[operand].dtype)
+
+    index = tuple(scalar.axis(k) for k in range(len(shape)))
+    body = op.element([reader(k) for k in range(len(arrays))], index, (*types, out))
+    grid = np.meshgrid(*[np.arange(d) for d in shape], indexing="ij", sparse=True) if shape else []
+
+    def fetch(operand: int, indices: tuple[Any, ...]) -> np.ndarray:
+        array = arrays[operand]
+        if array.size == 0:
+            return np.zeros((), array.dtype)
+        clipped = [np.clip(i, 0, d - 1) for i, d in zip(indices, array.shape, strict=True)]  # guarded by where()
+        return array[tuple(clipped)] if clipped else array
+
+    result = scalar.evaluate(body, load=fetch, axes=dict(enumerate(grid)))
+    return np.broadcast_to(result, shape).astype(out.dtype.numpy)
+
+
+def evaluate_dims(op: Op, arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Shape arithmetic: the op's reference over object arrays of Dims. None when the dims do not decide the answer."""
+    from engineworks.errors import Undecided
+
+    try:
+        result = op.reference(*arrays)
+    except Undecided:
+        return None
+    return np.asarray(result, dtype=object)

@@ -1,0 +1,143 @@
+"""Tactics: the ways to compute a workload, and the images they build."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from engineworks.codegen.llvm.function import Isa
+from engineworks.core.dims import Dim
+from engineworks.kernels.workload import Workload
+
+Effort = int
+"""0 predict only … 3 default … 5 the whole space, as TensorRT's builder optimisation level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tactic:
+    """One way: the provider's name and its configuration (a frozen dataclass whose text is its identity).
+
+    `predicted_s`: seconds by the provider's cost model on one thread; used at effort 0 and to rank candidates.
+    """
+
+    provider: str
+    config: Any
+    predicted_s: float = 0.0
+
+    def text(self) -> str:
+        return f"{self.provider} {self.config}"
+
+
+# -- what a step's argument words are -------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Address of workload input `index`, plus bytes."""
+
+    index: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    index: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Address of `KernelImage.packed[index]` in the weights section."""
+
+    index: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Address of `KernelImage.workspace[index]` in the arena (alive from the image's first to its last step)."""
+
+    index: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """An integer word: a dim, constant or symbolic."""
+
+    dim: Dim
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """Address of the context's int64 symbol vector plus 8 * slot of the named symbol: for kernels that write a
+    data-dependent size."""
+
+    name: str
+
+
+Word = Input | Output | Packed | Workspace | Size | Symbols
+
+
+@dataclass(frozen=True, slots=True)
+class PackedConstant:
+    """Data made at build: `pack` gets the constant inputs by index and returns a contiguous array (64-byte aligned
+    in the file)."""
+
+    pack: Callable[[Mapping[int, np.ndarray]], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One launch: kernel symbol, argument words in order, and the size of its task space.
+
+    `single` runs it on thread 0 alone. `chunk_hint`: 0 static split, else dynamic chunks for each thread.
+    """
+
+    symbol: str
+    words: tuple[Word, ...]
+    tasks: Dim
+    single: bool = False
+    chunk_hint: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KernelImage:
+    """All that the engine needs of one chosen tactic.
+
+    Attributes:
+        functions: LLVM definitions by symbol. Symbols hold the hash of everything they depend on, so equal symbols
+            are equal code and are emitted once per engine.
+        declarations: LLVM declarations they need (intrinsics only: kernels never call out).
+        steps: launches in order, a barrier after each.
+        workspace: bytes of each temporary buffer.
+        scratch_bytes: thread-private memory the kernels need.
+        writes_symbols: names of data-dependent symbols that the steps write.
+    """
+
+    functions: Mapping[str, str]
+    declarations: frozenset[str]
+    steps: tuple[Step, ...]
+    packed: tuple[PackedConstant, ...] = ()
+    workspace: tuple[Dim, ...] = ()
+    scratch_bytes: int = 0
+    writes_symbols: tuple[str, ...] = field(default=())
+
+
+class TacticProvider(Protocol):
+    """One family of kernels."""
+
+    name: str
+    version: int
+
+    def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
+        """The configurations worth trying, best prediction first; at effort 0 exactly one.
+
+        Raises:
+            NoTactic: this family cannot compute `work`; the message says why (shown by explain).
+        """
+        ...
+
+    def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
+        """The image of one tactic. Pure: no constants' values, no clock."""
+        ...
