@@ -1,0 +1,268 @@
+"""The f32 micro-kernel that matmul, convolution, attention and recurrent layers share.
+
+A tile is `rows` x `vectors` accumulator registers. Each k step loads `vectors` registers of B once and multiplies them
+with one broadcast element of A for each row. Where the rows of A lie is a list of byte offsets; the k loop is a list of
+segments, each a nest of counted loops, so that a convolution's border tiles can leave out their padding.
+Everything that is a `Size` may be a constant or an SSA value.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from engineworks.codegen.llvm.function import Function, Isa, Size
+from engineworks.codegen.llvm.loads import iota_below, load_vector, splat, store_vector
+from engineworks.core import dtypes
+from engineworks.core.dtypes import DType
+from engineworks.ir.scalar import Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of the k loop.
+
+    Attributes:
+        rows: which rows of the tile take part (indices into `Tile.rows`).
+        nest: loops from the outermost: (count, bytes to step in A, rows of B to step). The innermost loop is unrolled.
+        a_offset: bytes added to the base of A.
+        b_offset: rows of B added to its base.
+    """
+
+    rows: tuple[int, ...]
+    nest: tuple[tuple[Size, Size, Size], ...]
+    a_offset: Size = 0
+    b_offset: Size = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One register tile.
+
+    Attributes:
+        rows: byte offset in A of each row, from the tile's base.
+        vectors: registers across the columns; the tile is `vectors * isa.lanes` columns wide.
+        segments: the k loop.
+        b_row_bytes: bytes between neighbouring k rows of B; of packed panels `vectors * isa.lanes * 4`.
+        unroll: k steps in one turn of the innermost loop.
+        chains: independent sums that the unrolled steps go to in turn: with few rows one chain waits for the
+            multiplier's latency. Must divide `unroll`.
+        b_masks: for each vector an SSA mask of the columns that may be read, or None; () when all of B may be read.
+        b_align: bytes B's vectors are aligned to.
+    """
+
+    rows: tuple[Size, ...]
+    vectors: int
+    segments: tuple[Segment, ...]
+    b_row_bytes: Size
+    unroll: int = 4
+    chains: int = 1
+    b_masks: tuple[str | None, ...] = ()
+    b_align: int = 4
+
+
+def plain_tile(rows: Sequence[Size], vectors: int, k: Size, isa: Isa, *, a_step: Size = 4, unroll: int = 4,
+               chains: int = 1) -> Tile:
+    """The tile of a matrix product with packed B: one segment, `k` steps, `a_step` bytes between A's k neighbours."""
+    segment = Segment(tuple(range(len(rows))), ((k, a_step, 1),))
+    width = vectors * isa.lanes * 4
+    return Tile(tuple(rows), vectors, (segment,), width, unroll, chains, b_align=isa.lanes * 4)
+
+
+def accumulate(f: Function, isa: Isa, tile: Tile, a: str, b: str,
+               initial: Sequence[Sequence[str]] | None = None) -> list[list[str]]:
+    """Emit the k loop; the sums as SSA vectors, [row][vector].
+
+    Args:
+        a, b: pointers to the tile's base in A, and to row 0, column 0 of its panel of B.
+        initial: [row][vector] SSA values to start from; zeros unless given.
+    """
+    return _Accumulation(f, isa, tile, initial).emit(a, b)
+
+
+class _Accumulation:
+    """The accumulators of one tile while its loops are being emitted."""
+
+    def __init__(self, f: Function, isa: Isa, tile: Tile, initial: Sequence[Sequence[str]] | None) -> None:
+        assert tile.unroll % tile.chains == 0, f"{tile.chains} chains do not divide an unrolling of {tile.unroll}"
+        self.f, self.isa, self.tile = f, isa, tile
+        self.vector = f"<{isa.lanes} x float>"
+        self.sums = [[[self._start(initial, chain, r, j) for j in range(tile.vectors)] for r in range(len(tile.rows))]
+                     for chain in range(tile.chains)]
+
+    def _start(self, initial: Sequence[Sequence[str]] | None, chain: int, row: int, j: int) -> str:
+        value = initial[row][j] if initial is not None and chain == 0 else "zeroinitializer"
+        return self.f.variable(self.vector, value)
+
+    def emit(self, a: str, b: str) -> list[list[str]]:
+        f, tile = self.f, self.tile
+        for segment in tile.segments:
+            base_b = f.at(b, f.mul(segment.b_offset, tile.b_row_bytes))
+            self._nest(segment.nest, f.at(a, segment.a_offset), base_b, segment.rows)
+        return [[self._total(r, j) for j in range(tile.vectors)] for r in range(len(tile.rows))]
+
+    def _total(self, row: int, j: int) -> str:
+        values = [self.f.get(self.vector, chain[row][j]) for chain in self.sums]
+        while len(values) > 1:
+            pairs = zip(values[::2], values[1::2], strict=False)
+            odd = values[len(values) & ~1:]
+            values = [self.f.value(f"fadd {self.vector} {x}, {y}") for x, y in pairs] + odd
+        return values[0]
+
+    def _nest(self, nest: Sequence[tuple[Size, Size, Size]], a: str, b: str, rows: Sequence[int]) -> None:
+        count, a_step, b_step = nest[0]
+        if len(nest) == 1:
+            self._innermost(count, a_step, b_step, a, b, rows)
+            return
+        f = self.f
+        b_bytes = f.mul(b_step, self.tile.b_row_bytes)
+        with f.loop(0, count) as k:
+            self._nest(nest[1:], f.at(a, f.mul(k, a_step)), f.at(b, f.mul(k, b_bytes)), rows)
+
+    def _innermost(self, count: Size, a_step: Size, b_step: Size, a: str, b: str, rows: Sequence[int]) -> None:
+        """The unrolled loop, then what is left of it."""
+        f, unroll = self.f, self.tile.unroll
+        b_bytes = f.mul(b_step, self.tile.b_row_bytes)
+        whole = count // unroll * unroll if isinstance(count, int) else f.value(f"and i64 {count}, {-unroll}")
+
+        def steps(start: Size, number: int) -> None:
+            here_a, here_b = f.at(a, f.mul(start, a_step)), f.at(b, f.mul(start, b_bytes))
+            for u in range(number):
+                self._step(here_a, here_b, f.mul(u, a_step), f.mul(u, b_bytes), u % self.tile.chains, rows)
+
+        if isinstance(count, int) and count <= 2 * unroll:
+            steps(0, count)
+            return
+        with f.loop(0, whole, unroll) as k:
+            steps(k, unroll)
+        if isinstance(count, int) and isinstance(whole, int):
+            steps(whole, count - whole)
+        elif unroll > 1:
+            with f.loop(whole, count) as k:
+                steps(k, 1)
+
+    def _step(self, a: str, b: str, a_shift: Size, b_shift: Size, chain: int, rows: Sequence[int]) -> None:
+        """One k: the vectors of B once, then a broadcast (folded into the multiply) and the multiplies of each row."""
+        f, tile, vector = self.f, self.tile, self.vector
+        columns = [self._load_b(f.at(b, f.add(b_shift, j * self.isa.lanes * 4)), j) for j in range(tile.vectors)]
+        for r in rows:
+            element = f.value(f"load float, ptr {f.at(a, f.add(tile.rows[r], a_shift))}, align 4")
+            broadcast = splat(f, self.isa.lanes, "float", element)
+            for j, column in enumerate(columns):
+                total = self.sums[chain][r][j]
+                product = f.call(vector, f"llvm.fma.v{self.isa.lanes}f32", f"{vector} {broadcast}",
+                                 f"{vector} {column}", f"{vector} {f.get(vector, total)}")
+                f.set(vector, total, product)
+
+    def _load_b(self, pointer: str, j: int) -> str:
+        mask = self.tile.b_masks[j] if self.tile.b_masks else None
+        return load_vector(self.f, self.isa.lanes, dtypes.f32, pointer, mask, align=self.tile.b_align)
+
+
+# -- what happens to the accumulators -------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class TileOperand:
+    """An epilogue operand at this tile.
+
+    Attributes:
+        kind: see `kernels.workload.Epilogue`.
+        dtype: of its elements.
+        pointer: 'full': the element under the tile's first output; 'channel': the element of the tile's first column;
+            'scalar': the element.
+    """
+
+    kind: Literal["full", "channel", "scalar"]
+    dtype: DType
+    pointer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where a tile goes.
+
+    Attributes:
+        pointer: of the tile's first output element.
+        rows: elements from there to the first column of each row; also used for 'full' operands.
+        dtype: of the stored elements.
+        columns: how many columns are written (the others are masked); None: all.
+        expression: over argument(0), the sum, and argument(1 + k), operand k; None stores the sum.
+        operands: in the order of the expression's arguments.
+    """
+
+    pointer: str
+    rows: tuple[Size, ...]
+    dtype: DType = dtypes.f32
+    columns: Size | None = None
+    expression: Scalar | None = None
+    operands: tuple[TileOperand, ...] = ()
+
+
+def store_tile(f: Function, isa: Isa, sums: Sequence[Sequence[str]], store: Store) -> None:
+    """Apply the epilogue to the sums, [row][vector] of f32 vectors, and store them.
+
+    Bias vectors and scalars are read once for the tile. A static `columns` leaves out vectors beyond it.
+    """
+    lanes = isa.lanes
+    vectors = len(sums[0])
+    if isinstance(store.columns, int):
+        vectors = min(vectors, -(-store.columns // lanes))
+    masks = [column_mask(f, lanes, store.columns, j) for j in range(vectors)]
+    fixed = [[_fixed_operand(f, lanes, o, j, masks[j]) for o in store.operands] for j in range(vectors)]
+    for row, offset in zip(sums, store.rows, strict=True):
+        for j in range(vectors):
+            element = f.add(offset, j * lanes)
+            value = row[j]
+            if store.expression is not None:
+                arguments = [value]
+                for operand, known in zip(store.operands, fixed[j], strict=True):
+                    arguments.append(known or _full_operand(f, lanes, operand, element, masks[j]))
+                value = _apply_epilogue(f, isa, store.expression, arguments)
+            at = f.at(store.pointer, f.mul(element, store.dtype.size_bytes))
+            store_vector(f, lanes, store.dtype, at, value, masks[j])
+
+
+def column_mask(f: Function, lanes: int, columns: Size | None, j: int) -> str | None:
+    """Mask of vector j of a tile of which `columns` columns exist; None where all of it does."""
+    if columns is None or (isinstance(columns, int) and columns >= (j + 1) * lanes):
+        return None
+    return iota_below(f, lanes, f.sub(columns, j * lanes))
+
+
+def _fixed_operand(f: Function, lanes: int, operand: TileOperand, j: int, mask: str | None) -> str | None:
+    """The operand's vector where it is the same for all rows."""
+    if operand.kind == "channel":
+        at = f.at(operand.pointer, j * lanes * operand.dtype.size_bytes)
+        return load_vector(f, lanes, operand.dtype, at, mask)
+    if operand.kind == "scalar":
+        return load_vector(f, lanes, operand.dtype, operand.pointer, None, broadcast=True)
+    return None
+
+
+def _full_operand(f: Function, lanes: int, operand: TileOperand, element: Size, mask: str | None) -> str:
+    at = f.at(operand.pointer, f.mul(element, operand.dtype.size_bytes))
+    return load_vector(f, lanes, operand.dtype, at, mask)
+
+
+def _apply_epilogue(f: Function, isa: Isa, expression: Scalar, arguments: Sequence[str]) -> str:
+    from engineworks.codegen.llvm.prims import emit_epilogue
+
+    return emit_epilogue(f, isa, expression, list(arguments))
+
+
+def by_columns(f: Function, width: int, columns: Size, total: Size, emit: Callable[[Size | None], None]) -> None:
+    """Call `emit(None)` where a whole tile of `width` columns is left and `emit(columns left)` at the edge.
+
+    Args:
+        columns: how many columns are left from this tile on, at least one.
+        total: columns of the whole matrix; static where `columns` may be dynamic: the edge then has a static width.
+    """
+    if isinstance(total, int):
+        tail = total % width
+        if not tail:
+            emit(None)
+        elif total < width:
+            emit(tail)
+        else:
+            f.branch(f.compare("sge", columns, width), lambda: emit(None), lambda: emit(tail))
+        return
+    f.branch(f.compare("sge", columns, width), lambda: emit(None), lambda: emit(columns))
