@@ -185,7 +185,7 @@ def parse_dim(text: str, symbols: Mapping[str, Dim] | Callable[[str], Dim] = sym
 
     def walk(node: ast.expr) -> Dim:
         match node:
-            case ast.Constant(value=int(value)):
+            case ast.Constant(value=int(value)) if not isinstance(value, bool):
                 return value
             case ast.Name(id=name):
                 return look_up(names[int(name[9:])] if name.startswith("__quoted_") else name)
@@ -252,7 +252,7 @@ class Scope:
         made = symbol(name, lo, hi, multiple_of)
         if self.symbols.setdefault(name, made) != made:
             raise ValueError(
-                f"symbol {name!r} was declared with {ranges_text(self.symbols[name])}, now {ranges_text(made)}"
+                f"symbol {name!r} was declared as {ranges_text(self.symbols[name])}, now {ranges_text(made)}"
             )
         return made
 

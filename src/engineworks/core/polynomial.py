@@ -327,7 +327,7 @@ def _rest_floordiv(rest: Dim, k: int) -> Dim:
     out: Dim = 0
     for monomial, c in whole_terms.items():
         shared = math.gcd(c, k)
-        out = out + of_atom(Atom("floordiv", (_normal({monomial: c // shared}), k // shared)))
+        out = out + of_atom(Atom("floordiv", (_normal({monomial: 1}), k // shared))) * (c // shared)
     if isinstance(remaining, int):
         return out + remaining // k
     shared = math.gcd(k, *(c for m, c in remaining.terms if m))

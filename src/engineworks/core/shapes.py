@@ -33,7 +33,9 @@ def normalize_axis(axis: int, rank: int) -> int:
         InvalidModel: not in [-rank, rank).
     """
     if not -rank <= axis < rank:
-        raise InvalidModel(f"axis {axis} does not exist in a tensor of rank {rank}: use {-rank} to {rank - 1}")
+        raise InvalidModel(
+            f"axis {axis} does not exist in a tensor of rank {rank}: use {-rank} to {rank - 1}"
+        )
     return axis % rank
 
 
@@ -163,7 +165,7 @@ class Window:
 
     Attributes:
         out: number of windows.
-        pad_before, pad_after: elements of padding that the windows may touch.
+        pad_before, pad_after: elements of padding. With ceil_mode the last window may reach further still.
     """
 
     out: Dim
@@ -238,7 +240,7 @@ def transposed_pads(
 
 
 def slice_bounds(start: Dim, stop: Dim, step: int, size: Dim) -> tuple[Dim, Dim]:
-    """First element and number of elements of `x[start:stop:step]` along an axis of `size`, as numpy counts them.
+    """First element and number of elements of `x[start:stop:step]` along an axis of `size`, as numpy counts.
 
     Negative start and stop count from the end; both are clamped. INT_MIN and INT_MAX as open ends work.
 
@@ -255,8 +257,14 @@ def slice_bounds(start: Dim, stop: Dim, step: int, size: Dim) -> tuple[Dim, Dim]
     return first, dim_max(ceil_div(span, abs(step)), 0)
 
 
+OPEN_END = 2**31 - 1
+"""Exporters write an open end of a slice as this, or as anything larger; no symbolic size reaches it."""
+
+
 def _clamped(position: Dim, low: Dim, high: Dim, size: Dim) -> Dim:
-    negative = position < 0
+    negative = bool(position < 0)
+    if isinstance(position, int) and abs(position) >= OPEN_END and not isinstance(size, int):
+        return low if negative else high
     return dim_max(dim_min(position + size if negative else position, high), low)
 
 
