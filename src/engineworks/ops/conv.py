@@ -1,0 +1,81 @@
+"""Convolution over any number of spatial axes."""
+import numpy as np
+
+from engineworks.core.shapes import AutoPad
+from engineworks.core.types import TensorType
+from engineworks.errors import InvalidModel
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
+from engineworks.ops._windows import onnx_windows, place_all, taps
+
+
+@op("conv")
+class Conv(Op):
+    """Cross-correlation with groups: y[n, o, p] = b[o] + Σ w[o, c, k] x[n, g C/G + c, p s + k d - pad].
+
+    Args:
+        x: [N, C, spatial…] floating point.
+        w: [O, C/groups, kernel…], same dtype.
+        b: [O], optional.
+    Attributes:
+        strides, dilations: one for each spatial axis; empty: 1.
+        pads: begin of every axis, then end of every axis; empty: 0.
+        auto_pad: SAME_UPPER and SAME_LOWER only where the pads depend on sizes not known at build.
+    """
+
+    strides: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    groups: int = 1
+    auto_pad: AutoPad = "NOTSET"
+
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        x, w, *rest = inputs
+        assert x is not None and w is not None
+        bias = rest[0] if rest else None
+        if x.rank < 3 or w.rank != x.rank:
+            raise InvalidModel(f"conv needs x and w of one rank, at least 3; got {x} and {w}")
+        if x.dtype.kind != "float" or w.dtype is not x.dtype or (bias is not None and bias.dtype is not x.dtype):
+            raise InvalidModel(f"conv needs floating-point inputs of one dtype; got {x.dtype} and {w.dtype}")
+        if not all(isinstance(d, int) for d in w.shape):
+            raise InvalidModel(f"the filters' shape must be known when the engine is built; got {w}")
+        outputs, per_group, *kernel = w.shape
+        if outputs % self.groups or x.shape[1] != per_group * self.groups:
+            raise InvalidModel(f"x has {x.shape[1]} channels; filters {w} with groups={self.groups} take {per_group * self.groups}")
+        if bias is not None and bias.shape != (outputs,):
+            raise InvalidModel(f"the bias must have shape [{outputs}]; got {bias}")
+        placed = place_all(self, x.shape[2:], kernel)
+        return (TensorType(x.dtype, (x.shape[0], outputs, *(p.out for p in placed))),)
+
+    def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
+        x, w, *rest = inputs
+        assert x is not None and w is not None
+        wide = np.float64
+        groups, (outputs, per_group, *kernel) = self.groups, w.shape
+        placed = place_all(self, x.shape[2:], kernel)
+        y = np.zeros((x.shape[0], outputs, *(p.out for p in placed)), wide)
+        shape = (x.shape[0], groups, per_group, *y.shape[2:])
+        for position, under in taps(x.astype(wide), self, kernel, placed, 0):
+            filters = w[(slice(None), slice(None), *position)].astype(wide).reshape(groups, -1, per_group)
+            y += np.einsum("goc,ngc...->ngo...", filters, under.reshape(shape), optimize=True).reshape(y.shape)
+        if rest and rest[0] is not None:
+            y += rest[0].astype(wide).reshape(-1, *[1] * len(kernel))
+        return y.astype(x.dtype)
+
+    examples = (
+        example(f32(1, 3, 8, 9), f32(5, 3, 3, 3, constant=True), f32(5, constant=True), pads=(1, 1, 1, 1)),
+        example(f32(2, 4, 7, 7), f32(6, 2, 3, 3), strides=(2, 2), groups=2),
+        example(f32("N", 4, 10), f32(4, 1, 3, constant=True), groups=4, dilations=(2,), pads=(2, 2), dims={"N": (1, 3)}),
+        example(f32(1, 2, 4, 5, 6), f32(3, 2, 2, 3, 1, constant=True), pads=(0, 1, 0, 1, 1, 0)),
+        example(f32(1, 16, "H", "W"), f32(32, 16, 3, 3, constant=True), strides=(2, 2), auto_pad="SAME_UPPER",
+                dims={"H": (6, 9), "W": (5, 8)}),
+    )  # fmt: skip
+
+
+@from_onnx("Conv")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x, w = n[0], n[1]
+    kernel = tuple(w.type.shape[2:])
+    stated = n.attr("kernel_shape")
+    if stated is not None and tuple(stated) != kernel:
+        raise n.invalid(f"kernel_shape {tuple(stated)} does not fit filters of shape {w.type}")
+    return g.conv(x, w, n[2], groups=n.attr("group", 1), **onnx_windows(n, x.type.shape[2:], kernel))

@@ -1,0 +1,82 @@
+"""Maximum over sliding windows, with the positions where it was found when asked."""
+import numpy as np
+
+from engineworks.core import dtypes
+from engineworks.core.shapes import AutoPad
+from engineworks.core.types import TensorType
+from engineworks.errors import InvalidModel
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
+from engineworks.ops._windows import onnx_windows, place_all, taps
+
+
+@op("max_pool")
+class MaxPool(Op):
+    """Largest element of each window of x[N, C, spatial…]; padding never wins; NaN wins always.
+
+    Attributes:
+        kernel: window size on each spatial axis.
+        strides, dilations: empty: 1. pads: begins then ends; empty: 0.
+        ceil_mode: keep a last partial window that starts inside the input or the padding before it.
+        storage_order: of the indices: 0 row-major, 1 column-major over the spatial axes.
+        indices: also return the i64 position of each maximum in the flattened x (the first of equal ones).
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    ceil_mode: bool = False
+    storage_order: int = 0
+    indices: bool = False
+    auto_pad: AutoPad = "NOTSET"
+
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        (x,) = inputs
+        assert x is not None
+        if x.rank != len(self.kernel) + 2:
+            raise InvalidModel(f"a window of {self.kernel} needs an input of rank {len(self.kernel) + 2}; got {x}")
+        placed = place_all(self, x.shape[2:], self.kernel, ceil_mode=self.ceil_mode)
+        shape = (*x.shape[:2], *(p.out for p in placed))
+        values = TensorType(x.dtype, shape)
+        return (values, TensorType(dtypes.i64, shape)) if self.indices else (values,)
+
+    def reference(self, *inputs: np.ndarray | None) -> np.ndarray | tuple[np.ndarray, ...]:
+        (x,) = inputs
+        assert x is not None
+        placed = place_all(self, x.shape[2:], self.kernel, ceil_mode=self.ceil_mode)
+        lowest = -np.inf if x.dtype.kind not in "iu" else np.iinfo(x.dtype).min
+        under = list(taps(x, self, self.kernel, placed, lowest))
+        values = under[0][1].copy()
+        for _, elements in under[1:]:
+            values = np.maximum(values, elements)
+        if not self.indices:
+            return values
+        inside = [e for _, e in taps(np.ones(x.shape, bool), self, self.kernel, placed, False)]
+        positions = [e for _, e in taps(self._positions(x.shape), self, self.kernel, placed, -1)]
+        found = np.full(values.shape, -1, np.int64)
+        for (_, elements), is_real, position in zip(under, inside, positions, strict=True):
+            hit = (found < 0) & is_real & ((elements == values) | ((elements != elements) & (values != values)))
+            found = np.where(hit, position, found)
+        return values, found
+
+    def _positions(self, shape: tuple[int, ...]) -> np.ndarray:
+        spatial = np.arange(int(np.prod(shape[2:]))).reshape(shape[2:], order="F" if self.storage_order else "C")
+        planes = np.arange(shape[0] * shape[1]).reshape(*shape[:2], *[1] * len(shape[2:]))
+        return planes * spatial.size + spatial
+
+    examples = (
+        example(f32(1, 3, 8, 9), kernel=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1)),
+        example(f32("N", 2, 7), kernel=(3,), strides=(2,), ceil_mode=True, dims={"N": (1, 3)}),
+        example(f32(1, 2, 6, 5), kernel=(2, 2), dilations=(2, 1), storage_order=1, indices=True),
+        example(f32(1, 2, 5, 6, 4), kernel=(2, 3, 2), strides=(1, 2, 2)),
+    )
+
+
+@from_onnx("MaxPool")
+def _(g: GraphBuilder, n: ForeignNode) -> Value | tuple[Value, ...]:
+    kernel, sizes = tuple(n.attr("kernel_shape")), n[0].type.shape[2:]
+    ceil_mode = bool(n.attr("ceil_mode", 0))
+    wants_indices = n.output_count > 1 and bool(n.output_names[1])
+    windows = onnx_windows(n, sizes, kernel, ceil_mode=ceil_mode)
+    return g.max_pool(n[0], kernel=kernel, ceil_mode=ceil_mode, storage_order=n.attr("storage_order", 0),
+                      indices=wants_indices, **windows)
