@@ -1,0 +1,1 @@
+"""ONNX: protobuf in, a neutral ForeignGraph out. Nothing here knows an operator."""
