@@ -43,7 +43,7 @@ def constant(kind: str, lanes: int, value: Number) -> str:
         case "i1":
             text = "true" if value else "false"
         case _:
-            bits = BITS[kind]
+            bits = int(kind[1:])
             text = str((int(value) + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1)))
     return text if lanes == 1 else f"splat ({kind} {text})"
 

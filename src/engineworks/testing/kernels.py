@@ -1,0 +1,150 @@
+"""Run one `KernelImage` in this process, single-threaded: for kernel tests and examples, not for speed figures."""
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from engineworks.codegen.llvm.compile import compile_object, module_text
+from engineworks.codegen.llvm.function import Isa
+from engineworks.core.dims import evaluate
+from engineworks.core.types import TensorType
+from engineworks.kernels.tactic import Input, KernelImage, Output, Packed, Size, Symbols, Word, Workspace
+
+GUARD_BYTES = 64
+"""Bytes before and after every output, workspace and scratch that a kernel must leave alone."""
+_GUARD = 0xA5
+
+
+class _Guarded:
+    """64-byte aligned zeroed memory between two guard zones."""
+
+    def __init__(self, size_bytes: int, what: str) -> None:
+        self.what, self.size_bytes = what, size_bytes
+        self._raw = np.full(size_bytes + 2 * GUARD_BYTES + 64, _GUARD, np.uint8)
+        self._start = GUARD_BYTES + -(self._raw.ctypes.data + GUARD_BYTES) % 64
+        self.bytes = self._raw[self._start : self._start + size_bytes]
+        self.bytes[:] = 0
+        self.address = self._raw.ctypes.data + self._start
+
+    def check(self) -> None:
+        """Raise AssertionError when a guard zone was written."""
+        before, after = self._raw[: self._start], self._raw[self._start + self.size_bytes :]
+        assert (before == _GUARD).all(), f"a kernel wrote before the start of {self.what}"
+        assert (after == _GUARD).all(), f"a kernel wrote beyond the end of {self.what} ({self.size_bytes} bytes)"
+
+
+def _holding(array: np.ndarray, what: str) -> _Guarded:
+    block = _Guarded(array.nbytes, what)
+    block.bytes[:] = array.reshape(-1).view(np.uint8)
+    return block
+
+
+def to_memory(value: np.ndarray, type_: TensorType, dims: Mapping[str, int] | None = None) -> np.ndarray:
+    """The bytes of a logical array as `type_` lays it out; the padding of rows holds 0x7F (NaN-like for floats)."""
+    values = dict(dims or {})
+    raw = np.full(max(1, evaluate(type_.size_bytes, values)), 0x7F, np.uint8)
+    if value.size:
+        _view(raw, type_, values)[...] = np.asarray(value).astype(type_.dtype.numpy, copy=False)
+    return raw
+
+
+def from_memory(raw: np.ndarray, type_: TensorType, dims: Mapping[str, int] | None = None) -> np.ndarray:
+    """The logical array (a copy, row-major) that lies in `raw`."""
+    return np.array(_view(raw, type_, dict(dims or {})))
+
+
+def _view(raw: np.ndarray, type_: TensorType, dims: dict[str, int]) -> np.ndarray:
+    shape = [evaluate(d, dims) for d in type_.shape]
+    strides = [evaluate(s, dims) * type_.dtype.size_bytes for s in type_.strides()]
+    if 0 in shape:
+        return np.empty(shape, type_.dtype.numpy)
+    return np.ndarray(shape, type_.dtype.numpy, buffer=raw, strides=strides)
+
+
+def run_image(
+    image: KernelImage,
+    inputs: Sequence[tuple[np.ndarray, TensorType] | None],
+    outputs: Sequence[TensorType],
+    isa: Isa,
+    dims: Mapping[str, int] | None = None,
+    *,
+    split: int = 1,
+    symbols: Sequence[str] = (),
+) -> list[np.ndarray]:
+    """Compile the image, run its steps in order, and return the outputs as logical row-major arrays.
+
+    Args:
+        inputs: (logical array, type with layout) of each workload input; None where omitted.
+        outputs: types with layouts.
+        dims: values of the symbols; `symbols` names the slots of the symbol vector for kernels that write them.
+        split: each step's task space is done in so many calls (2 or more shows dependence between tasks).
+    Raises:
+        AssertionError: a kernel wrote outside of its outputs, workspace or scratch.
+    """
+    values = dict(dims or {})
+    loaded = load_image(image, isa)
+    given = [None if i is None else _holding(to_memory(*i, values), f"input {k}") for k, i in enumerate(inputs)]
+    arrays = {k: np.asarray(i[0]) for k, i in enumerate(inputs) if i is not None}
+    made = [_Guarded(evaluate(t.size_bytes, values), f"output {k}") for k, t in enumerate(outputs)]
+    packed = [_holding(np.ascontiguousarray(p.pack(arrays)), f"packed {k}") for k, p in enumerate(image.packed)]
+    work = [_Guarded(evaluate(size, values), f"workspace {k}") for k, size in enumerate(image.workspace)]
+    scratch = _Guarded(image.scratch_bytes, "scratch")
+    slots = np.array([values.get(name, 0) for name in symbols], np.int64)
+
+    def word(w: Word) -> int:
+        match w:
+            case Input(index, offset):
+                return given[index].address + offset
+            case Output(index, offset):
+                return made[index].address + offset
+            case Packed(index, offset):
+                return packed[index].address + offset
+            case Workspace(index, offset):
+                return work[index].address + offset
+            case Size(dim):
+                return evaluate(dim, values)
+            case Symbols(name):
+                return slots.ctypes.data + 8 * list(symbols).index(name)
+
+    for step in image.steps:
+        words = np.array([word(w) for w in step.words] or [0], np.int64)
+        tasks = evaluate(step.tasks, values)
+        cuts = sorted({tasks * part // split for part in range(split + 1)})
+        for low, high in zip(cuts, cuts[1:], strict=False):
+            loaded.call(step.symbol, words.ctypes.data, low, high, scratch.address)
+    for block in [*made, *work, scratch, *packed, *(m for m in given if m is not None)]:
+        block.check()
+    values.update(zip(symbols, slots.tolist(), strict=True))
+    return [from_memory(block.bytes, t, values) for block, t in zip(made, outputs, strict=True)]
+
+
+class LoadedImage:
+    """Kernels of one image as callables; keep it alive while they are used."""
+
+    def __init__(self, image: KernelImage, isa: Isa) -> None:
+        import llvmlite.binding as llvm
+
+        object_code = compile_object(module_text(image.functions.values(), image.declarations, isa), isa)
+        host = llvm.Target.from_default_triple().create_target_machine()
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host)
+        self._object = llvm.ObjectFileRef.from_data(object_code)
+        self._engine.add_object_file(self._object)
+        self._engine.finalize_object()
+        self._functions: dict[str, ctypes._CFuncPtr] = {}
+
+    def call(self, symbol: str, args: int, low: int, high: int, scratch: int) -> None:
+        """Run tasks low … high-1 of one kernel."""
+        function = self._functions.get(symbol)
+        if function is None:
+            address = self._engine.get_function_address(symbol)
+            assert address, f"the image's object has no kernel '{symbol}'"
+            kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+            function = self._functions[symbol] = kind(address)
+        function(args, low, high, scratch)
+
+
+def load_image(image: KernelImage, isa: Isa) -> LoadedImage:
+    """The image compiled and loaded into this process."""
+    return LoadedImage(image, isa)
