@@ -25,6 +25,8 @@ from engineworks.core.polynomial import (
     bounds,
     dim_max,
     dim_min,
+    factors_of,
+    facts_of,
     known_at_most,
     known_equal,
     known_less,
@@ -77,11 +79,11 @@ def symbol(name: str, lo: int = 1, hi: int | None = None, multiple_of: int = 1) 
         raise ValueError(f"symbol {name!r}: a name is not empty and holds no back quote")
     if multiple_of < 1:
         raise ValueError(f"symbol {name!r}: multiple_of={multiple_of} is not positive")
-    lo = -(-lo // multiple_of) * multiple_of
-    hi = None if hi is None else hi // multiple_of * multiple_of
-    if hi is not None and hi < lo:
+    least = ceil_div(lo, multiple_of)
+    most = None if hi is None else hi // multiple_of
+    if most is not None and most < least:
         raise ValueError(f"symbol {name!r}: no multiple of {multiple_of} lies in its range, lo={lo} hi={hi}")
-    return of_atom(Atom("symbol", (name, lo, hi, multiple_of)))
+    return of_atom(Atom("symbol", (name, least, most, multiple_of))) * multiple_of
 
 
 def fold_dim(
@@ -103,13 +105,15 @@ def fold_dim(
     """
     operations = {"floordiv": floordiv, "mod": mod, "min": min, "max": max}
 
-    def of_atom(atom: Atom) -> T:
+    def of_factor(atom: Atom, divisor: int) -> T:
         if atom.kind == "symbol":
-            return symbol(atom.arguments[0])
+            value = symbol(atom.arguments[0])
+            return value if divisor == 1 else floordiv(value, const(divisor))
         return reduce(operations[atom.kind], [of_dim(a) for a in atom.arguments])
 
     def of_term(monomial: Monomial, coefficient: int) -> T:
-        factors = [of_atom(atom) for atom, power in monomial for _ in range(power)]
+        coefficient, pairs = factors_of(monomial, coefficient)
+        factors = [of_factor(atom, divisor) for atom, divisor in pairs]
         return reduce(mul, factors if coefficient == 1 and factors else [const(coefficient), *factors])
 
     def of_dim(e: Dim) -> T:
@@ -122,7 +126,7 @@ def substitute(d: Dim, values: Mapping[str, Dim]) -> Dim:
     """The dim with symbols replaced by name, all at once; symbols without a value stay."""
     if isinstance(d, int):
         return d
-    kept = {a.arguments[0]: of_atom(a) for a in symbol_atoms(d)}
+    kept = {a.arguments[0]: of_atom(a) * a.arguments[3] for a in symbol_atoms(d)}
     return fold_dim(d, const=lambda c: c, symbol=lambda name: values.get(name, kept[name]), **_DIM_ARITHMETIC)
 
 
@@ -149,7 +153,7 @@ def symbols_of(d: Dim) -> frozenset[str]:
 
 def symbol_facts(d: Dim) -> dict[str, tuple[int, int | None, int]]:
     """(lo, hi, multiple_of) of each symbol that the dim depends on."""
-    return {} if isinstance(d, int) else {a.arguments[0]: a.arguments[1:] for a in symbol_atoms(d)}
+    return {} if isinstance(d, int) else {a.arguments[0]: facts_of(a) for a in symbol_atoms(d)}
 
 
 # -- arithmetic beyond the operators -------------------------------------------------------------------------

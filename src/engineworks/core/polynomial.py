@@ -19,7 +19,11 @@ Bound = int | float
 
 
 class Atom:
-    """What a polynomial is made of: a symbol (name, lo, hi, multiple_of), or an operation on dims."""
+    """What a polynomial is made of: a symbol (name, lo, hi, unit), or an operation on dims.
+
+    A symbol that is a multiple of 8 is the atom of unit 8 that counts eights, with lo and hi in eights: `W`
+    is 8 times that atom, and `W//8` is the atom. So whatever divides exactly stays a polynomial.
+    """
 
     __slots__ = ("_hash", "arguments", "key", "kind", "text")
 
@@ -142,7 +146,7 @@ def multiple_of(d: Dim) -> int:
     """The largest integer known to divide the dim always; 0 for the dim 0."""
     if isinstance(d, int):
         return abs(d)
-    return math.gcd(*(_term_multiple(m, c) for m, c in d.terms))
+    return math.gcd(*(c for _, c in d.terms))
 
 
 def known_equal(a: Dim, b: Dim) -> bool | None:
@@ -157,7 +161,7 @@ def known_equal(a: Dim, b: Dim) -> bool | None:
         return True
     if lo > 0 or hi < 0:
         return False
-    step = math.gcd(*(_term_multiple(m, c) for m, c in difference.terms if m))
+    step = math.gcd(*(c for m, c in difference.terms if m))
     return False if _constant(difference) % step else None
 
 
@@ -223,35 +227,13 @@ def _order(term: tuple[Monomial, int]) -> tuple:
 
 
 def _normal(terms: Terms) -> Dim:
-    """The dim of collected terms: zeros dropped, k*(e//k) + e%k made e again, sorted, interned."""
+    """The dim of collected terms: zeros dropped, sorted, interned."""
     kept = {m: c for m, c in terms.items() if c}
     if not kept:
         return 0
-    for monomial, coefficient in kept.items():
-        joined = _joined(kept, monomial, coefficient)
-        if joined is not None:
-            return joined
     if len(kept) == 1 and () in kept:
         return kept[()]
     return interned(tuple(sorted(kept.items(), key=_order)))
-
-
-def _joined(terms: Terms, monomial: Monomial, coefficient: int) -> Dim | None:
-    """The sum with c*k*(e//k) + c*(e%k) written c*e, or c*k*(e//k) where k divides e. None: no such term."""
-    if len(monomial) != 1 or monomial[0][1] != 1:
-        return None
-    atom = monomial[0][0]
-    if atom.kind not in ("floordiv", "mod") or not isinstance(atom.arguments[1], int):
-        return None
-    e, k = atom.arguments
-    if atom.kind == "floordiv":
-        if coefficient % k or multiple_of(e) % k:
-            return None
-        return _normal({m: c for m, c in terms.items() if m != monomial}) + e * (coefficient // k)
-    twin = ((Atom("floordiv", (e, k)), 1),)
-    if terms.get(twin) != coefficient * k:
-        return None
-    return _normal({m: c for m, c in terms.items() if m not in (monomial, twin)}) + e * coefficient
 
 
 def _sum(a: Dim, b: Dim, sign: int) -> Dim:
@@ -322,24 +304,15 @@ def _rest_floordiv(rest: Dim, k: int) -> Dim:
     """rest // k, where `_split` left nothing to take out."""
     if isinstance(rest, int):
         return rest // k
-    whole_terms = {m: c for m, c in rest.terms if m and _term_multiple(m, c) % k == 0}
-    remaining = _normal({m: c for m, c in rest.terms if m not in whole_terms})
-    out: Dim = 0
-    for monomial, c in whole_terms.items():
-        shared = math.gcd(c, k)
-        out = out + of_atom(Atom("floordiv", (_normal({monomial: 1}), k // shared))) * (c // shared)
-    if isinstance(remaining, int):
-        return out + remaining // k
-    shared = math.gcd(k, *(c for m, c in remaining.terms if m))
+    shared = math.gcd(k, *(c for m, c in rest.terms if m))
+    constant = _constant(rest)
     if shared > 1:
-        constant = _constant(remaining)
-        return out + _floordiv(_exact(remaining - constant, shared) + constant // shared, k // shared)
-    inner, constant = remaining - _constant(remaining), _constant(remaining)
-    atom = _only_atom(inner)
+        return _floordiv(_exact(rest - constant, shared) + constant // shared, k // shared)
+    atom = _only_atom(rest - constant)
     if atom is not None and atom.kind == "floordiv" and isinstance(atom.arguments[1], int):
         e, j = atom.arguments  # (e//j + c)//k == (e + c*j)//(j*k)
-        return out + _floordiv(e + constant * j, j * k)
-    return out + _settled(Atom("floordiv", (remaining, k)))
+        return _floordiv(e + constant * j, j * k)
+    return _settled(Atom("floordiv", (rest, k)))
 
 
 def _exact(d: Dim, k: int) -> Dim:
@@ -378,7 +351,7 @@ def _mod_positive(a: Sym, k: int) -> Dim:
             and c * atom.arguments[1] % k == 0
         ):
             rest = rest + atom.arguments[0] * c  # (c*(e % j)) % k == (c*e) % k where k divides c*j
-        elif not monomial or _term_multiple(monomial, c) % k:
+        else:
             rest = rest + _normal({monomial: c % k})
     if isinstance(rest, int):
         return rest % k
@@ -415,8 +388,7 @@ def _extreme(kind: str, dims: Iterable[Dim]) -> Dim:
     """min or max: flattened, without arguments that another one always beats, sorted."""
     flat: list[Dim] = []
     for d in dims:
-        atom = _only_atom(d)
-        flat.extend(atom.arguments if atom is not None and atom.kind == kind else (_dim(d),))
+        flat.extend(_flattened(kind, _dim(d)))
     if not flat:
         raise ValueError(f"{kind} of no dims")
     kept: list[Dim] = []
@@ -426,7 +398,18 @@ def _extreme(kind: str, dims: Iterable[Dim]) -> Dim:
         kept = [other for other in kept if not _beats(kind, d, other)] + [d]
     if len(kept) == 1:
         return kept[0]
-    return _settled(Atom(kind, tuple(sorted(kept, key=lambda d: (isinstance(d, int), str(d))))))
+    shared = math.gcd(*(multiple_of(d) for d in kept))
+    kept = sorted((_exact(d, shared) for d in kept), key=lambda d: (isinstance(d, int), str(d)))
+    return _settled(Atom(kind, tuple(kept))) * shared
+
+
+def _flattened(kind: str, d: Dim) -> Iterable[Dim]:
+    """The arguments when d is a positive multiple of a min (max), else d."""
+    if isinstance(d, Sym) and len(d.terms) == 1:
+        monomial, scale = d.terms[0]
+        if scale > 0 and len(monomial) == 1 and monomial[0][1] == 1 and monomial[0][0].kind == kind:
+            return [a * scale for a in monomial[0][0].arguments]
+    return [d]
 
 
 def _beats(kind: str, a: Dim, b: Dim) -> bool:
@@ -485,20 +468,6 @@ def _divided(x: Bound, y: Bound) -> Bound:
     return (0 if x >= 0 else -1) if math.isinf(y) else x // y
 
 
-def _term_multiple(monomial: Monomial, coefficient: int) -> int:
-    return math.prod([abs(coefficient), *(_atom_multiple(atom) ** power for atom, power in monomial)])
-
-
-def _atom_multiple(atom: Atom) -> int:
-    if atom.kind == "symbol":
-        return atom.arguments[3]
-    known = [multiple_of(a) for a in atom.arguments]
-    if atom.kind == "floordiv":
-        k = atom.arguments[1]
-        return known[0] // k if isinstance(k, int) and known[0] % k == 0 else 1
-    return math.gcd(*known)
-
-
 def symbol_atoms(d: Dim) -> Iterable[Atom]:
     """The symbols in a dim, with repetitions."""
     for monomial, _ in d.terms if isinstance(d, Sym) else ():
@@ -510,9 +479,15 @@ def symbol_atoms(d: Dim) -> Iterable[Atom]:
                     yield from symbol_atoms(argument)
 
 
+def facts_of(symbol: Atom) -> tuple[int, int | None, int]:
+    """(lo, hi, multiple_of) of a symbol."""
+    _, lo, hi, unit = symbol.arguments
+    return lo * unit, None if hi is None else hi * unit, unit
+
+
 def ranges_text(*dims: Dim) -> str:
     """'B in [1, 8], S in [1, 512]', for messages."""
-    facts = {a.arguments[0]: a.arguments[1:] for d in dims for a in symbol_atoms(d)}
+    facts = {a.arguments[0]: facts_of(a) for d in dims for a in symbol_atoms(d)}
     return ", ".join(
         f"{name} in [{lo}, {'…' if hi is None else hi}]" for name, (lo, hi, _) in sorted(facts.items())
     )
@@ -556,13 +531,34 @@ def _operand_text(d: Dim) -> str:
     )
 
 
+def factors_of(monomial: Monomial, coefficient: int) -> tuple[int, list[tuple[Atom, int]]]:
+    """A term as a coefficient and (atom, divisor) factors.
+
+    A symbol is divided as far as the coefficient does not make up for its unit; other atoms have divisor 1.
+    """
+    factors = []
+    for atom, power in monomial:
+        for _ in range(power):
+            unit = atom.arguments[3] if atom.kind == "symbol" else 1
+            covered = math.gcd(coefficient, unit)
+            coefficient //= covered
+            factors.append((atom, unit // covered))
+    return coefficient, factors
+
+
+def _term_text(monomial: Monomial, coefficient: int) -> str:
+    """The term without its sign."""
+    size, factors = factors_of(monomial, abs(coefficient))
+    alone = len(factors) == 1 and size == 1 and coefficient > 0
+    texts = [str(size)] if size != 1 or not factors else []
+    for atom, divisor in factors:
+        text = atom.text if divisor == 1 else f"{atom.text}//{divisor}"
+        divides = atom.kind in ("floordiv", "mod") or divisor > 1
+        texts.append(f"({text})" if divides and not alone else text)
+    return "*".join(texts)
+
+
 def _sum_text(terms: tuple[tuple[Monomial, int], ...]) -> str:
-    parts = []
-    for monomial, coefficient in terms:
-        factors = [atom for atom, power in monomial for _ in range(power)]
-        alone = len(factors) == 1 and coefficient == 1
-        texts = [f"({a.text})" if a.kind in ("floordiv", "mod") and not alone else a.text for a in factors]
-        size = [str(abs(coefficient))] if abs(coefficient) != 1 or not factors else []
-        parts.append((" - " if coefficient < 0 else " + ") + "*".join(size + texts))
+    parts = [(" - " if c < 0 else " + ") + _term_text(m, c) for m, c in terms]
     text = "".join(parts)
     return text[3:] if text.startswith(" + ") else "-" + text[3:]
