@@ -1,0 +1,191 @@
+"""One execution state of an engine: activations, bound arrays, the current shapes."""
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engineworks.engine.schema import Profile
+from engineworks.errors import RunError
+from engineworks.runtime.bind import Binder, check_output_dims
+from engineworks.runtime.program import Program, RecordTime
+from engineworks.runtime.shapes import Dims, ShapeSolver, Solution, dims_of
+
+if TYPE_CHECKING:
+    from engineworks.runtime.engine import Engine
+
+_MAX_SOLUTIONS = 256
+"""Sets of shapes remembered; the next one forgets all."""
+
+
+class Context:
+    """Runs an engine, one call at a time; make one for each thread with `Engine.context`.
+
+    Memory: the engine's arena, and scratch for each of `threads` threads.
+    """
+
+    def __init__(self, engine: Engine, profile: Profile | None, program: Program) -> None:
+        self.engine = engine
+        self.profile_name = profile.name if profile else ""
+        self._program = program
+        self._manifest = engine.manifest
+        self._solver = ShapeSolver(engine.manifest, profile)
+        self._binder = Binder(engine.inputs, engine.outputs)
+        self._output_names = tuple(t.name for t in engine.outputs)
+        self._data_slots = [(i, s.name) for i, s in enumerate(engine.manifest.symbols) if s.is_data_dependent]
+        self._solutions: dict[tuple[Dims, ...], Solution] = {}
+        self._current: Solution | None = None
+        self._bound_inputs: dict[str, Any] = {}
+        self._bound_outputs: dict[int, np.ndarray] = {}
+        self._ready: tuple[list[np.ndarray], list[np.ndarray]] | None = None
+        self._in_use = threading.Lock()
+
+    # -- running ----------------------------------------------------------------------------------------------
+    def run(self, /, **arrays: Any) -> dict[str, np.ndarray]:
+        """The outputs, newly allocated, for these inputs (numpy, DLPack or `__array__` objects).
+
+        Raises:
+            InvalidInput: a name, dtype, shape or run-time check is not met.
+            RunError: another thread is using this context.
+        """
+        with _exclusive(self._in_use):
+            outputs = self._prepare(arrays)
+            self._ready = None
+            self._program.run()
+            return self._finish(outputs)
+
+    def bind(self, /, **arrays: Any) -> None:
+        """Fix arrays for `execute`: inputs are read, outputs written in place at every call.
+
+        Arrays bound before stay bound. An input that has to be converted (not contiguous) is copied now, once.
+
+        Raises:
+            InvalidInput: a name, dtype, shape or run-time check is not met.
+        """
+        with _exclusive(self._in_use):
+            for name, value in arrays.items():
+                if self._binder.is_output(name):
+                    number, array = self._binder.output(name, value)
+                    self._bound_outputs[number] = array
+                else:
+                    self._bound_inputs[name] = value
+            self._ready = None
+
+    def execute(self) -> dict[str, np.ndarray]:
+        """Run on the bound arrays; outputs that were not bound are allocated once and reused by later calls.
+
+        Raises:
+            InvalidInput: inputs are missing or do not fit.
+        """
+        with _exclusive(self._in_use):
+            if self._ready is None:
+                inputs = self._binder.inputs(self._bound_inputs)
+                outputs = self._apply(inputs, self._bound_outputs)
+                self._ready = inputs, outputs
+            elif self._data_slots:
+                self._reset_data_symbols()
+            self._program.run()
+            return self._finish(self._ready[1])
+
+    def profile(self, /, repeats: int = 10, **arrays: Any) -> list[RecordTime]:
+        """Times of each record over `repeats` inferences. Raises like `run`."""
+        with _exclusive(self._in_use):
+            keep = self._prepare(arrays)
+            self._ready = None
+            times = self._program.profile(repeats)
+            del keep
+            return times
+
+    def start_steps(self, /, **arrays: Any) -> tuple[Program, list[np.ndarray], Mapping[str, int]]:
+        """For `capture`: the program with these arrays bound, its output arrays, and the symbols' values."""
+        outputs = self._prepare(arrays)
+        self._ready = None
+        assert self._current is not None
+        return self._program, outputs, self._current.values
+
+    # -- binding ----------------------------------------------------------------------------------------------
+    def _prepare(self, given: Mapping[str, Any]) -> list[np.ndarray]:
+        inputs = self._binder.inputs(given)
+        outputs = self._apply(inputs, {})
+        # The program now holds these arrays' addresses; they must outlive the run.
+        self._held = inputs
+        return outputs
+
+    def _apply(self, inputs: list[np.ndarray], given_outputs: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        shapes = tuple([a.shape for a in inputs])
+        solution = self._solutions.get(shapes) or self._solve(shapes)
+        program = self._program
+        if solution is not self._current:
+            program.bind_shapes(solution)
+            self._current = solution
+        elif self._data_slots:
+            self._reset_data_symbols()
+        for number, array in enumerate(inputs):
+            program.bind_input(number, array.ctypes.data)
+        outputs: list[np.ndarray] = []
+        for number, dims in enumerate(solution.output_dims):
+            array = given_outputs.get(number) if given_outputs else None
+            if array is None:
+                array = np.empty(dims, self._binder.output_dtypes[number])
+            else:
+                check_output_dims(self._manifest.outputs[number], array, dims, is_bound=bool(self._data_slots))
+            program.bind_output(number, array.ctypes.data)
+            outputs.append(array)
+        return outputs
+
+    def _solve(self, shapes: tuple[Dims, ...]) -> Solution:
+        solution = self._solver.solve(shapes)
+        if len(self._solutions) >= _MAX_SOLUTIONS:
+            self._solutions.clear()
+        self._solutions[shapes] = solution
+        return solution
+
+    def _reset_data_symbols(self) -> None:
+        """Back to the upper bounds: the last run left its own values, and sizes that follow from them."""
+        assert self._current is not None
+        self._program.bind_shapes(self._current)
+
+    # -- results ----------------------------------------------------------------------------------------------
+    def _finish(self, outputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+        if self._data_slots:
+            outputs = self._trimmed(outputs)
+        return dict(zip(self._output_names, outputs, strict=True))
+
+    def _trimmed(self, outputs: list[np.ndarray]) -> list[np.ndarray]:
+        """Outputs at the sizes that the run found: views of the start of what was allocated."""
+        assert self._current is not None
+        values = dict(self._current.values)
+        for slot, name in self._data_slots:
+            value = int(self._program.symbols[slot])
+            if not 0 <= value <= values[name]:
+                raise RunError(f"a kernel set '{name}' to {value}, outside 0 … {values[name]}: please report this engine")
+            values[name] = value
+        self._solver.check_after(values)
+        trimmed = []
+        for tensor, array in zip(self._manifest.outputs, outputs, strict=True):
+            dims = dims_of(tensor, values)
+            if dims != array.shape:
+                array = array.reshape(-1)[: math.prod(dims)].reshape(dims)
+            trimmed.append(array)
+        return trimmed
+
+
+class _exclusive:  # noqa: N801  reads as a statement: `with _exclusive(lock):`
+    """Holds the lock, or says at once that another thread does; waiting would hide a mistake."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise RunError("another thread is using this context; give each thread its own: Engine.context()")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+

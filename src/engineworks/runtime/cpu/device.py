@@ -1,0 +1,80 @@
+"""The CPU as a device: its features, code images, threads and memory."""
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from engineworks.core import target
+from engineworks.errors import DeviceError, NewerFormat
+from engineworks.runtime.cpu import loader, pool
+from engineworks.runtime.device import Launch, Memory
+
+ALIGNMENT = 64
+
+
+class CpuModule:
+    """A loaded code image and its record runner."""
+
+    def __init__(self, image: loader.Image) -> None:
+        self._image = image
+        self.addresses: Mapping[str, int] = image.addresses
+
+    def launcher(self, threads: int, *, profiled: bool = False) -> Launch:
+        name = "program_run_profiled" if profiled else "program_run"
+        run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self.addresses[name])
+        if threads == 1:
+            return lambda job: run(None, job)
+        pools, image = pool.pools_of(threads), self._image
+
+        def launch(job: int) -> None:
+            borrowed = pools.take(image)
+            # Read again at the end: a fork in another thread replaces the queue in the child.
+            try:
+                run(borrowed.address, job)
+            finally:
+                pools.free.put(borrowed)
+
+        return launch
+
+
+class CpuDevice:
+    """Device 'cpu'."""
+
+    name = "cpu"
+
+    def target(self) -> target.Target:
+        return target.host()
+
+    def default_threads(self) -> int:
+        return min(pool.available_cores(), pool.MAX_THREADS)
+
+    def load(self, code: memoryview, symbols: Sequence[str], runner: int) -> CpuModule:
+        """Raises CorruptEngine, DeviceError (loader.load) and NewerFormat."""
+        if runner != pool.RUNNER_ABI:
+            raise NewerFormat(
+                f"the engine's code speaks runner ABI {runner}, this Engineworks {pool.RUNNER_ABI}: "
+                f"build the engine again, or use the Engineworks that wrote it"
+            )
+        return CpuModule(loader.load(code, [*symbols, *pool.SYMBOLS]))
+
+    def allocate(self, size_bytes: int) -> Memory:
+        """Raises DeviceError: no memory."""
+        try:
+            owner = np.empty(size_bytes + ALIGNMENT, np.uint8)
+        except MemoryError:
+            raise DeviceError(f"no memory for {size_bytes:,} bytes of activations") from None
+        return Memory(-(-owner.ctypes.data // ALIGNMENT) * ALIGNMENT, size_bytes, owner)
+
+    def weights(self, content: memoryview, *, is_mapped: bool) -> Memory:
+        if is_mapped:
+            view = np.frombuffer(content, np.uint8)
+            return Memory(view.ctypes.data, len(view), view)
+        # An engine in a bytes object lies anywhere; kernels want aligned weights.
+        memory = self.allocate(len(content))
+        ctypes.memmove(memory.address, bytes(content), len(content))
+        return memory
+
+    def read(self, address: int, size_bytes: int) -> bytes:
+        return ctypes.string_at(address, size_bytes)

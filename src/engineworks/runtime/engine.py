@@ -1,0 +1,133 @@
+"""An engine, loaded: code and weights where the device needs them, ready to make contexts."""
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Self
+
+import numpy as np
+
+from engineworks.core.target import Target, missing_features
+from engineworks.engine import container
+from engineworks.engine.schema import Manifest, Profile, Tensor
+from engineworks.errors import EngineMismatch, InvalidInput
+from engineworks.runtime import device as devices
+from engineworks.runtime.context import Context
+from engineworks.runtime.device import Device
+from engineworks.runtime.program import Program
+
+MAX_THREADS = 256
+
+
+class Engine:
+    """Immutable; may be used from any number of threads.
+
+    Attributes:
+        manifest: everything the file says about itself.
+        inputs, outputs: names, dtypes and dims.
+    """
+
+    def __init__(self, file: container.Container, device: Device, *, threads: int | None = None) -> None:
+        """Use `open`; this takes a container already read and a device already found."""
+        manifest = file.manifest
+        _check_target(file.origin, manifest, device)
+        file.verify("code")
+        self.manifest: Manifest = manifest
+        self.inputs: tuple[Tensor, ...] = manifest.inputs
+        self.outputs: tuple[Tensor, ...] = manifest.outputs
+        self.default_threads = _checked_threads(threads) or device.default_threads()
+        self._file = file
+        self._device = device
+        code = file.sections.get("code", memoryview(b""))
+        self._module = device.load(code, [k.symbol for k in manifest.kernels], manifest.runner)
+        self._weights = device.weights(file.sections.get("weights", memoryview(b"")), is_mapped=file.is_mapped)
+        self._local = threading.local()
+
+    @classmethod
+    def open(
+        cls,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        device: Device | None = None,
+        threads: int | None = None,
+        verify: bool = False,
+    ) -> Self:
+        """Load an engine from a file (mapped, not read) or from its bytes.
+
+        Loading runs the engine's native code later: trust an engine as you would a shared library.
+
+        Args:
+            device: instead of the one that the engine names, for tests.
+            threads: of contexts that do not ask for a number; as many as there are physical cores by default.
+            verify: compare the checksums of all sections, which reads the whole file.
+        Raises:
+            CorruptEngine, NewerFormat: the file is not one that this package can read.
+            EngineMismatch: it was built for another device, or for CPU features that are missing here.
+            OSError: the file cannot be opened.
+        """
+        file = container.read(source)
+        if verify:
+            file.verify()
+        return cls(file, device or devices.find(file.manifest.target.device), threads=threads)
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def report(self) -> bytes:
+        """The build report as JSON; empty when the engine was built without one."""
+        return bytes(self._file.sections.get("report", b""))
+
+    def context(self, profile: int | str = 0, *, threads: int | None = None) -> Context:
+        """A new execution state, for one thread.
+
+        Args:
+            profile: number or name of one of the engine's profiles.
+            threads: that share the work of each call, the caller included.
+        Raises:
+            InvalidInput: no such profile; a thread count out of range.
+            DeviceError: no memory.
+        """
+        chosen = self._profile(profile)
+        count = _checked_threads(threads) or self.default_threads
+        program = Program(self.manifest, chosen, self._device, self._module, self._weights, count)
+        return Context(self, chosen, program)
+
+    def run(self, /, **arrays: Any) -> dict[str, np.ndarray]:
+        """The outputs by name, for inputs by name; each thread keeps a context of its own. Raises like `Context.run`."""
+        context = getattr(self._local, "context", None)
+        if context is None:
+            context = self._local.context = self.context()
+        return context.run(**arrays)
+
+    __call__ = run
+
+    def _profile(self, wanted: int | str) -> Profile | None:
+        profiles = self.manifest.profiles
+        if not profiles and wanted == 0:
+            return None
+        for number, profile in enumerate(profiles):
+            if wanted in (number, profile.name):
+                return profile
+        there = ", ".join(f"{i} '{p.name}'" for i, p in enumerate(profiles)) or "only the default, 0"
+        raise InvalidInput(f"the engine has no profile {wanted!r}; there are: {there}")
+
+
+def _check_target(origin: str, manifest: Manifest, device: Device) -> None:
+    record = manifest.target
+    needed = Target(record.device, record.arch, record.features)
+    present = device.target()
+    differences = missing_features(needed, present)
+    if differences:
+        listed = "".join(f"\n  {d}" for d in differences)
+        raise EngineMismatch(
+            f"{origin} was built for {needed}, this machine is {present}; missing here:{listed}\n"
+            f"  Build it again on this machine, or with --target cpu:avx2 for one that more machines can run."
+        )
+
+
+def _checked_threads(threads: int | None) -> int | None:
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise InvalidInput(f"threads={threads}: a context takes 1 to {MAX_THREADS} threads")
+    return threads
