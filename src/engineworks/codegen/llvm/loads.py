@@ -1,15 +1,12 @@
-"""Vectors in memory: whole or masked loads and stores between the storage and the compute form of a dtype.
-
-Compute forms are those of `vector.py`: f16 and bf16 are `float` already rounded to their grid, bools are i1.
-"""
+"""Vectors in memory: whole or masked loads and stores of any dtype in register form (`prims.emit_epilogue`):
+half, bfloat, i1 for bool, bytes for f8, otherwise as stored."""
 from __future__ import annotations
 
 from engineworks.codegen.llvm.function import Function, Size
 from engineworks.codegen.llvm.vector import storage_kind
 from engineworks.core.dtypes import DType
-from engineworks.errors import UnsupportedOperator
 
-_SUFFIX = {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16"}
+_SUFFIX = {"float": "f32", "double": "f64", "half": "f16"}
 
 
 def splat(f: Function, lanes: int, kind: str, value: str) -> str:
@@ -36,7 +33,7 @@ def load_vector(f: Function, lanes: int, dtype: DType, pointer: str, mask: str |
         mask: SSA <lanes x i1>, or None for all.
         align: bytes; an element's size unless given.
     """
-    kind = _storage(dtype)
+    kind = _moved_kind(dtype)
     vector = f"<{lanes} x {kind}>"
     align = align or dtype.size_bytes
     if broadcast:
@@ -46,29 +43,19 @@ def load_vector(f: Function, lanes: int, dtype: DType, pointer: str, mask: str |
     else:
         name = f"llvm.masked.load.v{lanes}{_SUFFIX.get(kind, kind)}.p0"
         value = f.call(vector, name, f"ptr align {align} {pointer}", f"<{lanes} x i1> {mask}", f"{vector} zeroinitializer")
-    match dtype.name:
-        case "bool":
-            return f.value(f"icmp ne {vector} {value}, zeroinitializer")
-        case "f16":
-            return f.value(f"fpext {vector} {value} to <{lanes} x float>")
-        case "bf16":
-            wide = f.value(f"zext {vector} {value} to <{lanes} x i32>")
-            return f.value(f"bitcast <{lanes} x i32> {f.value(f'shl <{lanes} x i32> {wide}, splat (i32 16)')} to <{lanes} x float>")
-    return value
+    if dtype.kind == "bool":
+        return f.value(f"icmp ne {vector} {value}, zeroinitializer")
+    return f.value(f"bitcast {vector} {value} to <{lanes} x bfloat>") if dtype.name == "bf16" else value
 
 
 def store_vector(f: Function, lanes: int, dtype: DType, pointer: str, value: str, mask: str | None = None) -> None:
-    """Store `lanes` elements in compute form; masked lanes are not written."""
-    kind = _storage(dtype)
+    """Store `lanes` elements in register form; masked lanes are not written."""
+    kind = _moved_kind(dtype)
     vector = f"<{lanes} x {kind}>"
-    match dtype.name:
-        case "bool":
-            value = f.value(f"zext <{lanes} x i1> {value} to {vector}")
-        case "f16":
-            value = f.value(f"fptrunc <{lanes} x float> {value} to {vector}")
-        case "bf16":
-            bits = f.value(f"bitcast <{lanes} x float> {value} to <{lanes} x i32>")
-            value = f.value(f"trunc <{lanes} x i32> {f.value(f'lshr <{lanes} x i32> {bits}, splat (i32 16)')} to {vector}")
+    if dtype.kind == "bool":
+        value = f.value(f"zext <{lanes} x i1> {value} to {vector}")
+    elif dtype.name == "bf16":
+        value = f.value(f"bitcast <{lanes} x bfloat> {value} to {vector}")
     if mask is None:
         f.line(f"store {vector} {value}, ptr {pointer}, align {dtype.size_bytes}")
         return
@@ -76,8 +63,6 @@ def store_vector(f: Function, lanes: int, dtype: DType, pointer: str, value: str
            f"ptr align {dtype.size_bytes} {pointer}", f"<{lanes} x i1> {mask}")
 
 
-def _storage(dtype: DType) -> str:
-    """LLVM's element type in memory, where reading and writing it is more than a copy only for the types above."""
-    if dtype.name.startswith("f8") or dtype.bits < 8:
-        raise UnsupportedOperator(f"a tile's epilogue cannot read or write {dtype}; cast to another dtype outside of it")
+def _moved_kind(dtype: DType) -> str:
+    """The type that loads and stores move: bfloat goes as i16, which has masked instructions everywhere."""
     return "i16" if dtype.name == "bf16" else storage_kind(dtype)

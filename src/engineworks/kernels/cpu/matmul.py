@@ -1,0 +1,210 @@
+"""f32 matrix products by register tiles, with the pointwise work after them done in registers."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from engineworks.codegen.llvm.function import Isa
+from engineworks.core import dtypes
+from engineworks.core.dims import Dim, ceil_div, known_at_most, product
+from engineworks.errors import NoTactic
+from engineworks.kernels import cost
+from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Sides, emit_matmul, row_tiles
+from engineworks.kernels.cpu.matmul_problem import Batch, Problem, problem_of
+from engineworks.kernels.cpu.pack import PackSource, emit_pack, emit_padded_copy, packed_constant
+from engineworks.kernels.tactic import Effort, Input, KernelImage, Packed, PackedConstant, Step, Tactic, Workspace
+from engineworks.kernels.workload import Workload
+
+CANDIDATES = (1, 2, 4, 8, 16, 1000)
+"""How many candidates each effort gets."""
+_TILES = {16: ((14, 2), (12, 2), (9, 3), (8, 3), (6, 4), (4, 4), (10, 1)), 8: ((6, 2), (4, 3), (3, 4), (12, 1), (4, 2))}
+"""(rows, vectors) by lanes: sums + one k row of B + a broadcast fit the register file."""
+FEW_ROWS = 5
+"""Up to here all rows fit one tile, and the product is bound by reading the right side."""
+PAD = 16
+"""Elements that keep copied rows from lying a power of two apart: one cache line."""
+
+
+class CpuMatMul:
+    """f32 matmul, any layouts, batches and sizes."""
+
+    name = "cpu.matmul"
+    version = 1
+
+    def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
+        require_f32_matmul(work)
+        problem = problem_of(work)
+        found = [Tactic(self.name, c, predict(problem, c, isa)) for c in _configs(problem, isa)]
+        return sorted(found, key=lambda t: t.predicted_s)[: CANDIDATES[effort]]
+
+    def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
+        problem, config = problem_of(work), tactic.config
+        assert isinstance(config, MatMulConfig)
+        return _Image(work, problem, config, isa).build()
+
+
+def require_f32_matmul(work: Workload) -> None:
+    """Raise NoTactic unless the anchor is a matmul of f32 operands."""
+    if work.anchor is None or work.anchor.name != "matmul":
+        raise NoTactic("not a matmul")
+    for operand in work.inputs[:2]:
+        if operand is None or operand.type.dtype is not dtypes.f32:
+            raise NoTactic("operands are not f32; the generic matmul computes them")
+
+
+# -- the space ------------------------------------------------------------------------------------------------
+def _configs(problem: Problem, isa: Isa) -> Iterator[MatMulConfig]:
+    lanes = isa.lanes
+    for rows, vectors in _tiles(problem, lanes):
+        if isinstance(problem.columns, int) and vectors > 1 and (vectors - 1) * lanes >= problem.columns:
+            continue
+        chains = 4 if rows * vectors <= 4 else 2 if rows * vectors <= 8 else 1
+        base = MatMulConfig(rows, vectors, chains=chains)
+        for form in _right_forms(problem):
+            plain = replace(base, right=form)
+            yield plain
+            if cost.typical(problem.rows) > 16 * rows and cost.typical(problem.columns) > vectors * lanes:
+                yield replace(plain, block=8)
+            if _rows_collide(problem.left_row, rows) and _can_pad(problem):
+                yield replace(plain, left="padded")
+
+
+def _tiles(problem: Problem, lanes: int) -> Iterator[tuple[int, int]]:
+    """The tiles that suit the number of rows; rows at unknown strides need an address register each."""
+    static_rows = isinstance(problem.left_row, int)
+    most = problem.rows if isinstance(problem.rows, int) else None
+    if most is not None and most <= FEW_ROWS:
+        for vectors in (2, 4, 1) if lanes == 16 else (4, 2, 1):
+            yield max(most, 1), vectors
+        return
+    for rows, vectors in _TILES[lanes]:
+        if (static_rows or rows <= 6) and (most is None or rows <= most):
+            yield rows, vectors
+
+
+def _right_forms(problem: Problem) -> tuple[str, ...]:
+    if problem.right_constant:
+        return ("constant",)
+    if problem.right_column != 1 and problem.columns != 1:
+        return ("packed",)
+    return ("packed", "direct")
+
+
+def _rows_collide(row_stride: Dim, rows: int) -> bool:
+    """Whether a tile's rows crowd few sets of the first cache (64 sets of 64 bytes: addresses repeat at 4096)."""
+    if not isinstance(row_stride, int) or row_stride == 0:
+        return False
+    step = row_stride * 4
+    return step % 1024 == 0 and rows > 4 * (4096 // min(step & -step, 4096))
+
+
+def _can_pad(problem: Problem) -> bool:
+    return problem.left_depth == 1 and isinstance(problem.depth, int) and not any(b.left != 0 for b in problem.batches)
+
+
+# -- prediction -----------------------------------------------------------------------------------------------
+def predict(problem: Problem, config: MatMulConfig, isa: Isa) -> float:
+    """Seconds on one thread: multiplying by tiles, reading the right side, packing, launches."""
+    rows, columns, depth = (cost.typical(d) for d in (problem.rows, problem.columns, problem.depth))
+    batches = cost.typical(problem.batch_count)
+    width = config.vectors * isa.lanes
+    panels = -(-columns // width)
+    cycles = 0.0
+    left_over = rows
+    tiles, split = row_tiles(rows, config.rows)
+    for size, count in split or ((config.rows, tiles),):
+        cycles += count * (cost.tile_cycles(size, config.vectors, config.chains) * depth + 30)
+    cycles *= panels * batches
+    if config.left == "direct" and _rows_collide(problem.left_row, config.rows):
+        cycles *= 1.5
+    seconds = cycles / cost.CORE.clock_hz
+    right_bytes = 4 * depth * columns * cost.typical(product(b.size for b in problem.right_batches))
+    reads = 1 if not config.block else -(-left_over // (config.block * config.rows))
+    seconds = max(seconds, cost.bytes_s(right_bytes)) + (reads - 1) * right_bytes / cost.CORE.near_bytes_per_s
+    left_bytes = 4 * rows * depth
+    if not config.block and left_bytes > cost.CORE.near_bytes:
+        seconds += (panels - 1) * left_bytes / (4 * cost.CORE.near_bytes_per_s)
+    seconds += cost.CORE.launch_s
+    if config.right == "packed":
+        seconds += cost.CORE.launch_s + 3 * right_bytes / cost.CORE.near_bytes_per_s
+    if config.right == "direct" and panels > 1:
+        # Panels of rows that lie far apart miss the TLB and the prefetcher at each k, once for each group of rows.
+        seconds *= 1.1
+    if config.left == "padded":
+        seconds += cost.CORE.launch_s + 2 * left_bytes / cost.CORE.near_bytes_per_s
+    return seconds
+
+
+# -- the image ------------------------------------------------------------------------------------------------
+class _Image:
+    """Collects steps, workspace and code of one tactic."""
+
+    def __init__(self, work: Workload, problem: Problem, config: MatMulConfig, isa: Isa) -> None:
+        self.work, self.problem, self.config, self.isa = work, problem, config, isa
+        self.width = config.vectors * isa.lanes
+        self.functions: dict[str, str] = {}
+        self.declarations: set[str] = set()
+        self.steps: list[Step] = []
+        self.workspace: list[Dim] = []
+        self.packed: list[PackedConstant] = []
+
+    def build(self) -> KernelImage:
+        sides = self._right(self._left())
+        self._add(*emit_matmul(self.work, self.problem, sides, self.config, self.isa))
+        return KernelImage(self.functions, frozenset(self.declarations), tuple(self.steps), tuple(self.packed),
+                           tuple(self.workspace))
+
+    def _add(self, symbol: str, text: str, declarations: frozenset[str], step: Step) -> None:
+        self.functions[symbol] = text
+        self.declarations |= declarations
+        self.steps.append(step)
+
+    def _left(self) -> Sides:
+        """The left side, and the right side still where it lies."""
+        problem = self.problem
+        left, stride = Input(problem.left_input), problem.left_row
+        if self.config.left == "padded":
+            assert isinstance(problem.depth, int), "only rows of known length are copied"
+            padded = -(-problem.depth // 16) * 16 + PAD
+            target = Workspace(len(self.workspace))
+            self.workspace.append(problem.rows * padded * 4)
+            self._add(*emit_padded_copy(left, target, problem.rows, problem.depth, stride, padded, self.isa))
+            left, stride = target, padded
+        return Sides(left, Input(problem.right_input), stride, problem.left_depth, self.width, problem.right_depth,
+                     problem.batches)
+
+    def _right(self, sides: Sides) -> Sides:
+        problem, config = self.problem, self.config
+        if config.right == "direct":
+            return sides
+        panels = ceil_div(problem.columns, self.width)
+        if config.right == "constant":
+            swapped = problem.right_input == 0
+            self.packed.append(packed_constant(problem.right_input, self.width, transposed=swapped))
+            panel: Dim = problem.depth * self.width
+            return replace(sides, right=Packed(0), right_panel=panel, right_step=self.width,
+                           batches=_dense_right(problem.batches, panel * panels))
+        source = PackSource(Input(problem.right_input), problem.depth, problem.columns, problem.right_depth,
+                            problem.right_column, tuple((b.size, b.right) for b in problem.right_batches))
+        target = Workspace(len(self.workspace))
+        made = emit_pack(source, target, self.width, self.isa)
+        self.workspace.append(made.size_bytes)
+        self._add(made.symbol, made.text, made.declarations, made.step)
+        return replace(sides, right=target, right_panel=made.panel, right_step=self.width,
+                       batches=_dense_right(problem.batches, made.matrix))
+
+
+def _dense_right(batches: tuple[Batch, ...], matrix: Dim) -> tuple[Batch, ...]:
+    """The batch axes with the right operand's packed matrices one after another."""
+    out: list[Batch] = []
+    step = matrix
+    for axis in reversed(batches):
+        if axis.right == 0:
+            out.append(axis)
+            continue
+        out.append(replace(axis, right=step))
+        step = step * axis.size
+    return tuple(reversed(out))
+
+
+PROVIDERS = (CpuMatMul(),)

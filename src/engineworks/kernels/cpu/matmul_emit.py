@@ -1,0 +1,210 @@
+"""The matmul kernel: tasks are tiles of (batch, panel of columns, group of rows)."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from engineworks.codegen.llvm.function import Function, Isa, Size
+from engineworks.codegen.llvm.tile import Segment, Store, Tile, TileOperand, accumulate, by_columns, column_mask, store_tile
+from engineworks.core.dims import Dim, ceil_div, product
+from engineworks.kernels.cpu.matmul_problem import Batch, Problem
+from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
+from engineworks.kernels.tactic import Input, Output, Step, Word, Workspace
+from engineworks.kernels.workload import Workload
+
+RightForm = Literal["constant", "packed", "direct"]
+LeftForm = Literal["direct", "padded"]
+
+
+@dataclass(frozen=True, slots=True)
+class MatMulConfig:
+    """How one matmul is tiled.
+
+    Attributes:
+        rows, vectors: the register tile.
+        unroll: k steps a turn.
+        block: row tiles taken through all panels before the next ones; 0: all rows for each panel in turn.
+        right: 'constant' packed at build, 'packed' by a step at run time, 'direct' read where it lies.
+        left: 'direct', or 'padded': copied with rows that do not lie a power of two apart.
+        chains: sums that unrolled k steps go to in turn (few rows).
+    """
+
+    rows: int
+    vectors: int
+    unroll: int = 4
+    block: int = 0
+    right: RightForm = "constant"
+    left: LeftForm = "direct"
+    chains: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Where the operands are and how they step, after packing: elements, or for a packed right side panels.
+
+    `right_panel`: elements from panel to panel; `right_step`: elements from k row to k row.
+    """
+
+    left: Word
+    right: Word
+    left_row: Dim
+    left_depth: Dim
+    right_panel: Dim
+    right_step: Dim
+    batches: tuple[Batch, ...]
+
+
+def emit_matmul(work: Workload, problem: Problem, sides: Sides, config: MatMulConfig, isa: Isa) -> tuple[str, str, frozenset[str], Step]:
+    """(symbol, definition, declarations, the launch) of the multiplying kernel."""
+    kernel = _Kernel(work, problem, sides, config, isa)
+    kernel.emit()
+    symbol, text = finish(kernel.f, "matmul")
+    tasks = product([problem.batch_count, kernel.panels, kernel.tiles])
+    return symbol, text, frozenset(kernel.f.declarations), Step(symbol, tuple(kernel.words.words), tasks)
+
+
+def row_tiles(rows: Dim, most: int) -> tuple[Dim, tuple[tuple[int, int], ...]]:
+    """(number of tiles, ((rows, how many tiles), …)) of a static size, balanced; of a symbolic one all have `most`
+    rows and the last one may have fewer: ()."""
+    if not isinstance(rows, int):
+        return ceil_div(rows, most), ()
+    tiles = -(-rows // most)
+    if not tiles:
+        return 0, ()
+    small, more = divmod(rows, tiles)
+    return tiles, tuple((size, count) for size, count in ((small + 1, more), (small, tiles - more)) if count)
+
+
+class _Kernel:
+    """Emission state: sizes and pointers loaded in the entry block."""
+
+    def __init__(self, work: Workload, problem: Problem, sides: Sides, config: MatMulConfig, isa: Isa) -> None:
+        self.work, self.problem, self.sides, self.config, self.isa = work, problem, sides, config, isa
+        self.f: Function = kernel_function()
+        self.words = Words(self.f)
+        self.width = config.vectors * isa.lanes
+        self.panels = ceil_div(problem.columns, self.width)
+        self.tiles, self.split = row_tiles(problem.rows, config.rows)
+        self.out = work.outputs[0].dtype
+        size = self.words.size
+        self.left, self.right = self.words.pointer(sides.left), self.words.pointer(sides.right)
+        self.target = self.words.pointer(Output(0))
+        self.extra = [self.words.pointer(Input(work.anchor_inputs + k)) for k in range(len(self._kinds()))]
+        self.row_bytes = size(sides.left_row * 4)
+        self.depth_bytes = size(sides.left_depth * 4)
+        self.panel_bytes = size(sides.right_panel * 4)
+        self.step_bytes = size(sides.right_step * 4)
+        self.out_row, self.rows, self.columns, self.depth = map(
+            size, (problem.out_row, problem.rows, problem.columns, problem.depth))
+        self.panel_count, self.tile_count = size(self.panels), size(self.tiles)
+        self.steps = [(size(b.size), size(b.left * 4), size(b.right * 4), size(b.out)) for b in sides.batches]
+
+    def _kinds(self) -> tuple[str, ...]:
+        return self.work.epilogue.kinds if self.work.epilogue else ()
+
+    def emit(self) -> None:
+        with self.f.loop("%lo", "%hi") as task:
+            self._task(task)
+
+    def _task(self, task: str) -> None:
+        """Find the tile of a task: batch outermost, then blocks of row tiles, panels, row tiles."""
+        f = self.f
+        per_batch = f.mul(self.panel_count, self.tile_count)
+        batch: Size = f.udiv(task, per_batch) if self.steps else 0
+        within: Size = f.urem(task, per_batch) if self.steps else task
+        panel, tile = self._order(within)
+        left, right, out = self._batch_offsets(batch)
+        column = f.mul(panel, self.width)
+        b = f.at(self.right, f.add(right, f.mul(panel, self.panel_bytes)))
+        self._rows(tile, f.at(self.left, left), b, f.add(out, column), column)
+
+    def _order(self, within: Size) -> tuple[Size, Size]:
+        f, block = self.f, self.config.block
+        if not block:
+            return f.udiv(within, self.tile_count), f.urem(within, self.tile_count)
+        whole = f.mul(self.panel_count, block)
+        first = f.mul(f.udiv(within, whole), block)
+        rest = f.urem(within, whole)
+        tiles = f.smin(f.sub(self.tile_count, first), block)
+        return f.udiv(rest, tiles), f.add(first, f.urem(rest, tiles))
+
+    def _batch_offsets(self, batch: Size) -> tuple[Size, Size, Size]:
+        """Bytes in left, bytes in right, elements in the output."""
+        f = self.f
+        left: Size = 0
+        right: Size = 0
+        out: Size = 0
+        for count, left_step, right_step, out_step in reversed(self.steps):
+            index = f.urem(batch, count)
+            batch = f.udiv(batch, count)
+            left = f.add(left, f.mul(index, left_step))
+            right = f.add(right, f.mul(index, right_step))
+            out = f.add(out, f.mul(index, out_step))
+        return left, right, out
+
+    def _rows(self, tile: Size, a: str, b: str, out: Size, column: Size) -> None:
+        f = self.f
+
+        def variant(size: int, row: Size) -> None:
+            self._tile(size, f.at(a, f.mul(row, self.row_bytes)), b, f.add(out, f.mul(row, self.out_row)), column)
+
+        if self.split:
+            (size, count), *smaller = self.split
+            if not smaller:
+                variant(size, f.mul(tile, size))
+                return
+            other = smaller[0][0]
+            f.branch(f.compare("slt", tile, count), lambda: variant(size, f.mul(tile, size)),
+                     lambda: variant(other, f.add(f.mul(tile, other), count * (size - other))))
+            return
+        most = self.config.rows
+        first = f.mul(tile, most)
+        left_over = f.sub(self.rows, first)
+        f.branch(f.compare("sge", left_over, most), lambda: variant(most, first),
+                 lambda: self._edge_rows(variant, first, left_over))
+
+    def _edge_rows(self, variant, first: Size, count: Size) -> None:
+        """Fewer rows than a tile: tiles of 1, 2, 4 … rows by the bits of the count, largest first."""
+        f = self.f
+        size = 1 << (self.config.rows - 1).bit_length() >> 1
+        row = first
+        while size:
+            bit = f.value(f"and i64 {count}, {size}")
+            with f.when(f.compare("ne", bit, 0)):
+                variant(size, row)
+            row = f.add(row, bit)
+            size >>= 1
+
+    def _tile(self, rows: int, a: str, b: str, out: Size, column: Size) -> None:
+        f, config, problem = self.f, self.config, self.problem
+        left = f.sub(self.columns, column)
+        masks: tuple[str | None, ...] = ()
+        packed = config.right != "direct"
+        if not packed and not (isinstance(problem.columns, int) and problem.columns % self.width == 0):
+            masks = tuple(column_mask(f, self.isa.lanes, left, j) for j in range(config.vectors))
+        segment = Segment(tuple(range(rows)), ((self.depth, self.depth_bytes, 1),))
+        tile = Tile(tuple(f.mul(r, self.row_bytes) for r in range(rows)), config.vectors, (segment,), self.step_bytes,
+                    config.unroll, self._chains(rows), masks, self.isa.lanes * 4 if packed else 4)
+        sums = accumulate(f, self.isa, tile, a, b)
+        by_columns(f, self.width, left, problem.columns, lambda columns: self._store(sums, rows, out, column, columns))
+
+    def _chains(self, rows: int) -> int:
+        """Few sums wait for each other: about ten in flight keep the multipliers busy."""
+        chains = self.config.chains
+        while chains * rows * self.config.vectors > self.isa.registers - self.config.vectors - 2:
+            chains //= 2
+        return max(chains, 1)
+
+    def _store(self, sums: list[list[str]], rows: int, out: Size, column: Size, columns: Size | None) -> None:
+        f, epilogue = self.f, self.work.epilogue
+        operands = []
+        for kind, pointer, operand in zip(self._kinds(), self.extra, self.work.inputs[self.work.anchor_inputs:], strict=True):
+            assert operand is not None
+            offset = {"full": out, "channel": column, "scalar": 0}[kind]
+            at = f.at(pointer, f.mul(offset, operand.type.dtype.size_bytes))
+            operands.append(TileOperand(kind, operand.type.dtype, at))  # type: ignore[arg-type]
+        store = Store(
+            f.at(self.target, f.mul(out, self.out.size_bytes)), tuple(f.mul(r, self.out_row) for r in range(rows)),
+            self.out, columns, epilogue.expression if epilogue else None, tuple(operands),
+        )  # fmt: skip
+        store_tile(f, self.isa, sums, store)

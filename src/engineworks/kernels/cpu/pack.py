@@ -1,0 +1,201 @@
+"""Packing the right operand of a product into panels [batch][panel][k][width]: at build, and by a kernel at run time."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from engineworks.codegen.llvm.function import Function, Isa, Size
+from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
+from engineworks.core import dtypes
+from engineworks.core.dims import Dim, ceil_div, product
+from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
+from engineworks.kernels.tactic import PackedConstant, Step, Word
+
+
+def packed_constant(index: int, width: int, *, transposed: bool = False) -> PackedConstant:
+    """Panels of constant input `index`, logically [..., K, N], or [..., N, K] when `transposed`."""
+    return PackedConstant(partial(_pack_input, index=index, width=width, transposed=transposed))
+
+
+def _pack_input(arrays: Mapping[int, np.ndarray], *, index: int, width: int, transposed: bool) -> np.ndarray:
+    right = np.asarray(arrays[index], np.float32)
+    return pack_panels(right.swapaxes(-1, -2) if transposed else right, width)
+
+
+def pack_panels(right: np.ndarray, width: int) -> np.ndarray:
+    """[..., K, N] -> [..., panels, K, width], the last panel filled with zeros."""
+    *batch, depth, columns = right.shape
+    panels = -(-columns // width)
+    padded = np.zeros((*batch, depth, panels * width), right.dtype)
+    padded[..., :columns] = right
+    return np.ascontiguousarray(padded.reshape(*batch, depth, panels, width).swapaxes(-2, -3))
+
+
+@dataclass(frozen=True, slots=True)
+class PackSource:
+    """A matrix in memory, to be packed: strides count elements.
+
+    `batches`: (size, stride) of the axes along which it differs, outermost first.
+    """
+
+    word: Word
+    depth: Dim
+    columns: Dim
+    depth_stride: Dim
+    column_stride: Dim
+    batches: tuple[tuple[Dim, Dim], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PackedPanels:
+    """What a packing step makes: `panel` elements from one panel to the next, `matrix` from one batch to the next,
+    `size_bytes` in all."""
+
+    step: Step
+    symbol: str
+    text: str
+    declarations: frozenset[str]
+    panel: Dim
+    matrix: Dim
+    size_bytes: Dim
+
+
+def emit_pack(source: PackSource, target: Word, width: int, isa: Isa) -> PackedPanels:
+    """The kernel that packs `source` into f32 panels at `target`; a task is one panel of one batch."""
+    panels = ceil_div(source.columns, width)
+    # Whole blocks of `lanes` k rows are written, so that transposing needs no masks.
+    panel = ceil_div(source.depth, isa.lanes) * isa.lanes * width
+    f = kernel_function()
+    words = Words(f)
+    packer = _Packer(f, isa, width, source, words, words.pointer(target), words.size(panel * 4), words.size(panels))
+    with f.loop("%lo", "%hi") as task:
+        packer.task(task)
+    symbol, text = finish(f, "pack")
+    count = product([size for size, _ in source.batches]) * panels
+    return PackedPanels(Step(symbol, tuple(words.words), count), symbol, text, frozenset(f.declarations),
+                        panel, panel * panels, count * panel * 4)
+
+
+class _Packer:
+    """Emission state of one packing kernel."""
+
+    def __init__(self, f: Function, isa: Isa, width: int, source: PackSource, words: Words, target: str,
+                 panel_bytes: Size, panels: Size) -> None:
+        self.f, self.isa, self.width, self.target = f, isa, width, target
+        self.panel_bytes, self.panels = panel_bytes, panels
+        self.source = words.pointer(source.word)
+        self.depth, self.columns = words.size(source.depth), words.size(source.columns)
+        self.depth_bytes, self.column_bytes = words.size(source.depth_stride * 4), words.size(source.column_stride * 4)
+        self.batches = [(words.size(count), words.size(stride * 4)) for count, stride in source.batches]
+
+    def task(self, task: str) -> None:
+        f = self.f
+        panel = f.urem(task, self.panels)
+        batch: Size = f.udiv(task, self.panels)
+        offset: Size = 0
+        for count, stride in reversed(self.batches):
+            offset = f.add(offset, f.mul(f.urem(batch, count), stride))
+            batch = f.udiv(batch, count)
+        column = f.mul(panel, self.width)
+        start = f.at(self.source, f.add(offset, f.mul(column, self.column_bytes)))
+        pack_panel(f, self.isa, start, f.at(self.target, f.mul(task, self.panel_bytes)), self.width, self.depth,
+                   f.sub(self.columns, column), self.depth_bytes, self.column_bytes)
+
+
+def pack_panel(f: Function, isa: Isa, source: str, target: str, width: int, depth: Size, columns: Size,
+               depth_bytes: Size, column_bytes: Size) -> None:
+    """Emit code that writes one panel [depth rounded up to lanes][width] at `target`.
+
+    Args:
+        columns: of the source from here on, at least one; columns beyond them are filled with anything.
+    """
+    if column_bytes == 4:
+        _pack_rows(f, isa, source, target, width, depth, columns, depth_bytes)
+    elif depth_bytes == 4:
+        _pack_transposed(f, isa, source, target, width, depth, columns, column_bytes)
+    else:
+        _pack_elements(f, source, target, width, depth, columns, depth_bytes, column_bytes)
+
+
+def _pack_rows(f: Function, isa: Isa, source: str, target: str, width: int, depth: Size, columns: Size,
+               depth_bytes: Size) -> None:
+    """Columns are contiguous: copy vectors."""
+    vectors = width // isa.lanes
+    masks = [iota_below(f, isa.lanes, f.sub(columns, j * isa.lanes)) for j in range(vectors)]
+    with f.loop(0, depth) as k:
+        row, out = f.at(source, f.mul(k, depth_bytes)), f.at(target, f.mul(k, width * 4))
+        for j in range(vectors):
+            value = load_vector(f, isa.lanes, dtypes.f32, f.at(row, j * isa.lanes * 4), masks[j])
+            store_vector(f, isa.lanes, dtypes.f32, f.at(out, j * isa.lanes * 4), value)
+
+
+def _pack_transposed(f: Function, isa: Isa, source: str, target: str, width: int, depth: Size, columns: Size,
+                     column_bytes: Size) -> None:
+    """k is contiguous: transpose squares of lanes x lanes. Columns beyond the matrix read its last one again."""
+    lanes = isa.lanes
+    last = f.sub(columns, 1)
+    offsets = [f.mul(f.smin(c, last), column_bytes) for c in range(width)]
+    with f.loop(0, depth, lanes) as k:
+        mask = None if isinstance(depth, int) and depth % lanes == 0 else iota_below(f, lanes, f.sub(depth, k))
+        for j in range(0, width, lanes):
+            here = f.at(source, f.mul(k, 4))
+            rows = [load_vector(f, lanes, dtypes.f32, f.at(here, offset), mask) for offset in offsets[j : j + lanes]]
+            out = f.at(target, f.add(f.mul(k, width * 4), j * 4))
+            for i, value in enumerate(transposed(f, lanes, rows)):
+                store_vector(f, lanes, dtypes.f32, f.at(out, i * width * 4), value)
+
+
+def transposed(f: Function, lanes: int, rows: Sequence[str]) -> list[str]:
+    """The transpose of `lanes` vectors of `lanes` floats: log2(lanes) rounds of exchanging halves, quarters, …"""
+    vector = f"<{lanes} x float>"
+    values = list(rows)
+    step = lanes // 2
+    while step:
+        for i in range(lanes):
+            if i & step:
+                continue
+            low = [k if not k & step else lanes + (k ^ step) for k in range(lanes)]
+            high = [k | step if not k & step else lanes + k for k in range(lanes)]
+            pair = f"{vector} {values[i]}, {vector} {values[i | step]}"
+            values[i], values[i | step] = (f.value(f"shufflevector {pair}, {_indices(order)}") for order in (low, high))
+        step //= 2
+    return values
+
+
+def _indices(order: Sequence[int]) -> str:
+    return f"<{len(order)} x i32> <" + ", ".join(f"i32 {k}" for k in order) + ">"
+
+
+def _pack_elements(f: Function, source: str, target: str, width: int, depth: Size, columns: Size, depth_bytes: Size,
+                   column_bytes: Size) -> None:
+    """Nothing is contiguous: element by element."""
+    count = f.smin(columns, width)
+    with f.loop(0, depth) as k:
+        row, out = f.at(source, f.mul(k, depth_bytes)), f.at(target, f.mul(k, width * 4))
+        with f.loop(0, count) as c:
+            value = f.value(f"load float, ptr {f.at(row, f.mul(c, column_bytes))}, align 4")
+            f.line(f"store float {value}, ptr {f.at(out, f.mul(c, 4))}, align 4")
+
+
+def emit_padded_copy(source: Word, target: Word, rows: Dim, depth: int, row_stride: Dim, padded_stride: int,
+                     isa: Isa) -> tuple[str, str, frozenset[str], Step]:
+    """(symbol, definition, declarations, launch) of a kernel that copies rows of `depth` floats to another stride."""
+    f = kernel_function()
+    words = Words(f)
+    from_, to = words.pointer(source), words.pointer(target)
+    stride_bytes = words.size(row_stride * 4)
+    with f.loop("%lo", "%hi") as row:
+        a, b = f.at(from_, f.mul(row, stride_bytes)), f.at(to, f.mul(row, padded_stride * 4))
+        whole = depth // isa.lanes * isa.lanes
+        with f.loop(0, whole, isa.lanes) as k:
+            value = load_vector(f, isa.lanes, dtypes.f32, f.at(a, f.mul(k, 4)))
+            store_vector(f, isa.lanes, dtypes.f32, f.at(b, f.mul(k, 4)), value)
+        if depth > whole:
+            mask = iota_below(f, isa.lanes, depth - whole)
+            value = load_vector(f, isa.lanes, dtypes.f32, f.at(a, whole * 4), mask)
+            store_vector(f, isa.lanes, dtypes.f32, f.at(b, whole * 4), value, mask)
+    symbol, text = finish(f, "pad_rows")
+    return symbol, text, frozenset(f.declarations), Step(symbol, tuple(words.words), rows)
