@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from engineworks.core import dtypes
-from engineworks.core.dims import Dim
+from engineworks.core.dims import Dim, Sym, product
 from engineworks.core.dtypes import DType
+from engineworks.core.shapes import normalize_axes
 from engineworks.core.types import TensorType
 from engineworks.errors import Error, InvalidModel
 from engineworks.ir.graph import Constant, Graph, Node, Value
@@ -119,8 +120,8 @@ class GraphBuilder:
         arrays = [None if v is None else v.known for v in node.inputs]
         if any(v is not None and a is None for v, a in zip(node.inputs, arrays, strict=True)):
             return
-        if not any(a is not None and any(not isinstance(d, (int, np.integer)) for d in a.ravel()) for a in arrays):
-            return  # all plain numbers: constant folding does it exactly
+        if not any(a is not None and any(isinstance(d, Sym) for d in a.ravel()) for a in arrays):
+            arrays = [None if a is None else a.astype(v.type.dtype.numpy) for v, a in zip(node.inputs, arrays, strict=True)]
         from engineworks.ir.interpret import evaluate_dims
 
         out.known = evaluate_dims(op, arrays)
@@ -152,3 +153,20 @@ class GraphBuilder:
     def cast_to(self, x: Value, dtype: DType) -> Value:
         """x converted; x itself when it already has the dtype."""
         return x if x.type.dtype is dtype else self.cast(x, dtype=dtype)
+
+    def flatten_at(self, x: Value, axis: int) -> Value:
+        """x as a matrix: the axes before `axis` (0 … rank) are rows, the others columns."""
+        axis = axis % x.type.rank if axis < 0 else axis
+        return self.reshape_to(x, (product(x.type.shape[:axis]), product(x.type.shape[axis:])))
+
+    def squeeze(self, x: Value, axes: Sequence[int]) -> Value:
+        """x without `axes`, whose sizes are 1."""
+        gone = normalize_axes(axes, x.type.rank)
+        return self.reshape_to(x, [d for a, d in enumerate(x.type.shape) if a not in gone])
+
+    def unsqueeze(self, x: Value, axes: Sequence[int]) -> Value:
+        """x with axes of size 1 at the places `axes` of the result."""
+        rank = x.type.rank + len(axes)
+        new = normalize_axes(axes, rank)
+        sizes = iter(x.type.shape)
+        return self.reshape_to(x, [1 if a in new else next(sizes) for a in range(rank)])

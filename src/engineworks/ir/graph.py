@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from engineworks.core.dims import Scope
 from engineworks.core.types import TensorType
 from engineworks.ir.op import Op
 
@@ -116,6 +117,7 @@ class Graph:
     Attributes:
         name: for messages and the textual form.
         outputs: values; `output_names` in the same order, since one value may be two outputs.
+        scope: the model's symbols, and the equalities of sizes that each call must satisfy. Bodies share it.
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -124,6 +126,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.outputs: list[Value] = []
         self.output_names: list[str] = []
+        self.scope = Scope()
         self.outer: list[Value] = []
         """Values of an enclosing graph that this body reads (bodies of If and Loop)."""
 

@@ -3,14 +3,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
 
 from engineworks.core.types import TensorType
+from engineworks.ir.group import OperandKind
 from engineworks.ir.kernel import LoopKernel
 from engineworks.ir.op import Op
 from engineworks.ir.scalar import Scalar
-
-OperandKind = Literal["full", "channel", "scalar"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,245 @@
+"""Direct convolution: the register tile of matmul over output pixels, channels-last, without an im2col buffer."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from engineworks.codegen.llvm.function import Function, Isa, Size
+from engineworks.codegen.llvm.tile import Store, Tile, accumulate, by_columns, store_tile
+from engineworks.core.dims import Dim
+from engineworks.kernels.cpu.conv import (
+    Arguments,
+    Finish,
+    Geometry,
+    ImageParts,
+    filters_word,
+    finish_of,
+    geometry_of,
+    input_type,
+    padded,
+    pixel_strides,
+    ranges,
+    require_f32,
+    tile_operands,
+)
+from engineworks.kernels.cpu.conv_cost import best_tiles, direct_seconds
+from engineworks.kernels.cpu.conv_rows import emit_rows, row_count
+from engineworks.kernels.cpu.conv_stage import stage_input
+from engineworks.kernels.cpu.conv_tiles import Tiling, Variant, flat_tiling, window_tiling
+from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word
+from engineworks.kernels.workload import Workload
+
+MAX_VARIANTS = 30
+"""Border variants beyond which the padding is copied instead: each costs code and compile time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectConfig:
+    """One way to run a direct convolution.
+
+    Attributes:
+        height, width: output pixels of a register tile (of flattened pixels: height 1).
+        vectors: registers across the outputs.
+        order: what threads share out: 'tiles' (each thread runs all panels over its tiles) or 'panels'.
+        block: tiles that stay in cache while all panels pass over them; 0: all of a thread's.
+        unroll: k steps in one turn of the innermost loop.
+    """
+
+    height: int
+    width: int
+    vectors: int
+    order: Literal["tiles", "panels"] = "tiles"
+    block: int = 0
+    unroll: int = 4
+
+
+class CpuConvDirect:
+    """Convolutions of f32 with any stride, dilation, padding and groups, static or dynamic in size."""
+
+    name = "cpu.conv_direct"
+    version = 1
+
+    def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
+        """Tiles with the best predicted time, then orders and blocks around them.
+
+        Raises:
+            NoTactic: not an f32 convolution whose output has its channels innermost.
+        """
+        require_f32(work)
+        g = geometry_of(work)
+        finish_of(work)
+        seen = [Tactic(self.name, c, direct_seconds(g, isa, c.height, c.width, c.vectors)) for c in _configs(g, isa)]
+        seen.sort(key=lambda t: t.predicted_s)
+        return seen[: (1, 2, 4, 8, 16, 64)[effort]]
+
+    def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
+        """The image: [pack filters] [copy x], then the tiles."""
+        config: DirectConfig = tactic.config
+        g, end, parts = geometry_of(work), finish_of(work), ImageParts()
+        filters = filters_word(parts, work, g, config.vectors * isa.lanes)
+        source: Word = Input(0)
+        if _needs_copy(work, g):
+            target = padded(g)
+            source = stage_input(parts, input_type(work, 0), g, target, isa)
+            g = target
+        if g.is_static:
+            _tiles_step(parts, work, g, config, isa, end, source, filters)
+        else:
+            emit_rows(parts, work, g, config.width, config.vectors, config.unroll, isa, end, source, filters)
+        return KernelImage(parts.functions, frozenset(parts.declarations), tuple(parts.steps), tuple(parts.packed),
+                           tuple(parts.workspace), parts.scratch_bytes)
+
+
+def _needs_copy(work: Workload, g: Geometry) -> bool:
+    if pixel_strides(input_type(work, 0)) is None:
+        return True
+    return g.has_padding and (not g.is_static or _border_variants(g) > MAX_VARIANTS)
+
+
+def _border_variants(g: Geometry) -> int:
+    """About how many kinds of border tiles there are."""
+    def kinds(axis: int) -> int:
+        touched = -(-int(g.before[axis]) // g.strides[axis]) + -(-int(g.after[axis]) // g.strides[axis])
+        return 1 + min(touched, int(g.out[axis]))
+
+    return kinds(0) * kinds(1) * min(kinds(2), 4)
+
+
+def _configs(g: Geometry, isa: Isa) -> list[DirectConfig]:
+    if not g.is_static:
+        return [DirectConfig(1, rows, vectors) for rows, vectors in row_count(g, isa)]
+    flat = g.is_pointwise
+    chosen = best_tiles(g, isa, flat=flat)
+    out = []
+    for height, width, vectors in chosen:
+        panels = -(-g.group_outputs // (vectors * isa.lanes)) * g.groups
+        tiles = -(-int(g.out[1]) // height) * -(-int(g.out[2]) // width) * int(g.out[0])
+        base = DirectConfig(height, width, vectors)
+        x_bytes = int(g.x_strides[0]) * 4
+        weights = g.depth * g.outputs * 4
+        orders: list[DirectConfig] = []
+        if panels >= 4 and (tiles < 24 or weights > x_bytes):
+            orders.append(replace(base, order="panels"))
+        if x_bytes > 1 << 19 and panels > 1:
+            orders.append(replace(base, block=8))
+        orders.append(base)
+        if panels > 1 and len(orders) == 1:
+            orders.append(replace(base, block=8))
+        out += orders
+    return out
+
+
+# -- the static kernel ----------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    """What the emission of one static kernel needs at hand."""
+
+    f: Function
+    isa: Isa
+    g: Geometry
+    config: DirectConfig
+    end: Finish
+    tiling: Tiling
+    images: Dim
+    image_steps: tuple[Dim, Dim]
+    work: Workload
+    pointers: dict[str, str]
+    operands: dict[int, str]
+
+    @property
+    def width(self) -> int:
+        return self.config.vectors * self.isa.lanes
+
+    @property
+    def panels(self) -> int:
+        """Panels of one group."""
+        return -(-self.g.group_outputs // self.width)
+
+
+def _tiles_step(parts: ImageParts, work: Workload, g: Geometry, config: DirectConfig, isa: Isa, end: Finish,
+                source: Word, filters: Word) -> None:
+    images, steps = g.batch, (g.x_strides[0], g.y_strides[0])
+    if g.is_pointwise:
+        pixels = int(g.out[0]) * int(g.out[1]) * int(g.out[2])
+        if isinstance(g.batch, int):
+            pixels, images = pixels * g.batch, 1
+        tiling = flat_tiling(g, pixels, config.height * config.width)
+    else:
+        tiling = window_tiling(g, config.height, config.width)
+    f = Function("conv_direct")
+    arguments = Arguments(f)
+    table = parts.pack(lambda _: tiling.table)
+    pointers = {"x": arguments.pointer(source), "w": arguments.pointer(filters), "y": arguments.pointer(Output(0)),
+                "table": arguments.pointer(table)}
+    operands = {index: arguments.pointer(Input(index)) for index, _, _ in end.operands}
+    kernel = _Kernel(f, isa, g, config, end, tiling, images, steps, work, pointers, operands)
+    tasks = _emit_tasks(kernel, arguments)
+    parts.step("conv_direct", f, arguments, tasks)
+
+
+def _emit_tasks(k: _Kernel, arguments: Arguments) -> Dim:
+    """The loops over panels, images and tiles; the size of the task space."""
+    f, count = k.f, k.tiling.count
+    images = arguments.size(k.images)
+    panels = k.panels * k.g.groups
+    if k.config.order == "panels":
+        with f.loop(f.udiv("%lo", f.mul(images, count)), f.ceil_div("%hi", f.mul(images, count))) as panel:
+            start = f.mul(panel, f.mul(images, count))
+            low = f.smax(f.sub("%lo", start), 0)
+            high = f.smin(f.sub("%hi", start), f.mul(images, count))
+            with ranges(f, low, high, k.images, count) as (image, first, end):
+                _emit_variants(k, image, panel, first, end)
+        return k.images * count * panels
+    with ranges(f, "%lo", "%hi", k.images, count) as (image, first, end):
+        if k.config.block and panels > 1:
+            with f.loop(first, end, k.config.block) as start:
+                stop = f.smin(f.add(start, k.config.block), end)
+                with f.loop(0, panels) as panel:
+                    _emit_variants(k, image, panel, start, stop)
+        elif panels > 1:
+            with f.loop(0, panels) as panel:
+                _emit_variants(k, image, panel, first, end)
+        else:
+            _emit_variants(k, image, 0, first, end)
+    return k.images * count
+
+
+def _emit_variants(k: _Kernel, image: Size, panel: Size, first: Size, end: Size) -> None:
+    f, single = k.f, len(k.tiling.variants) == 1
+    for variant in k.tiling.variants:
+        low = first if single else f.smax(first, variant.first)
+        high = end if single else f.smin(end, variant.first + variant.count)
+        with f.loop(low, high) as tile:
+            _emit_tile(k, variant, image, panel, tile)
+
+
+def _emit_tile(k: _Kernel, variant: Variant, image: Size, panel: Size, tile: Size) -> None:
+    f, g, width = k.f, k.g, k.width
+    entry = f.at(k.pointers["table"], f.mul(tile, 16))
+    group, within = (0, panel) if g.groups == 1 else (f.udiv(panel, k.panels), f.urem(panel, k.panels))
+    x_shift = f.add(f.mul(image, f.mul(k.image_steps[0], 4)), f.mul(group, g.group_channels * 4))  # type: ignore[arg-type]
+    x = f.at(k.pointers["x"], x_shift)
+    x = f.value(f"getelementptr i8, ptr {x}, i64 {f.value(f'load i64, ptr {entry}')}")
+    w = f.at(k.pointers["w"], f.mul(panel, g.depth * width * 4))
+    code = Tile(variant.rows, k.config.vectors, variant.segments, width * 4, k.config.unroll, b_align=k.isa.lanes * 4)
+    sums = accumulate(f, k.isa, code, x, w)
+    column = f.mul(within, width)
+    channel = f.add(f.mul(group, g.group_outputs), column)
+    pixel = f.value(f"load i64, ptr {f.at(entry, 8)}")
+    element = f.add(f.add(f.mul(image, k.image_steps[1]), pixel), channel)  # type: ignore[arg-type]
+    store_sums(f, k.isa, sums, k.pointers["y"], k.operands, k.end, k.work, variant.out_rows, element, channel,
+               (f.sub(g.group_outputs, column), g.group_outputs))
+
+
+def store_sums(f: Function, isa: Isa, sums: Sequence[Sequence[str]], y: str, operands: dict[int, str], end: Finish,
+               work: Workload, rows: Sequence[Size], element: Size, channel: Size, columns: tuple[Size, int]) -> None:
+    """Epilogue and store of a tile whose first output is `element` of y; columns: (left from here on, in all)."""
+    dtype = work.outputs[0].dtype
+    pointer = f.at(y, f.mul(element, dtype.size_bytes))
+    given = tile_operands(f, operands, end, element, channel)
+
+    def emit(count: Size | None) -> None:
+        store_tile(f, isa, sums, Store(pointer, tuple(rows), dtype, count, end.expression, given))
+
+    by_columns(f, len(sums[0]) * isa.lanes, columns[0], columns[1], emit)

@@ -1,0 +1,113 @@
+"""Native ops and the pointwise work that fits behind them."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engineworks.core.types import TensorType, row_major
+from engineworks.ir.graph import Graph, Node, Value
+from engineworks.ir.group import Group, OperandKind
+from engineworks.ops._kinds import Pointwise
+from engineworks.passes.layouts import lies
+
+MAX_EPILOGUE_NODES = 24
+MAX_FULL_OPERANDS = 3
+
+
+def operand_kind(value: Value, out: TensorType) -> OperandKind | None:
+    """How an epilogue operand varies over the output: 'full', 'channel', 'scalar'; None when no kernel can follow it."""
+    shape = value.type.shape
+    if all(d == 1 for d in shape):
+        return "scalar"
+    layout = out.layout or row_major(out.rank)
+    if shape == out.shape and lies(value.type, layout):
+        return "full"
+    skipped = out.rank - len(shape)
+    inner = layout.order[-1]
+    varies = [a + skipped for a, d in enumerate(shape) if d != 1]
+    if varies == [inner] and shape[inner - skipped] == out.shape[inner]:
+        return "channel"
+    return None
+
+
+def grow_epilogue(
+    graph: Graph, anchor: Node, taken: set[int], ancestors: Mapping[int, int], *, fuses: bool
+) -> Group:
+    """The anchor with the longest run of pointwise readers behind which exactly one value leaves the group."""
+    members: list[Node] = [anchor]
+    best, notes = 1, []
+    if fuses:
+        while len(members) < MAX_EPILOGUE_NODES:
+            node, why = _next_member(anchor, members, taken, ancestors)
+            if node is None:
+                notes += [why] if why else []
+                break
+            members.append(node)
+            if len(_leaving(graph, members)) == 1:
+                best = len(members)
+    members = members[:best]
+    outputs = _leaving(graph, members) if best > 1 else list(anchor.outputs)
+    _lay_like(members, anchor.output)
+    inputs = list(anchor.inputs)
+    inside = {id(v) for n in members for v in n.outputs}
+    for node in members[1:]:
+        inputs += [v for v in node.inputs if v is not None and id(v) not in inside
+                   and not (v.is_constant and v.array.size == 1) and not any(v is w for w in inputs[len(anchor.inputs):])]
+    return Group("anchor", tuple(members), tuple(inputs), tuple(outputs), notes=tuple(notes))
+
+
+def _lay_like(members: list[Node], first: Value) -> None:
+    """Pointwise values behind the anchor lie as its output does (the layout pass gives them that already)."""
+    for node in members[1:]:
+        assert lies(node.output.type, first.type.layout or row_major(first.type.rank)), f"{node} lies differently"
+
+
+def _leaving(graph: Graph, members: list[Node]) -> list[Value]:
+    inside = {id(n) for n in members}
+    return [
+        v for n in members for v in n.outputs
+        if graph.is_output(v) or any(id(u) not in inside for u, _ in v.uses)
+    ]  # fmt: skip
+
+
+def _next_member(
+    anchor: Node, members: list[Node], taken: set[int], ancestors: Mapping[int, int]
+) -> tuple[Node | None, str]:
+    """The next reader that can join, or a sentence about why the nearest one cannot."""
+    inside = {id(n) for n in members}
+    made = {id(v) for n in members for v in (n.outputs[:1] if n is anchor else n.outputs)}
+    layout = anchor.output.type.layout or row_major(anchor.output.type.rank)
+    why = ""
+    for member in members:
+        for user, _ in member.output.uses:
+            if id(user) in inside:
+                continue
+            why = _obstacle(user, anchor, made, taken, ancestors) or ""
+            if not why and lies(user.output.type, layout):
+                return user, ""
+    return None, why
+
+
+def _obstacle(user: Node, anchor: Node, made: set[int], taken: set[int], ancestors: Mapping[int, int]) -> str | None:
+    out = anchor.output.type
+    if id(user) in taken:
+        return f"'{user.op.name}' already belongs to another kernel"
+    if not isinstance(user.op, Pointwise):
+        return f"'{user.op.name}' is not pointwise"
+    if user.output.type.shape != out.shape:
+        return f"'{user.op.name}' broadcasts the result to {user.output.type}"
+    full = 0
+    for value in user.inputs:
+        if value is None or id(value) in made:
+            continue
+        kind = operand_kind(value, out)
+        if kind is None:
+            return f"operand {value.type} of '{user.op.name}' is neither like the output nor along its channels"
+        full += kind == "full"
+        if value.producer is not None and ancestors[id(value.producer)] & _bit(ancestors, anchor):
+            return f"an operand of '{user.op.name}' depends on this result another way"
+    return "too many full operands" if full > MAX_FULL_OPERANDS else None
+
+
+def _bit(ancestors: Mapping[int, int], node: Node) -> int:
+    """The node's own bit: the highest of its mask."""
+    return 1 << (ancestors[id(node)].bit_length() - 1)

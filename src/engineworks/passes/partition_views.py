@@ -1,0 +1,40 @@
+"""Which nodes move data without changing it, and which of those are no work at all."""
+from __future__ import annotations
+
+from engineworks.core.types import row_major
+from engineworks.ir.graph import Node
+from engineworks.passes.layouts import lies, transposed
+
+RESHAPES = frozenset({"reshape", "squeeze", "unsqueeze", "flatten", "identity"})
+"""Same elements in the same row-major order."""
+FREE_VIEWS = RESHAPES | {"transpose", "slice", "expand", "relayout"}
+"""Views without arithmetic on values: several readers may each follow them."""
+
+
+def is_alias(node: Node) -> bool:
+    """The output can be the input's memory: a transpose whose layout follows, a reshape of a row-major tensor."""
+    source = node.inputs[0] if node.inputs else None
+    if source is None or source.is_constant:
+        return False
+    out = node.output.type
+    if node.op.name == "transpose":
+        return lies(out, transposed(source.type, node.op.perm))  # type: ignore[attr-defined]
+    if node.op.name == "identity":
+        return lies(out, source.type.layout or row_major(out.rank))
+    if node.op.name in RESHAPES:
+        return lies(source.type, row_major(source.type.rank)) and lies(out, row_major(out.rank))
+    return False
+
+
+def keeps_axes(node: Node) -> bool:
+    """A reshape that only adds or drops axes of size one."""
+    source = node.inputs[0]
+    assert source is not None
+    mine = [d for d in node.output.type.shape if d != 1]
+    theirs = [d for d in source.type.shape if d != 1]
+    return mine == theirs
+
+
+def is_simple_view(node: Node) -> bool:
+    """A free view through which an index stays simple (no division)."""
+    return node.op.name in FREE_VIEWS and (node.op.name not in RESHAPES or keeps_axes(node))
