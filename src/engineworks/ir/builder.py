@@ -108,12 +108,12 @@ class GraphBuilder:
         return out
 
     def _follow_dims(self, node: Node) -> None:
-        """Shape arithmetic: when all inputs are known dims, so is the output of an op that says `keeps_dims`."""
+        """Shape arithmetic: when all inputs are known integers, so is the output; known dims need `keeps_dims`."""
         op, out = node.op, node.outputs[0]
         if hasattr(op, "known_output"):
             out.known = op.known_output(*node.inputs)
             return
-        if not op.keeps_dims or out.type.dtype.kind not in ("int", "uint", "bool") or len(node.outputs) != 1:
+        if out.type.dtype.kind not in ("int", "uint", "bool") or len(node.outputs) != 1 or op.is_random:
             return
         if not out.type.is_static or int(np.prod(out.type.shape)) > MAX_KNOWN_ELEMENTS:
             return
@@ -121,7 +121,11 @@ class GraphBuilder:
         if any(v is not None and a is None for v, a in zip(node.inputs, arrays, strict=True)):
             return
         if not any(a is not None and any(isinstance(d, Sym) for d in a.ravel()) for a in arrays):
+            if not (op.has("reference") or op.has("element")):
+                return
             arrays = [None if a is None else a.astype(v.type.dtype.numpy) for v, a in zip(node.inputs, arrays, strict=True)]
+        elif not op.keeps_dims:
+            return
         from engineworks.ir.interpret import evaluate_dims
 
         out.known = evaluate_dims(op, arrays)

@@ -1,0 +1,96 @@
+"""x[start:end:step] along some axes: a view."""
+from collections.abc import Sequence
+
+import numpy as np
+
+from engineworks.core.dims import Dim
+from engineworks.core.shapes import normalize_axes, slice_bounds
+from engineworks.core.types import TensorType
+from engineworks.errors import InvalidModel
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
+from engineworks.ir.scalar import Scalar, size
+from engineworks.ops._axes import ints_of
+
+
+@op("slice")
+class Slice(Op):
+    """numpy's basic slicing. Negative starts and ends count from the end, both are clamped; steps may be negative.
+
+    `axes` are non-negative; `steps` empty: all 1. An end of 2**31 - 1 or more, or the negative of it, is open.
+    """
+
+    starts: tuple[Dim, ...]
+    ends: tuple[Dim, ...]
+    axes: tuple[int, ...]
+    steps: tuple[int, ...] = ()
+    keeps_dims = True
+
+    def bounds(self, shape: Sequence[Dim]) -> dict[int, tuple[Dim, Dim, int]]:
+        """(first element, number of elements, step) by axis."""
+        steps = self.steps or (1,) * len(self.axes)
+        if not len(self.starts) == len(self.ends) == len(self.axes) == len(steps):
+            raise InvalidModel("starts, ends, axes and steps must be equally many")
+        normalize_axes(self.axes, len(shape))
+        return {
+            axis: (*slice_bounds(start, end, step, shape[axis]), step)
+            for start, end, axis, step in zip(self.starts, self.ends, self.axes, steps, strict=True)
+        }
+
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        (x,) = inputs
+        assert x is not None
+        bounds = self.bounds(x.shape)
+        return (TensorType(x.dtype, tuple(bounds[a][1] if a in bounds else d for a, d in enumerate(x.shape))),)
+
+    def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
+        x = np.asarray(inputs[0])
+        for axis, (first, count, step) in self.bounds(x.shape).items():
+            x = np.take(x, first + step * np.arange(count), axis=axis)
+        return x
+
+    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+        source = list(index)
+        for axis, (first, _, step) in self.bounds(types[0].shape).items():
+            source[axis] = index[axis] * step + size(first)
+        return inputs[0](tuple(source))
+
+    examples = (
+        example(f32(5, 6), starts=(1, 4), ends=(3, 0), axes=(0, 1), steps=(1, -2)),
+        example(f32("N", 7), starts=(-3,), ends=(2**63 - 1,), axes=(1,), dims={"N": (1, 4)}),
+        example(f32(4, 3), starts=(9,), ends=(-9,), axes=(0,), steps=(-1,)),
+        example(f32(4, 3), starts=(3,), ends=(3,), axes=(0,)),
+    )
+
+
+def sliced(g: GraphBuilder, x: Value, op: Slice) -> Value:
+    """The slice without axes that it takes whole; x itself when there are no others."""
+    steps = op.steps or (1,) * len(op.axes)
+    kept = []
+    for k, (axis, (first, count, step)) in enumerate(op.bounds(x.type.shape).items()):
+        if not (first == 0 and count == x.type.shape[axis] and step == 1):
+            kept.append(k)
+    if not kept:
+        return x
+    return g.slice(
+        x,
+        starts=tuple(op.starts[k] for k in kept),
+        ends=tuple(op.ends[k] for k in kept),
+        axes=tuple(op.axes[k] for k in kept),
+        steps=tuple(steps[k] for k in kept),
+    )
+
+
+@from_onnx("Slice", since=10)
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    starts, ends = n.dims(1, "starts"), n.dims(2, "ends")
+    assert starts is not None and ends is not None
+    axes = ints_of(n, 3, "axes") or tuple(range(len(starts)))
+    steps = ints_of(n, 4, "steps") or ()
+    return sliced(g, n[0], Slice(starts, ends, normalize_axes(axes, n[0].type.rank), steps))
+
+
+@from_onnx("Slice", since=1)
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    starts, ends = tuple(n.attr("starts", ())), tuple(n.attr("ends", ()))
+    axes = tuple(n.attr("axes", range(len(starts))))
+    return sliced(g, n[0], Slice(starts, ends, normalize_axes(axes, n[0].type.rank)))

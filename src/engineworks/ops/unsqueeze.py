@@ -1,0 +1,11 @@
+"""ONNX Unsqueeze: axes of size 1 added. Built as a reshape."""
+from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
+from engineworks.ops._axes import axes_of
+
+
+@from_onnx("Unsqueeze")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    axes = axes_of(n, 1)
+    if axes is None:
+        raise n.invalid("it needs axes")
+    return g.unsqueeze(n[0], axes)
