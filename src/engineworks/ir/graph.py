@@ -202,7 +202,7 @@ class Region:
     def text(self) -> str:
         from engineworks.ir.text import print_graph
 
-        return print_graph(self.graph)
+        return print_graph(self.graph, canonical=True)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Region) and (self is other or self.text == other.text)
