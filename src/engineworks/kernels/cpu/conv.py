@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from engineworks.codegen.llvm.function import Function, Size
-from engineworks.codegen.llvm.tile import TileOperand
+from engineworks.codegen.llvm.function import Function, Isa, Size
+from engineworks.codegen.llvm.tile import Store, TileOperand, by_columns, store_tile
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.core.types import TensorType
@@ -276,6 +276,19 @@ def tile_operands(f: Function, arguments: Mapping[int, str], end: Finish, elemen
         shift = {"full": element, "channel": channel, "scalar": 0}[kind]
         out.append(TileOperand(kind, operand.type.dtype, f.at(arguments[index], f.mul(shift, size))))  # type: ignore[arg-type]
     return tuple(out)
+
+
+def store_sums(f: Function, isa: Isa, sums: Sequence[Sequence[str]], y: str, operands: dict[int, str], end: Finish,
+               work: Workload, rows: Sequence[Size], element: Size, channel: Size, columns: tuple[Size, int]) -> None:
+    """Epilogue and store of a tile whose first output is `element` of y; columns: (left from here on, in all)."""
+    dtype = work.outputs[0].dtype
+    pointer = f.at(y, f.mul(element, dtype.size_bytes))
+    given = tile_operands(f, operands, end, element, channel)
+
+    def emit(count: Size | None) -> None:
+        store_tile(f, isa, sums, Store(pointer, tuple(rows), dtype, count, end.expression, given))
+
+    by_columns(f, len(sums[0]) * isa.lanes, columns[0], columns[1], emit)
 
 
 # -- filters --------------------------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 """Direct convolution: the register tile of matmul over output pixels, channels-last, without an im2col buffer."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
-from engineworks.codegen.llvm.tile import Store, Tile, accumulate, by_columns, store_tile
+from engineworks.codegen.llvm.tile import Tile, accumulate
 from engineworks.core.dims import Dim
 from engineworks.kernels.cpu.conv import (
     Arguments,
@@ -21,10 +21,10 @@ from engineworks.kernels.cpu.conv import (
     pixel_strides,
     ranges,
     require_f32,
-    tile_operands,
+    store_sums,
 )
 from engineworks.kernels.cpu.conv_cost import best_tiles, direct_seconds
-from engineworks.kernels.cpu.conv_rows import emit_rows, row_count
+from engineworks.kernels.cpu.conv_rows import emit_rows, row_tiles
 from engineworks.kernels.cpu.conv_stage import stage_input
 from engineworks.kernels.cpu.conv_tiles import Tiling, Variant, flat_tiling, window_tiling
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word
@@ -108,7 +108,7 @@ def _border_variants(g: Geometry) -> int:
 
 def _configs(g: Geometry, isa: Isa) -> list[DirectConfig]:
     if not g.is_static:
-        return [DirectConfig(1, rows, vectors) for rows, vectors in row_count(g, isa)]
+        return [DirectConfig(1, rows, vectors) for rows, vectors in row_tiles(isa)]
     flat = g.is_pointwise
     chosen = best_tiles(g, isa, flat=flat)
     out = []
@@ -230,16 +230,3 @@ def _emit_tile(k: _Kernel, variant: Variant, image: Size, panel: Size, tile: Siz
     element = f.add(f.add(f.mul(image, k.image_steps[1]), pixel), channel)  # type: ignore[arg-type]
     store_sums(f, k.isa, sums, k.pointers["y"], k.operands, k.end, k.work, variant.out_rows, element, channel,
                (f.sub(g.group_outputs, column), g.group_outputs))
-
-
-def store_sums(f: Function, isa: Isa, sums: Sequence[Sequence[str]], y: str, operands: dict[int, str], end: Finish,
-               work: Workload, rows: Sequence[Size], element: Size, channel: Size, columns: tuple[Size, int]) -> None:
-    """Epilogue and store of a tile whose first output is `element` of y; columns: (left from here on, in all)."""
-    dtype = work.outputs[0].dtype
-    pointer = f.at(y, f.mul(element, dtype.size_bytes))
-    given = tile_operands(f, operands, end, element, channel)
-
-    def emit(count: Size | None) -> None:
-        store_tile(f, isa, sums, Store(pointer, tuple(rows), dtype, count, end.expression, given))
-
-    by_columns(f, len(sums[0]) * isa.lanes, columns[0], columns[1], emit)
