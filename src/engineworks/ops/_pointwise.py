@@ -1,0 +1,47 @@
+"""Bases of pointwise operators: arithmetic that also works on dims, and formulas that 16-bit floats evaluate in f32."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engineworks.core import dtypes
+from engineworks.core.dims import Dim
+from engineworks.ir.scalar import Scalar, cast
+from engineworks.ops._kinds import Pointwise
+
+
+class DimPointwise(Pointwise):
+    """Pointwise on numbers through `scalar`, and on object arrays of Dims (or strings) through `on_dims`."""
+
+    keeps_dims = True
+
+    def on_dims(self, *dims: Any) -> Any:
+        """One element from one Dim (or bool, or str) of each input. Raises Undecided when the answer depends on sizes."""
+        raise NotImplementedError
+
+    def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
+        if not any(np.asarray(a).dtype == object for a in inputs):
+            return super().reference(*inputs)
+        return np.asarray(np.frompyfunc(self.on_dims, len(inputs), 1)(*inputs), dtype=object)
+
+
+class Formula(Pointwise):
+    """Several primitives in a row. f16 and bf16 are computed in f32 and rounded once, at the end."""
+
+    accepts = ("float",)
+
+    def formula(self, *xs: Scalar) -> Scalar:
+        """One output element; the operands are f32 or f64."""
+        raise NotImplementedError
+
+    def scalar(self, *xs: Scalar) -> Scalar:
+        narrow = xs[0].dtype
+        if narrow.bits >= 32:
+            return self.formula(*xs)
+        return cast(self.formula(*(cast(x, dtypes.f32) for x in xs)), narrow)
+
+
+def is_symbolic(*dims: Dim) -> bool:
+    """True when a dim among them is not a plain integer."""
+    return any(not isinstance(d, (int, np.integer)) for d in dims)

@@ -1,0 +1,82 @@
+"""Conversion to another dtype."""
+from typing import Any
+
+import numpy as np
+
+from engineworks.core import dtypes
+from engineworks.core.dtypes import DType
+from engineworks.core.types import TensorType
+from engineworks.errors import InvalidModel
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, f64, from_onnx, i64, op
+from engineworks.ir import scalar as language
+from engineworks.ir.scalar import Scalar, apply, const
+from engineworks.ops._onnx_types import dtype_attribute
+from engineworks.ops._pointwise import DimPointwise
+
+LARGEST_F8 = {dtypes.f8e4m3: 448.0, dtypes.f8e5m2: 57344.0}
+"""Largest finite value (OCP 8-bit Floating Point Specification, table 1)."""
+
+
+@op("cast")
+class Cast(DimPointwise):
+    """x as `dtype`: float to integer truncates, to bool is x != 0, float to float rounds to nearest even.
+
+    Args:
+        saturate: to 8-bit floats: what is out of range, infinities too, becomes the largest finite value; without
+            it e4m3 gives NaN and e5m2 an infinity.
+    """
+
+    accepts = ("float", "int", "uint", "bool")
+    dtype: DType
+    saturate: bool = True
+
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        if self.dtype is dtypes.string:
+            raise InvalidModel("numbers cannot be cast to strings here")
+        return super().infer(*inputs)
+
+    def output_dtype(self, dtype: DType) -> DType:
+        return self.dtype
+
+    def scalar(self, *xs: Scalar) -> Scalar:
+        (x,) = xs
+        largest = LARGEST_F8.get(self.dtype)
+        if largest is None or not self.saturate or x.dtype is self.dtype:
+            return language.cast(x, self.dtype)
+        wide = x if x.dtype.is_float and x.dtype.bits >= 32 else language.cast(x, dtypes.f32)
+        inside = apply("min", apply("max", wide, const(-largest, wide.dtype)), const(largest, wide.dtype))
+        return language.cast(inside, self.dtype)
+
+    def on_dims(self, *dims: Any) -> Any:
+        (x,) = dims
+        if self.dtype is dtypes.bool_:
+            return bool(x != 0 if isinstance(x, (int, np.integer)) else x > 0 or x < 0)
+        return int(x) if isinstance(x, (bool, np.bool_)) else x
+
+    examples = (
+        example(f32(values=[-2.7, -0.5, 0.0, 0.5, 2.7]), dtype=dtypes.i32),
+        example(i64("N", 3), dtype=dtypes.f32, dims={"N": (1, 4)}),
+        example(f32(2, 5), dtype=dtypes.bool_),
+        example(f32(2, 5), dtype=dtypes.f16),
+        example(f64(2, 5), dtype=dtypes.bf16),
+        example(f32(values=[1.0, 500.0, -1e9, 0.013]), dtype=dtypes.f8e4m3),
+    )
+
+
+def _import_cast(g: GraphBuilder, n: ForeignNode, dtype: DType) -> Value:
+    x = n[0]
+    if x.type.dtype is dtype:
+        return x
+    if dtypes.string in (dtype, x.type.dtype):
+        raise n.unsupported(f"a cast from {x.type.dtype} to {dtype}; do it outside of the model")
+    return g.cast(x, dtype=dtype, saturate=bool(n.attr("saturate", 1)))
+
+
+@from_onnx("Cast", since=6)
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return _import_cast(g, n, dtype_attribute(n, "to", dtypes.f32))
+
+
+@from_onnx("CastLike")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return _import_cast(g, n, n[1].type.dtype)

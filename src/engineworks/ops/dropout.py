@@ -1,0 +1,27 @@
+"""ONNX Dropout as it behaves in inference: x itself, and a mask of ones."""
+import numpy as np
+
+from engineworks.core import dtypes
+from engineworks.core.dtypes import DType
+from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
+
+
+@from_onnx("Dropout", since=12)
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, Value | None]:
+    training = n.constant(2, "training_mode")
+    ratio = n.constant(1, "ratio")
+    if training is not None and bool(np.all(training)) and (ratio is None or np.any(ratio != 0)):
+        raise n.unsupported("training mode drops at random; export the model for inference")
+    return n[0], _mask(g, n, dtypes.bool_)
+
+
+@from_onnx("Dropout", since=7)
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, Value | None]:
+    """Opset 7 to 11 know inference only; before 10 the mask has the dtype of x."""
+    return n[0], _mask(g, n, dtypes.bool_ if n.opset >= 10 else n[0].type.dtype)
+
+
+def _mask(g: GraphBuilder, n: ForeignNode, dtype: DType) -> Value | None:
+    if n.output_count < 2 or not n.output_names[1]:
+        return None
+    return g.expand(g.constant(np.ones(()), dtype), shape=n[0].type.shape)

@@ -1,0 +1,19 @@
+"""Gauss's error function."""
+from engineworks.ir import example, f32, op, same_as_onnx
+from engineworks.ir.scalar import Scalar, apply
+from engineworks.ops._kinds import Pointwise
+
+
+@op("erf")
+class Erf(Pointwise):
+    """2/√π ∫₀ˣ exp(-t²) dt."""
+
+    accepts = ("float",)
+
+    def scalar(self, *xs: Scalar) -> Scalar:
+        return apply("erf", xs[0])
+
+    examples = (example(f32(2, 5)), example(f32("N", 3, low=0.2, high=0.9), dims={"N": (1, 4)}))
+
+
+same_as_onnx("Erf", Erf)

@@ -1,0 +1,25 @@
+"""a or b of booleans, broadcast."""
+from typing import Any
+
+from engineworks.ir import boolean, example, op, same_as_onnx
+from engineworks.ir.scalar import Scalar, apply
+from engineworks.ops._pointwise import DimPointwise
+
+
+@op("logical_or")
+class LogicalOr(DimPointwise):
+    """a or b of two boolean tensors."""
+
+    accepts = ("bool",)
+    commutes = True
+
+    def scalar(self, *xs: Scalar) -> Scalar:
+        return apply("or", *xs)
+
+    def on_dims(self, *dims: Any) -> Any:
+        return bool(dims[0]) or bool(dims[1])
+
+    examples = (example(boolean(2, 5), boolean(5)), example(boolean("N", 3), boolean(1), dims={"N": (1, 4)}))
+
+
+same_as_onnx("Or", LogicalOr, since=7)

@@ -1,0 +1,22 @@
+"""a - b, broadcast."""
+from typing import Any
+
+from engineworks.ir import example, f32, i64, op, same_as_onnx
+from engineworks.ir.scalar import Scalar
+from engineworks.ops._pointwise import DimPointwise
+
+
+@op("sub")
+class Sub(DimPointwise):
+    """Difference of two tensors of one dtype; integers wrap around."""
+
+    def scalar(self, *xs: Scalar) -> Scalar:
+        return xs[0] - xs[1]
+
+    def on_dims(self, *dims: Any) -> Any:
+        return dims[0] - dims[1]
+
+    examples = (example(f32(2, 5), f32(5)), example(i64("N", 3), i64(1), dims={"N": (1, 4)}))
+
+
+same_as_onnx("Sub", Sub, since=7)
