@@ -1,0 +1,1 @@
+"""One file per family of networks; each offers RECIPES, a dict of name to Recipe."""
