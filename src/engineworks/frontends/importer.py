@@ -1,6 +1,7 @@
 """A ForeignGraph becomes a Graph: each node through the rule of its op's file; what has no rule is reported together."""
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -24,17 +25,20 @@ def import_model(
     *,
     input_shapes: Mapping[str, ShapeLike] | None = None,
     dims: Mapping[str, tuple[int, int | None]] | None = None,
+    fixed: Mapping[str, np.ndarray] | None = None,
 ) -> Graph:
     """The typed graph of a foreign model.
 
     Args:
         input_shapes: by input name; integers fix a dim (wherever its name occurs), names name it.
         dims: (lowest, highest) by dim name; default: at least 1.
+        fixed: inputs that become constants of the engine, by name.
     Raises:
         InvalidModel: names that lead nowhere, shapes that clash, nodes that break the format's rules.
         UnsupportedOperator: operators without a rule, all of them in one message.
     """
     _require_rules(foreign)
+    foreign = _with_fixed(foreign, fixed or {})
     types = _input_types(foreign, input_shapes or {}, dims or {})
     graph = Graph(foreign.name)
     scope = _Importing(foreign, GraphBuilder(graph), None)
@@ -45,6 +49,22 @@ def import_model(
         scope.g.output(scope.value(name, f"the model's outputs, where '{name}' is listed"), name)
     graph.remove_dead()
     return graph
+
+
+def _with_fixed(foreign: ForeignGraph, fixed: Mapping[str, np.ndarray]) -> ForeignGraph:
+    """The model with some inputs turned into constants."""
+    if not fixed:
+        return foreign
+    unknown = sorted(fixed.keys() - {i.name for i in foreign.inputs})
+    if unknown:
+        raise InvalidModel(f"a fixed value is given for {', '.join(unknown)}, which is no input of the model.")
+    constants = dict(foreign.constants)
+    for given in foreign.inputs:
+        if given.name in fixed:
+            array = np.asarray(fixed[given.name]).astype(given.dtype.numpy)
+            constants[given.name] = lambda array=array: array
+    inputs = [i for i in foreign.inputs if i.name not in fixed]
+    return dataclasses.replace(foreign, inputs=inputs, constants=constants)
 
 
 # -- inputs ----------------------------------------------------------------------------------------------------

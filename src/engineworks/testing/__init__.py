@@ -1,0 +1,1 @@
+"""Helpers for tests, public: inputs drawn for examples, tolerances, comparisons with good messages."""
