@@ -19,7 +19,8 @@ class CoreModel:
         multiplies_per_cycle: vector multiply-adds.
         loads_per_cycle: vector loads.
         latency_cycles: from a multiply-add to the one that needs its result.
-        memory_bytes_per_s: streaming from memory; near_bytes_per_s: from the second cache.
+        near_bytes: of the second cache, as far as data stays in it; near_bytes_per_s: reading it.
+        far_bytes_per_s: from beyond it.
         launch_s: one step: its record and its barrier.
     """
 
@@ -27,9 +28,9 @@ class CoreModel:
     multiplies_per_cycle: float = 2.0
     loads_per_cycle: float = 2.0
     latency_cycles: float = 4.0
-    memory_bytes_per_s: float = 12e9
-    near_bytes_per_s: float = 60e9
     near_bytes: int = 1 << 20
+    near_bytes_per_s: float = 80e9
+    far_bytes_per_s: float = 25e9
     launch_s: float = 0.4e-6
 
 
@@ -52,5 +53,11 @@ def tile_cycles(rows: int, vectors: int, chains: int = 1, core: CoreModel = CORE
 
 
 def bytes_s(count: float, core: CoreModel = CORE) -> float:
-    """Seconds to stream `count` bytes once: near when they fit the second cache, else from memory."""
-    return count / (core.near_bytes_per_s if count <= core.near_bytes else core.memory_bytes_per_s)
+    """Seconds to stream `count` bytes once: near when they fit the second cache, else from beyond it."""
+    return count / (core.near_bytes_per_s if count <= core.near_bytes else core.far_bytes_per_s)
+
+
+def overlapped_s(compute_s: float, traffic_bytes: float, *, hidden: bool, core: CoreModel = CORE) -> float:
+    """Seconds of arithmetic that waits for data from beyond the second cache; prefetching hides most of the waiting."""
+    transfer_s = traffic_bytes / core.far_bytes_per_s
+    return max(compute_s, transfer_s) + (0.3 if hidden else 0.7) * min(compute_s, transfer_s)

@@ -10,8 +10,10 @@ from engineworks.codegen.llvm.function import AVX2, AVX512, Isa
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, evaluate, symbol
 from engineworks.core.types import Layout, TensorType
+from engineworks.errors import NoTactic
 from engineworks.ir.scalar import apply, argument, const
-from engineworks.kernels.cpu.matmul import CpuMatMul
+from engineworks.kernels.cpu.gemv import CpuGemv
+from engineworks.kernels.cpu.matmul import CpuMatMul, build_matmul
 from engineworks.kernels.tactic import Tactic
 from engineworks.kernels.workload import Epilogue, Operand, Workload
 from engineworks.ops.matmul import MatMul
@@ -41,7 +43,7 @@ def check(work: Workload, isa: Isa, tactics: Sequence[Tactic], split: int = 3, *
     arrays = [rng.standard_normal([evaluate(d, dims) for d in t.shape]).astype(t.dtype.numpy) for t in types]
     expected = np.matmul(arrays[0].astype(np.float64), arrays[1].astype(np.float64))
     for tactic in tactics:
-        image = CpuMatMul().build(work, tactic, isa)
+        image = build_matmul(work, tactic, isa)
         (got,) = run_image(image, list(zip(arrays, types, strict=True)), work.outputs, isa, dims, split=split)
         bound = 1e-6 * np.matmul(np.abs(arrays[0]), np.abs(arrays[1])) + 1e-6
         assert got.shape == expected.shape
@@ -146,3 +148,24 @@ def test_epilogue_with_bias_residual_and_scalar(isa: Isa) -> None:
             image = CpuMatMul().build(work, tactic, isa)
             (got,) = run_image(image, [(x, o.type) for x, o in zip(arrays, work.inputs)], work.outputs, isa, split=2)
             np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+@ISAS
+def test_long_depths_are_taken_in_blocks(isa: Isa) -> None:
+    work = matmul(tensor(2, 9, 1600), tensor(1600, 40), constant=True)
+    tactics = [t for t in all_tactics(work, isa) if t.config.depth_block]
+    assert tactics
+    check(work, isa, tactics[:3])
+
+
+@ISAS
+@pytest.mark.parametrize("m,k,n", [(1, 128, 1000), (1, 3, 5), (3, 70, 33), (4, 64, 128)])
+def test_gemv(isa: Isa, m: int, k: int, n: int) -> None:
+    work = matmul(tensor(m, k), tensor(k, n), constant=True)
+    check(work, isa, list(CpuGemv().propose(work, isa, 3)))
+
+
+def test_gemv_refuses_many_rows() -> None:
+    work = matmul(tensor(5, 8), tensor(8, 9), constant=True)
+    with pytest.raises(NoTactic, match="at most 4 rows"):
+        list(CpuGemv().propose(work, AVX512, 3))

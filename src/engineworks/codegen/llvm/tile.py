@@ -18,6 +18,9 @@ from engineworks.core.dtypes import DType
 from engineworks.ir.scalar import Scalar
 
 
+CACHE_LINE = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A part of the k loop.
@@ -49,6 +52,8 @@ class Tile:
             multiplier's latency. Must divide `unroll`.
         b_masks: for each vector an SSA mask of the columns that may be read, or None; () when all of B may be read.
         b_align: bytes B's vectors are aligned to.
+        prefetch: (pointer, lines): memory that is needed soon, of which each turn of an innermost loop fetches the
+            next so many cache lines.
     """
 
     rows: tuple[Size, ...]
@@ -59,6 +64,7 @@ class Tile:
     chains: int = 1
     b_masks: tuple[str | None, ...] = ()
     b_align: int = 4
+    prefetch: tuple[str, int] | None = None
 
 
 def plain_tile(rows: Sequence[Size], vectors: int, k: Size, isa: Isa, *, a_step: Size = 4, unroll: int = 4,
@@ -134,12 +140,21 @@ class _Accumulation:
             steps(0, count)
             return
         with f.loop(0, whole, unroll) as k:
+            self._prefetch(k)
             steps(k, unroll)
         if isinstance(count, int) and isinstance(whole, int):
             steps(whole, count - whole)
         elif unroll > 1:
             with f.loop(whole, count) as k:
                 steps(k, 1)
+
+    def _prefetch(self, k: str) -> None:
+        if self.tile.prefetch is None:
+            return
+        f, (pointer, lines) = self.f, self.tile.prefetch
+        here = f.at(pointer, f.mul(k, lines * CACHE_LINE // self.tile.unroll))
+        for line in range(lines):
+            f.call("void", "llvm.prefetch.p0", f"ptr {f.at(here, line * CACHE_LINE)}", "i32 0", "i32 2", "i32 1")
 
     def _step(self, a: str, b: str, a_shift: Size, b_shift: Size, chain: int, rows: Sequence[int]) -> None:
         """One k: the vectors of B once, then a broadcast (folded into the multiply) and the multiplies of each row."""

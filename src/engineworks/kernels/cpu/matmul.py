@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from engineworks.codegen.llvm.function import Isa
+from engineworks.codegen.llvm.tile import CACHE_LINE
 from engineworks.core import dtypes
-from engineworks.core.dims import Dim, ceil_div, known_at_most, product
+from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
-from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Sides, emit_matmul, row_tiles
+from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Partial, RightForm, Sides, emit_matmul, row_tiles
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem, problem_of
 from engineworks.kernels.cpu.pack import PackSource, emit_pack, emit_padded_copy, packed_constant
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Packed, PackedConstant, Step, Tactic, Workspace
@@ -17,10 +18,13 @@ from engineworks.kernels.workload import Workload
 
 CANDIDATES = (1, 2, 4, 8, 16, 1000)
 """How many candidates each effort gets."""
-_TILES = {16: ((14, 2), (12, 2), (9, 3), (8, 3), (6, 4), (4, 4), (10, 1)), 8: ((6, 2), (4, 3), (3, 4), (12, 1), (4, 2))}
+_TILES = {16: ((6, 4), (8, 3), (14, 2), (12, 2), (9, 3), (4, 4), (12, 1)), 8: ((6, 2), (4, 3), (5, 2), (12, 1), (4, 2))}
 """(rows, vectors) by lanes: sums + one k row of B + a broadcast fit the register file."""
 FEW_ROWS = 5
 """Up to here all rows fit one tile, and the product is bound by reading the right side."""
+DEPTH_BLOCK = 768
+"""k steps that one launch takes when the depth is blocked."""
+MOST_TILES_TO_PREFETCH = 64
 PAD = 16
 """Elements that keep copied rows from lying a power of two apart: one cache line."""
 
@@ -38,9 +42,13 @@ class CpuMatMul:
         return sorted(found, key=lambda t: t.predicted_s)[: CANDIDATES[effort]]
 
     def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
-        problem, config = problem_of(work), tactic.config
-        assert isinstance(config, MatMulConfig)
-        return _Image(work, problem, config, isa).build()
+        return build_matmul(work, tactic, isa)
+
+
+def build_matmul(work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
+    """The image of a MatMulConfig."""
+    assert isinstance(tactic.config, MatMulConfig), tactic.text()
+    return _Image(work, problem_of(work), tactic.config, isa).build()
 
 
 def require_f32_matmul(work: Workload) -> None:
@@ -61,12 +69,35 @@ def _configs(problem: Problem, isa: Isa) -> Iterator[MatMulConfig]:
         chains = 4 if rows * vectors <= 4 else 2 if rows * vectors <= 8 else 1
         base = MatMulConfig(rows, vectors, chains=chains)
         for form in _right_forms(problem):
-            plain = replace(base, right=form)
+            plain = _with_prefetch(problem, replace(base, right=form), lanes)
             yield plain
             if cost.typical(problem.rows) > 16 * rows and cost.typical(problem.columns) > vectors * lanes:
                 yield replace(plain, block=8)
+            if form == "constant" and _can_block_depth(problem):
+                yield replace(plain, depth_block=_balanced(problem.depth, DEPTH_BLOCK))
             if _rows_collide(problem.left_row, rows) and _can_pad(problem):
                 yield replace(plain, left="padded")
+
+
+def _with_prefetch(problem: Problem, config: MatMulConfig, lanes: int) -> MatMulConfig:
+    """With few row tiles for each panel, bringing in the next panel takes a part of the time worth hiding."""
+    tiles = max(-(-cost.typical(problem.rows) // config.rows), 1)
+    if config.right == "direct" or tiles > MOST_TILES_TO_PREFETCH or problem.columns == config.vectors * lanes:
+        return config
+    turn_bytes = config.unroll * config.vectors * lanes * 4
+    return replace(config, prefetch=-(-turn_bytes // (tiles * CACHE_LINE)))
+
+
+def _balanced(depth: Dim, most: int) -> int:
+    assert isinstance(depth, int)
+    blocks = -(-depth // most)
+    return -(-depth // blocks // 4) * 4
+
+
+def _can_block_depth(problem: Problem) -> bool:
+    if not isinstance(problem.depth, int) or not isinstance(problem.left_depth, int):
+        return False
+    return problem.depth >= 2 * DEPTH_BLOCK
 
 
 def _tiles(problem: Problem, lanes: int) -> Iterator[tuple[int, int]]:
@@ -82,7 +113,7 @@ def _tiles(problem: Problem, lanes: int) -> Iterator[tuple[int, int]]:
             yield rows, vectors
 
 
-def _right_forms(problem: Problem) -> tuple[str, ...]:
+def _right_forms(problem: Problem) -> tuple[RightForm, ...]:
     if problem.right_constant:
         return ("constant",)
     if problem.right_column != 1 and problem.columns != 1:
@@ -91,11 +122,12 @@ def _right_forms(problem: Problem) -> tuple[str, ...]:
 
 
 def _rows_collide(row_stride: Dim, rows: int) -> bool:
-    """Whether a tile's rows crowd few sets of the first cache (64 sets of 64 bytes: addresses repeat at 4096)."""
+    """Whether a tile's rows crowd few sets of the first cache: 64 sets of 64 bytes, so addresses repeat at 4096, and
+    at least eight ways."""
     if not isinstance(row_stride, int) or row_stride == 0:
         return False
     step = row_stride * 4
-    return step % 1024 == 0 and rows > 4 * (4096 // min(step & -step, 4096))
+    return step % 1024 == 0 and rows > 8 * (4096 // min(step & -step, 4096))
 
 
 def _can_pad(problem: Problem) -> bool:
@@ -104,35 +136,42 @@ def _can_pad(problem: Problem) -> bool:
 
 # -- prediction -----------------------------------------------------------------------------------------------
 def predict(problem: Problem, config: MatMulConfig, isa: Isa) -> float:
-    """Seconds on one thread: multiplying by tiles, reading the right side, packing, launches."""
+    """Seconds on one thread: multiplying by tiles, traffic that the second cache cannot hold, packing, launches."""
     rows, columns, depth = (cost.typical(d) for d in (problem.rows, problem.columns, problem.depth))
     batches = cost.typical(problem.batch_count)
     width = config.vectors * isa.lanes
     panels = -(-columns // width)
-    cycles = 0.0
-    left_over = rows
     tiles, split = row_tiles(rows, config.rows)
-    for size, count in split or ((config.rows, tiles),):
-        cycles += count * (cost.tile_cycles(size, config.vectors, config.chains) * depth + 30)
-    cycles *= panels * batches
+    cycles = sum(count * (cost.tile_cycles(size, config.vectors, config.chains) * depth + 40 + 2 * size)
+                 for size, count in split)
     if config.left == "direct" and _rows_collide(problem.left_row, config.rows):
-        cycles *= 1.5
-    seconds = cycles / cost.CORE.clock_hz
-    right_bytes = 4 * depth * columns * cost.typical(product(b.size for b in problem.right_batches))
-    reads = 1 if not config.block else -(-left_over // (config.block * config.rows))
-    seconds = max(seconds, cost.bytes_s(right_bytes)) + (reads - 1) * right_bytes / cost.CORE.near_bytes_per_s
-    left_bytes = 4 * rows * depth
-    if not config.block and left_bytes > cost.CORE.near_bytes:
-        seconds += (panels - 1) * left_bytes / (4 * cost.CORE.near_bytes_per_s)
-    seconds += cost.CORE.launch_s
+        cycles *= 1.15
+    multiply = cycles * panels * batches / cost.CORE.clock_hz
+    right_copies = cost.typical(product(b.size for b in problem.right_batches))
+    left, right, out = 4 * rows * depth, 4 * depth * columns, 4 * rows * columns
+    left_reads, right_reads = _reads(config, tiles, panels, depth, left, right, width * 4 * depth)
+    traffic = batches * (left * left_reads + 2 * out) + right_copies * right * right_reads
+    seconds = cost.overlapped_s(multiply, traffic, hidden=config.prefetch > 0 or config.ahead > 0)
+    blocks = -(-depth // config.depth_block) if config.depth_block else 1
+    seconds += blocks * cost.CORE.launch_s + (blocks - 1) * 2 * batches * out / cost.CORE.near_bytes_per_s
     if config.right == "packed":
-        seconds += cost.CORE.launch_s + 3 * right_bytes / cost.CORE.near_bytes_per_s
-    if config.right == "direct" and panels > 1:
-        # Panels of rows that lie far apart miss the TLB and the prefetcher at each k, once for each group of rows.
-        seconds *= 1.1
+        seconds += cost.CORE.launch_s + 3 * right_copies * right / cost.CORE.near_bytes_per_s
+    elif config.right == "direct" and panels > 1:
+        seconds *= 1.1  # rows of B lie apart: each k step may miss the TLB and the prefetcher
     if config.left == "padded":
-        seconds += cost.CORE.launch_s + 2 * left_bytes / cost.CORE.near_bytes_per_s
+        seconds += cost.CORE.launch_s + 2 * left / cost.CORE.far_bytes_per_s
     return seconds
+
+
+def _reads(config: MatMulConfig, tiles: int, panels: int, depth: int, left: int, right: int,
+           panel: int) -> tuple[int, int]:
+    """How often the left and the right side come from beyond the second cache."""
+    near = cost.CORE.near_bytes
+    if not config.block:
+        part = config.depth_block / depth if config.depth_block else 1.0
+        return (1 if (left + 2 * panel) * part <= near else panels), 1
+    blocks = -(-tiles // config.block)
+    return 1, (1 if right + left // max(blocks, 1) <= near else blocks)
 
 
 # -- the image ------------------------------------------------------------------------------------------------
@@ -150,7 +189,10 @@ class _Image:
 
     def build(self) -> KernelImage:
         sides = self._right(self._left())
-        self._add(*emit_matmul(self.work, self.problem, sides, self.config, self.isa))
+        if self.config.depth_block:
+            self._multiply_by_depth(sides)
+        else:
+            self._add(*emit_matmul(self.work, self.problem, sides, self.config, self.isa))
         return KernelImage(self.functions, frozenset(self.declarations), tuple(self.steps), tuple(self.packed),
                            tuple(self.workspace))
 
@@ -158,6 +200,20 @@ class _Image:
         self.functions[symbol] = text
         self.declarations |= declarations
         self.steps.append(step)
+
+    def _multiply_by_depth(self, sides: Sides) -> None:
+        """One launch for each block of the depth: blocks of the left side then stay in the second cache."""
+        problem, config = self.problem, self.config
+        assert isinstance(problem.depth, int) and isinstance(sides.left_depth, int), "blocks of the depth are static"
+        sums = Workspace(len(self.workspace))
+        columns = ceil_div(problem.columns, self.width) * self.width
+        self.workspace.append(problem.batch_count * problem.rows * columns * 4)
+        for start in range(0, problem.depth, config.depth_block):
+            count = min(config.depth_block, problem.depth - start)
+            part = replace(sides, left=replace(sides.left, offset=start * sides.left_depth * 4),
+                           right=replace(sides.right, offset=start * self.width * 4))
+            partial = Partial(sums, starts=start == 0, ends=start + count == problem.depth)
+            self._add(*emit_matmul(self.work, replace(problem, depth=count), part, config, self.isa, partial))
 
     def _left(self) -> Sides:
         """The left side, and the right side still where it lies."""

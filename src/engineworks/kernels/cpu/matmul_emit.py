@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
-from engineworks.codegen.llvm.tile import Segment, Store, Tile, TileOperand, accumulate, by_columns, column_mask, store_tile
+from engineworks.codegen.llvm.loads import load_vector
+from engineworks.codegen.llvm.tile import CACHE_LINE, Segment, Store, Tile, TileOperand, accumulate, by_columns, column_mask, store_tile
+from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem
 from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
-from engineworks.kernels.tactic import Input, Output, Step, Word, Workspace
+from engineworks.kernels.tactic import Input, Output, Step, Word
 from engineworks.kernels.workload import Workload
 
 RightForm = Literal["constant", "packed", "direct"]
@@ -27,6 +29,10 @@ class MatMulConfig:
         right: 'constant' packed at build, 'packed' by a step at run time, 'direct' read where it lies.
         left: 'direct', or 'padded': copied with rows that do not lie a power of two apart.
         chains: sums that unrolled k steps go to in turn (few rows).
+        prefetch: cache lines of the next panel that each turn of the k loop fetches: the tiles of one panel share
+            the work of bringing in the next one.
+        ahead: instead, fetch the same panel so many bytes ahead: a few rows only wait for memory.
+        depth_block: k steps of one launch; the sums wait in a workspace between launches. 0: all in one.
     """
 
     rows: int
@@ -36,6 +42,9 @@ class MatMulConfig:
     right: RightForm = "constant"
     left: LeftForm = "direct"
     chains: int = 1
+    prefetch: int = 0
+    ahead: int = 0
+    depth_block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +63,28 @@ class Sides:
     batches: tuple[Batch, ...]
 
 
-def emit_matmul(work: Workload, problem: Problem, sides: Sides, config: MatMulConfig, isa: Isa) -> tuple[str, str, frozenset[str], Step]:
-    """(symbol, definition, declarations, the launch) of the multiplying kernel."""
-    kernel = _Kernel(work, problem, sides, config, isa)
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Sums between the launches of a product whose depth is taken in blocks.
+
+    Attributes:
+        word: f32 [batch][row][column up to whole panels].
+        starts, ends: whether the launch begins with zeros, and whether it ends with the epilogue.
+    """
+
+    word: Word
+    starts: bool
+    ends: bool
+
+
+Emitted = tuple[str, str, frozenset[str], Step]
+"""Symbol, definition, declarations, and the launch."""
+
+
+def emit_matmul(work: Workload, problem: Problem, sides: Sides, config: MatMulConfig, isa: Isa,
+                partial: Partial | None = None) -> Emitted:
+    """The multiplying kernel."""
+    kernel = _Kernel(work, problem, sides, config, isa, partial)
     kernel.emit()
     symbol, text = finish(kernel.f, "matmul")
     tasks = product([problem.batch_count, kernel.panels, kernel.tiles])
@@ -78,8 +106,10 @@ def row_tiles(rows: Dim, most: int) -> tuple[Dim, tuple[tuple[int, int], ...]]:
 class _Kernel:
     """Emission state: sizes and pointers loaded in the entry block."""
 
-    def __init__(self, work: Workload, problem: Problem, sides: Sides, config: MatMulConfig, isa: Isa) -> None:
+    def __init__(self, work: Workload, problem: Problem, sides: Sides, config: MatMulConfig, isa: Isa,
+                 partial: Partial | None) -> None:
         self.work, self.problem, self.sides, self.config, self.isa = work, problem, sides, config, isa
+        self.partial = partial
         self.f: Function = kernel_function()
         self.words = Words(self.f)
         self.width = config.vectors * isa.lanes
@@ -90,6 +120,8 @@ class _Kernel:
         self.left, self.right = self.words.pointer(sides.left), self.words.pointer(sides.right)
         self.target = self.words.pointer(Output(0))
         self.extra = [self.words.pointer(Input(work.anchor_inputs + k)) for k in range(len(self._kinds()))]
+        self.sums = self.words.pointer(partial.word) if partial else ""
+        self.sums_row = size(self.panels * self.width)
         self.row_bytes = size(sides.left_row * 4)
         self.depth_bytes = size(sides.left_depth * 4)
         self.panel_bytes = size(sides.right_panel * 4)
@@ -116,7 +148,20 @@ class _Kernel:
         left, right, out = self._batch_offsets(batch)
         column = f.mul(panel, self.width)
         b = f.at(self.right, f.add(right, f.mul(panel, self.panel_bytes)))
+        self.soon = self._next_panel(b, tile)
+        self.sums_base = f.add(f.mul(batch, f.mul(self.rows, self.sums_row)), column)
         self._rows(tile, f.at(self.left, left), b, f.add(out, column), column)
+
+    def _next_panel(self, b: str, tile: Size) -> tuple[str, int] | None:
+        """What the k loop fetches ahead: this tile's part of the next panel, or further on in this one."""
+        f, config = self.f, self.config
+        if config.ahead:
+            return f.at(b, config.ahead), config.unroll * self.width * 4 // CACHE_LINE
+        if not config.prefetch:
+            return None
+        turns = f.udiv(self.depth, config.unroll)
+        part = f.mul(turns, config.prefetch * CACHE_LINE)
+        return f.at(b, f.add(self.panel_bytes, f.mul(tile, part))), config.prefetch
 
     def _order(self, within: Size) -> tuple[Size, Size]:
         f, block = self.f, self.config.block
@@ -146,6 +191,7 @@ class _Kernel:
         f = self.f
 
         def variant(size: int, row: Size) -> None:
+            self.sums_at = f.add(self.sums_base, f.mul(row, self.sums_row))
             self._tile(size, f.at(a, f.mul(row, self.row_bytes)), b, f.add(out, f.mul(row, self.out_row)), column)
 
         if self.split:
@@ -184,9 +230,22 @@ class _Kernel:
             masks = tuple(column_mask(f, self.isa.lanes, left, j) for j in range(config.vectors))
         segment = Segment(tuple(range(rows)), ((self.depth, self.depth_bytes, 1),))
         tile = Tile(tuple(f.mul(r, self.row_bytes) for r in range(rows)), config.vectors, (segment,), self.step_bytes,
-                    config.unroll, self._chains(rows), masks, self.isa.lanes * 4 if packed else 4)
-        sums = accumulate(f, self.isa, tile, a, b)
+                    config.unroll, self._chains(rows), masks, self.isa.lanes * 4 if packed else 4, self.soon)
+        sums = accumulate(f, self.isa, tile, a, b, self._earlier_sums(rows))
+        if self.partial and not self.partial.ends:
+            at = f.at(self.sums, f.mul(self.sums_at, 4))
+            store_tile(f, self.isa, sums, Store(at, tuple(f.mul(r, self.sums_row) for r in range(rows))))
+            return
         by_columns(f, self.width, left, problem.columns, lambda columns: self._store(sums, rows, out, column, columns))
+
+    def _earlier_sums(self, rows: int) -> list[list[str]] | None:
+        """What earlier launches left for this tile."""
+        if self.partial is None or self.partial.starts:
+            return None
+        f, lanes = self.f, self.isa.lanes
+        at = f.at(self.sums, f.mul(self.sums_at, 4))
+        return [[load_vector(f, lanes, dtypes.f32, f.at(at, f.mul(f.add(f.mul(r, self.sums_row), j * lanes), 4)))
+                 for j in range(self.config.vectors)] for r in range(rows)]
 
     def _chains(self, rows: int) -> int:
         """Few sums wait for each other: about ten in flight keep the multipliers busy."""
