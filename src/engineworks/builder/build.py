@@ -1,0 +1,173 @@
+"""From a model to an engine: the phases, in order."""
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engineworks.builder import profiles, report
+from engineworks.builder.code import ObjectCache
+from engineworks.builder.config import BuildConfig
+from engineworks.builder.emit import Emitted, Emitter
+from engineworks.builder.places import cache_folder
+from engineworks.builder.workloads import flops, workload_of, workload_of_node
+from engineworks.codegen.llvm.function import Isa
+from engineworks.core import target as targets
+from engineworks.core.types import TensorType
+from engineworks.engine import container
+from engineworks.ir.graph import Graph, Node
+from engineworks.ir.group import Group
+from engineworks.ir.passes import run_passes
+from engineworks.ir.rewriter import Rewriter
+from engineworks.kernels.cpu.backend import BACKEND
+from engineworks.kernels.workload import Workload
+from engineworks.passes.common_values import CommonValues
+from engineworks.passes.decompose import Decompose
+from engineworks.passes.fold_constants import FoldConstants
+from engineworks.passes.layouts import AssignLayouts
+from engineworks.passes.outputs import SeparateOutputs
+from engineworks.passes.partition import PartitionOptions, partition
+from engineworks.rules.sets import canonical_rules, fusion_rules
+from engineworks.tuner.choice import Choice
+from engineworks.tuner.choose import Chooser, Progress, Tuner
+
+PACKAGE_VERSION = "0.1.0"
+Model = str | os.PathLike[str] | bytes | Graph
+
+
+@dataclass(slots=True)
+class _Phases:
+    """Times of the phases, for the report."""
+
+    done: list[report.PhaseReport] = field(default_factory=list)
+
+    @contextmanager
+    def phase(self, name: str) -> Any:
+        start = time.perf_counter()
+        yield
+        self.done.append(report.PhaseReport(name, time.perf_counter() - start))
+
+
+def build_bytes(model: Model, config: BuildConfig, progress: Progress | None = None) -> bytes:
+    """The engine file of a model, as bytes. Raises BuildError in its kinds (errors.py)."""
+    emitted = build_engine(model, config, progress)
+    return container.encode(emitted.manifest, emitted.sections)
+
+
+def build_engine(model: Model, config: BuildConfig, progress: Progress | None = None) -> Emitted:
+    """The engine of a model, before it is written.
+
+    Args:
+        model: path or bytes of an ONNX file, or a Graph.
+        progress: called with (done, total, what) while kernels are tuned.
+    """
+    phases = _Phases()
+    target = targets.parse(config.target)
+    isa = BACKEND.isa(target)
+    with phases.phase("import"):
+        graph = _import(model, config)
+    rewriter = Rewriter(graph, limit=config.rewrite_limit)
+    _optimise(rewriter, isa, config, phases)
+    with phases.phase("partition"):
+        groups = partition(graph, PartitionOptions(BACKEND.epilogue_ops))
+        works = [None if g.kind == "alias" else workload_of(g) for g in groups]
+    cache = ObjectCache(cache_folder("objects") if config.timing_cache is not False else None)
+    with phases.phase("tune"):
+        choices = _choose(groups, works, isa, config, cache, progress)
+    with phases.phase("emit"):
+        emitter = Emitter(graph, groups, choices, target, isa, cache, PACKAGE_VERSION, config.name)
+        emitted = emitter.emit()
+    made = _report(emitter, emitted, rewriter, phases, config)
+    emitted.sections["report"] = report.encode(made)
+    return emitted
+
+
+def _import(model: Model, config: BuildConfig) -> Graph:
+    if isinstance(model, Graph):
+        return model
+    from engineworks.frontends.importer import import_model
+    from engineworks.frontends.onnx.reader import read
+
+    foreign = read(model if isinstance(model, bytes) else Path(model))
+    shapes, dims = profiles.shapes_and_ranges(foreign, config)
+    return import_model(foreign, input_shapes=shapes, dims=dims)
+
+
+def _optimise(rewriter: Rewriter, isa: Isa, config: BuildConfig, phases: _Phases) -> None:
+    def claims(node: Node) -> bool:
+        return not type(node.op).has("decompose") or BACKEND.claims(workload_of_node(node), isa)
+
+    passes = [
+        FoldConstants(), CommonValues(), canonical_rules(), FoldConstants(), CommonValues(), fusion_rules(), FoldConstants(),
+        Decompose(claims), FoldConstants(), CommonValues(), AssignLayouts(), SeparateOutputs(),
+    ]  # fmt: skip
+    check: Callable[[Graph], None] | None = None
+    if config.verify:
+        from engineworks.ir.verify import verify as check
+    for timing in run_passes(rewriter, passes, check=check):
+        phases.done.append(report.PhaseReport(timing.name, timing.duration_s, timing.nodes))
+
+
+def _choose(
+    groups: list[Group], works: list[Workload | None], isa: Isa, config: BuildConfig, cache: ObjectCache,
+    progress: Progress | None,
+) -> list[Choice | None]:
+    tuner: Tuner | None = None
+    if config.effort > 0:
+        from engineworks.builder.tuning import make_tuner
+
+        tuner = make_tuner(config, isa, cache)
+    chooser = Chooser(BACKEND, isa, config.effort, tuner)
+    named = [(w, g.origin[0] if g.origin else g.kind) for g, w in zip(groups, works, strict=True) if w is not None]
+    chosen = chooser.choose_all(named, progress)
+    return [None if w is None else chosen[w.key()] for w in works]
+
+
+def _report(
+    emitter: Emitter, emitted: Emitted, rewriter: Rewriter, phases: _Phases, config: BuildConfig
+) -> report.BuildReport:
+    groups = tuple(
+        _group_report(number, group, choice)
+        for number, (group, choice) in enumerate(zip(emitter.groups, emitter.choices, strict=True))
+    )
+    memory = emitted.memory
+    return report.BuildReport(
+        model=emitter.graph.name,
+        target=str(emitter.target),
+        effort=config.effort,
+        threads=config.threads or 0,
+        phases=tuple(phases.done),
+        rewrites=tuple(str(entry) for entry in rewriter.journal),
+        missed=tuple({(m.rule, m.origins): report.MissedReport(m.rule, m.origins, m.why) for m in rewriter.missed}.values()),
+        groups=groups,
+        memory=report.MemoryReport(
+            memory.total, memory.lower_bound, memory.unshared, emitter.weights.size, emitted.manifest.scratch_bytes
+        ),
+    )
+
+
+def _group_report(number: int, group: Group, choice: Choice | None) -> report.GroupReport:
+    types: list[TensorType] = [v.type for v in (*group.inputs, *group.outputs) if v is not None]
+    moved = sum(float(t.size_bytes) for t in types if t.is_static)  # type: ignore[arg-type]
+    common = {
+        "number": number, "kind": group.kind, "origin": group.origin, "ops": tuple(str(n.op) for n in group.nodes),
+        "outputs": tuple(str(v.type) for v in group.outputs), "notes": group.notes,
+    }  # fmt: skip
+    if choice is None:
+        return report.GroupReport(**common)
+    return report.GroupReport(
+        **common,
+        tactic=choice.tactic.text(),
+        measured_s=choice.measured_s,
+        predicted_s=choice.tactic.predicted_s,
+        flops=flops(choice.work),
+        bytes_moved=moved,
+        alternatives=tuple(
+            report.AlternativeReport(a.tactic, a.predicted_s, a.measured_s, a.rejected) for a in choice.alternatives
+        ),
+        refused=choice.refused,
+    )

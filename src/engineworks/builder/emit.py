@@ -1,0 +1,238 @@
+"""Groups and chosen tactics to an engine: buffers, weights, program, code, manifest."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from engineworks.builder.code import ObjectCache, image_of
+from engineworks.builder.storage import MemoryPlan, Storage, Storages, allocate, described, dim_text, plan_memory
+from engineworks.builder.weights import WeightsSection
+from engineworks.codegen.llvm.function import Isa
+from engineworks.codegen.llvm.resolve import emit_resolve
+from engineworks.core.dims import Dim, symbol_facts, symbols_of
+from engineworks.core.target import Target
+from engineworks.engine import schema
+from engineworks.engine.schema import Manifest, Ref, words_base
+from engineworks.ir.graph import Graph, Value
+from engineworks.ir.group import Group
+from engineworks.kernels.tactic import Input, KernelImage, Output, Packed, Size, Step, Symbols, Word, Workspace
+from engineworks.planner.liveness import Step as Moment
+from engineworks.tuner.choice import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """An engine before it is written: manifest, sections, and the memory plan for the report."""
+
+    manifest: Manifest
+    sections: dict[str, bytes | bytearray]
+    memory: MemoryPlan
+
+
+@dataclass(slots=True)
+class _Launch:
+    """One record before offsets are known. `words` hold (storage index, offset) pairs, weights offsets or dims."""
+
+    symbol: str
+    words: list[tuple[str, int, int] | Dim]
+    tasks: Dim
+    step: Step | None
+    group: int
+    reads: set[int] = field(default_factory=set)
+    writes: set[int] = field(default_factory=set)
+    finished: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Emitter:
+    """Builds the manifest of one engine. Everything it is given is final."""
+
+    graph: Graph
+    groups: Sequence[Group]
+    choices: Sequence[Choice | None]
+    target: Target
+    isa: Isa
+    cache: ObjectCache
+    package: str
+    name: str = ""
+    storages: Storages = field(default_factory=Storages)
+    weights: WeightsSection = field(default_factory=WeightsSection)
+    launches: list[_Launch] = field(default_factory=list)
+    functions: dict[str, str] = field(default_factory=dict)
+    declarations: set[str] = field(default_factory=set)
+    slots: dict[str, int] = field(default_factory=dict)
+
+    def emit(self) -> Emitted:
+        """The engine."""
+        self.storages = allocate(self.graph, self.groups)
+        self._number_symbols()
+        for number, (group, choice) in enumerate(zip(self.groups, self.choices, strict=True)):
+            if choice is not None:
+                self._launch(number, group, choice.image)
+        memory = plan_memory(self.storages, [Moment(tuple(n.reads), tuple(n.writes)) for n in self.launches])
+        manifest = self._manifest(memory)
+        code = image_of(self.functions, self.declarations, self.isa, self.cache)
+        sections: dict[str, bytes | bytearray] = {"code": code, "weights": self.weights.tobytes()}
+        return Emitted(manifest, sections, memory)
+
+    # -- launches ---------------------------------------------------------------------------------------------
+    def _launch(self, number: int, group: Group, image: KernelImage) -> None:
+        self.functions.update(image.functions)
+        self.declarations.update(image.declarations)
+        constants = {k: v.array for k, v in enumerate(group.inputs) if v is not None and v.is_constant}
+        packed = [self.weights.add(p.pack(constants)) for p in image.packed]
+        workspace = [self.storages.add(Storage("arena", size)).index for size in image.workspace]
+        for step in image.steps:
+            launch = _Launch(step.symbol, [], step.tasks, step, number)
+            launch.words = [self._word(word, group, packed, workspace, launch) for word in step.words]
+            self.launches.append(launch)
+        if self.launches and image.steps:
+            last = self.launches[-1]
+            last.finished = tuple(self.storages.of_value[id(v)].index for v in group.outputs)
+            last.writes.update(last.finished)
+        if image.writes_symbols:
+            self._resolve_after(image.writes_symbols, number)
+
+    def _word(self, word: Word, group: Group, packed: list[int], workspace: list[int], launch: _Launch
+              ) -> tuple[str, int, int] | Dim:
+        match word:
+            case Size():
+                return word.dim
+            case Packed():
+                return ("weights", packed[word.index], word.offset)
+            case Workspace():
+                launch.reads.add(workspace[word.index])
+                launch.writes.add(workspace[word.index])
+                return ("storage", workspace[word.index], word.offset)
+            case Symbols():
+                return ("symbols", self.slots[word.name] * 8, 0)
+            case Output():
+                index = self.storages.of_value[id(group.outputs[word.index])].index
+                launch.writes.add(index)
+                return ("storage", index, word.offset)
+            case Input():
+                value = group.inputs[word.index]
+                assert value is not None, f"a kernel reads input {word.index} of {group.origin}, which is omitted"
+                if value.is_constant:
+                    return ("weights", self.weights.plain(value), word.offset)
+                index = self.storages.of_value[id(value)].index
+                launch.reads.add(index)
+                return ("storage", index, word.offset)
+
+    # -- symbols ----------------------------------------------------------------------------------------------
+    def _number_symbols(self) -> None:
+        """Slots: symbols of the inputs first, then those that kernels write."""
+        names: dict[str, None] = {}
+        for value in self.graph.inputs:
+            for dim in value.type.shape:
+                names.update(dict.fromkeys(sorted(symbols_of(dim))))
+        for choice in self.choices:
+            if choice is not None:
+                names.update(dict.fromkeys(choice.image.writes_symbols))
+        self.slots = {name: slot for slot, name in enumerate(names)}
+
+    def _resolve_after(self, written: Sequence[str], group: int) -> None:
+        """A record that writes the sizes depending on `written` into the plan; filled in once the plan is known."""
+        launch = _Launch(f"resolve_{len(self.launches)}", [("symbols", 0, 0), ("plan", 0, 0)], 1, None, group)
+        launch.finished = ()
+        self.launches.append(launch)
+        self._pending.append((launch, tuple(written)))
+
+    _pending: list[tuple[_Launch, tuple[str, ...]]] = field(default_factory=list)
+
+    def _write_resolvers(self, records: Sequence[schema.Record]) -> None:
+        base = words_base(tuple(records))
+        for launch, written in self._pending:
+            writes: list[tuple[int, Dim]] = []
+            for number, other in enumerate(self.launches):
+                if _depends(other.tasks, written):
+                    writes.append((number * schema.RECORD_WORDS + 3, other.tasks))
+                writes += [(base[number] + k, w) for k, w in enumerate(other.words)
+                           if not isinstance(w, tuple) and _depends(w, written)]
+            f = emit_resolve(launch.symbol, self.slots, writes)
+            self.functions[launch.symbol] = f.text()
+            self.declarations.update(f.declarations)
+
+    # -- the manifest -----------------------------------------------------------------------------------------
+    def _manifest(self, memory: MemoryPlan) -> Manifest:
+        symbols = list(dict.fromkeys(n.symbol for n in self.launches))
+        kernels = {s: k for k, s in enumerate(symbols)}
+        buffers = [self._buffer(s, memory) for s in self.storages.all]
+        weights, slots, plan = len(buffers), len(buffers) + 1, len(buffers) + 2
+        buffers += [schema.Buffer(place="weights", size=self.weights.size), schema.Buffer(place="symbols", size=8 * len(self.slots)),
+                    schema.Buffer(place="plan")]  # fmt: skip
+        places = {"weights": weights, "symbols": slots, "plan": plan}
+        records = [self._record(n, kernels, places) for n in self.launches] + [schema.Record(op="end")]
+        self._write_resolvers(records)
+        tactics = {s.symbol: c.tactic.text() for c in self.choices if c is not None for s in c.image.steps}
+        return Manifest(
+            package=self.package,
+            target=schema.TargetRecord(self.target.device, self.target.arch, self.target.features),
+            inputs=tuple(_tensor(v, v.name) for v in self.graph.inputs),
+            outputs=tuple(_tensor(v, n) for v, n in zip(self.graph.outputs, self.graph.output_names, strict=True)),
+            name=self.name or self.graph.name,
+            symbols=tuple(self._symbols()),
+            buffers=tuple(buffers),
+            kernels=tuple(schema.Kernel(s, tactics.get(s, "")) for s in symbols),
+            program=tuple(records),
+            scratch_bytes=-(-max((c.image.scratch_bytes for c in self.choices if c), default=0) // 64) * 64,
+            arena_bytes=memory.total,
+            arena_lower_bound=memory.lower_bound,
+        )
+
+    def _buffer(self, storage: Storage, memory: MemoryPlan) -> schema.Buffer:
+        offset = memory.offsets[storage.index] if storage.place == "arena" else storage.number
+        value = described(storage.value) if storage.value is not None else None
+        return schema.Buffer(place=storage.place, offset=offset, size=dim_text(storage.size), value=value)  # type: ignore[arg-type]
+
+    def _record(self, launch: _Launch, kernels: Mapping[str, int], places: Mapping[str, int]) -> schema.Record:
+        words: list[int | str | Ref] = []
+        for word in launch.words:
+            if not isinstance(word, tuple):
+                words.append(dim_text(word))
+            elif word[0] == "storage":
+                words.append(Ref(word[1], word[2]))
+            else:
+                words.append(Ref(places[word[0]], word[1] + word[2]))
+        step, group = launch.step, self.groups[launch.group]
+        return schema.Record(
+            kernel=kernels[launch.symbol],
+            words=tuple(words),
+            tasks=dim_text(launch.tasks),
+            chunks=step.chunk_hint if step else 0,
+            single=step.single if step else True,
+            name=", ".join(group.origin)[:4096],
+            group=str(launch.group),
+            writes=launch.finished,
+        )
+
+    def _symbols(self) -> Iterator[schema.Symbol]:
+        sources: dict[str, tuple[int, int]] = {}
+        facts: dict[str, tuple[int, int | None, int]] = {}
+        for number, value in enumerate(self.graph.inputs):
+            for axis, dim in enumerate(value.type.shape):
+                if not isinstance(dim, int):
+                    facts.update(symbol_facts(dim))
+                    if str(dim) in symbols_of(dim):
+                        sources.setdefault(str(dim), (number, axis))
+        for launch in self.launches:
+            for dim in (launch.tasks, *[w for w in launch.words if not isinstance(w, tuple)]):
+                facts.update({k: v for k, v in symbol_facts(dim).items() if k not in facts})
+        for value in self.graph.outputs:
+            for dim in value.type.shape:
+                facts.update({k: v for k, v in symbol_facts(dim).items() if k not in facts})
+        for name in self.slots:
+            low, high, _ = facts.get(name, (0, None, 1))
+            most = high if high is not None else 2**40
+            number, axis = sources.get(name, (-1, 0))
+            yield schema.Symbol(name=name, min=low, opt=most, max=most, input=number, axis=axis)
+
+
+def _tensor(value: Value, name: str) -> schema.Tensor:
+    return schema.Tensor(name, value.type.dtype.name, tuple(dim_text(d) for d in value.type.shape))
+
+
+def _depends(dim: Dim, names: Sequence[str]) -> bool:
+    return not isinstance(dim, int) and bool(symbols_of(dim) & set(names))
+
+

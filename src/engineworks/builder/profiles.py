@@ -1,0 +1,83 @@
+"""From the user's profile to what the importer needs: fixed shapes and ranges of named dims."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engineworks.builder.config import BuildConfig
+from engineworks.errors import InvalidModel
+from engineworks.ir.foreign import ForeignGraph, ForeignInput
+
+Ranges = dict[str, tuple[int, int | None]]
+Shapes = dict[str, tuple[int | str, ...]]
+
+
+def shapes_and_ranges(foreign: ForeignGraph, config: BuildConfig) -> tuple[Shapes, Ranges]:
+    """Arguments of `import_model` for this build.
+
+    Raises:
+        InvalidModel: an input has a dynamic axis that neither the profile nor fixed shapes bound; a profile names an
+            input that is not there, or contradicts the model.
+    """
+    shapes: Shapes = {name: tuple(int(d) for d in shape) for name, shape in config.fixed_shapes.items()}
+    ranges: Ranges = {}
+    profile = config.profile or {}
+    _check_names(foreign, {*profile, *shapes})
+    for given in foreign.inputs:
+        if given.name in shapes:
+            continue
+        if given.name in profile:
+            shapes[given.name] = _profiled(given, profile, ranges)
+    missing = [g for g in foreign.inputs if g.name not in shapes and _is_dynamic(g, ranges)]
+    if missing:
+        raise InvalidModel(_missing_message(missing))
+    return shapes, ranges
+
+
+def _profiled(given: ForeignInput, profile: Mapping[str, object], ranges: Ranges) -> tuple[int | str, ...]:
+    """The input's shape with a name for each axis whose range is more than one value."""
+    low, typical, high = (tuple(int(d) for d in s) for s in profile[given.name])  # type: ignore[attr-defined]
+    rank = len(given.shape) if given.shape is not None else len(low)
+    if not len(low) == len(typical) == len(high) == rank:
+        raise InvalidModel(f"profile of '{given.name}': shapes {low}, {typical}, {high} must all have rank {rank}")
+    out: list[int | str] = []
+    for axis, (least, usual, most) in enumerate(zip(low, typical, high, strict=True)):
+        if not least <= usual <= most:
+            raise InvalidModel(f"profile of '{given.name}', axis {axis}: min {least} <= opt {usual} <= max {most} does not hold")
+        stated = given.shape[axis] if given.shape is not None else None
+        if isinstance(stated, int) and not least == most == stated:
+            raise InvalidModel(f"profile of '{given.name}', axis {axis}: the model fixes it at {stated}, not {least} to {most}")
+        if least == most:
+            out.append(least)
+            continue
+        name = stated if isinstance(stated, str) else f"{given.name}_{axis}"
+        before = ranges.get(name, (least, most))
+        ranges[name] = (max(least, before[0]), min(most, before[1] if before[1] is not None else most))
+        out.append(name)
+    return tuple(out)
+
+
+def _is_dynamic(given: ForeignInput, ranges: Ranges) -> bool:
+    if given.shape is None:
+        return True
+    return any(not isinstance(d, int) and (d is None or d not in ranges) for d in given.shape)
+
+
+def _check_names(foreign: ForeignGraph, named: set[str]) -> None:
+    there = {g.name for g in foreign.inputs}
+    wrong = sorted(named - there)
+    if wrong:
+        raise InvalidModel(f"a profile names input {', '.join(map(repr, wrong))}; the model has {', '.join(map(repr, sorted(there)))}")
+
+
+def _missing_message(missing: list[ForeignInput]) -> str:
+    lines = []
+    for given in missing:
+        shape = "unknown rank" if given.shape is None else "x".join("?" if d is None else str(d) for d in given.shape)
+        lines.append(f"  {given.name}: {shape}")
+    name = missing[0].name
+    sample = "x".join("1" if not isinstance(d, int) else str(d) for d in missing[0].shape or ("?",))
+    return (
+        "these inputs have dynamic axes and no profile bounds them:\n" + "\n".join(lines) + "\n"
+        f"  Give each a range, --shapes {name}={sample}:{sample}:{sample} (min:opt:max), or one fixed shape, "
+        f"--shapes {name}={sample}; in Python profile={{'{name}': (min, opt, max)}}."
+    )

@@ -1,0 +1,88 @@
+"""Choose a tactic for every workload: by prediction at effort 0, by measurement above."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from engineworks.codegen.llvm.function import Isa
+from engineworks.errors import NoTactic
+from engineworks.kernels.cpu.backend import Candidate, CpuBackend
+from engineworks.kernels.tactic import Effort
+from engineworks.kernels.workload import Workload
+from engineworks.tuner.choice import Alternative, Choice
+
+
+class Tuner(Protocol):
+    """Times candidates of one workload; answers (tactic text -> seconds, or why it was rejected)."""
+
+    def measure(self, work: Workload, candidates: list[Candidate]) -> dict[str, float | str]: ...
+
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """Chooses for one target.
+
+    Args:
+        tuner: None predicts only.
+    """
+
+    backend: CpuBackend
+    isa: Isa
+    effort: Effort
+    tuner: Tuner | None = None
+
+    def choose_all(self, works: Iterable[tuple[Workload, str]], progress: Progress | None = None) -> dict[str, Choice]:
+        """A choice for each distinct workload, by its key. `works` pairs each workload with the user's name for it.
+
+        Raises:
+            NoTactic: nothing computes a workload; the message says why each family refuses.
+        """
+        distinct = {work.key(): (work, name) for work, name in works}
+        chosen: dict[str, Choice] = {}
+        for done, (key, (work, name)) in enumerate(distinct.items()):
+            if progress:
+                progress(done, len(distinct), name)
+            chosen[key] = self.choose(work, name)
+        if progress:
+            progress(len(distinct), len(distinct), "")
+        return chosen
+
+    def choose(self, work: Workload, name: str) -> Choice:
+        """The best candidate that is correct."""
+        candidates, refused = self.backend.propose(work, self.isa, self.effort)
+        if not candidates:
+            reasons = "\n  ".join(refused)
+            raise NoTactic(f"no kernel computes {work.anchor or 'the loop nest'} at '{name}':\n  {reasons}\n{work.text()}")
+        times: dict[str, float | str] = {}
+        if self.tuner is not None and len(candidates) > 1:
+            times = self.tuner.measure(work, candidates)
+        return self._decide(work, name, candidates, times, tuple(refused))
+
+    def _decide(
+        self, work: Workload, name: str, candidates: list[Candidate], times: dict[str, float | str], refused: tuple[str, ...]
+    ) -> Choice:
+        def time_of(candidate: Candidate) -> float | None:
+            found = times.get(candidate.tactic.text())
+            return found if isinstance(found, float) else None
+
+        legal = [c for c in candidates if not isinstance(times.get(c.tactic.text()), str)]
+        if not legal:
+            why = "\n  ".join(f"{text}: {reason}" for text, reason in times.items())
+            raise NoTactic(f"every kernel for {work.anchor or 'the loop nest'} at '{name}' was rejected:\n  {why}")
+        measured = [c for c in legal if time_of(c) is not None]
+        best = min(measured, key=lambda c: (time_of(c), c.tactic.text())) if measured else legal[0]
+        ordered = [best, *[c for c in candidates if c is not best]]
+        alternatives = tuple(
+            Alternative(
+                c.tactic.text(), c.tactic.predicted_s, time_of(c),
+                str(times[c.tactic.text()]) if isinstance(times.get(c.tactic.text()), str) else "",
+            )
+            for c in ordered
+        )  # fmt: skip
+        image = best.provider.build(work, best.tactic, self.isa)
+        return Choice(work, best.tactic, image, time_of(best), alternatives, refused)
