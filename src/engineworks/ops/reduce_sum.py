@@ -1,25 +1,32 @@
 """Sum over axes."""
+from typing import Any
+
 import numpy as np
 
 from engineworks.ir import example, f32, i64, op
-from engineworks.ops._kinds import Reduction
+from engineworks.ops._reductions import NumpyReduction, reduction_from_onnx, unchanged
 
 
 @op("reduce_sum")
-class ReduceSum(Reduction):
-    """Σ over `axes` (empty: all). Float sums of an empty axis are 0."""
+class ReduceSum(NumpyReduction):
+    """Σ x over `axes` (empty: all); 0 over no elements. Integers wrap around."""
 
     axes: tuple[int, ...] = ()
     keepdims: bool = True
     monoid = "sum"
+    keeps_dims = True
 
-    def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
-        x = np.asarray(inputs[0])
-        wide = np.float64 if x.dtype.kind == "f" else x.dtype
-        return np.sum(x.astype(wide), axis=self.normal_axes(x.ndim), keepdims=self.keepdims).astype(x.dtype)
+    def fold(self, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+        return np.sum(x, axis=axes, keepdims=True, dtype=x.dtype)
+
+    def fold_dims(self, a: Any, b: Any) -> Any:
+        return a + b
 
     examples = (
         example(f32(2, 5, 7), axes=(1,)),
         example(f32("N", 300), axes=(-1,), keepdims=False, dims={"N": (1, 4)}),
         example(i64(3, 4)),
     )
+
+
+reduction_from_onnx("ReduceSum", "reduce_sum", alone=unchanged)

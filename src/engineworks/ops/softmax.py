@@ -1,13 +1,18 @@
 """Softmax along one axis: exp(x - max) / Σ exp(x - max)."""
 import numpy as np
 
+from engineworks.core import dtypes
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
+from engineworks.ir import GraphBuilder, Op, Value, example, f32, op
+from engineworks.ops._normalised_lines import lines_from_onnx
 
 
 @op("softmax")
 class Softmax(Op):
-    """Normalises each line of x along `axis` to sum to one; lines that are all -inf give NaN, as in ONNX."""
+    """Normalises each line of x along `axis` to sum to one; lines that are all -inf give NaN, as in ONNX.
+
+    f16 and bf16 are computed in f32.
+    """
 
     axis: int = -1
 
@@ -26,20 +31,11 @@ class Softmax(Op):
     def decompose(self, g: GraphBuilder, *inputs: Value | None) -> Value:
         (x,) = inputs
         assert x is not None
-        e = g.exp(g.sub(x, g.reduce_max(x, axes=(self.axis,), keepdims=True)))
-        return g.div(e, g.reduce_sum(e, axes=(self.axis,), keepdims=True))
+        wide = g.cast_to(x, dtypes.f32) if x.type.dtype.bits < 32 else x
+        e = g.exp(g.sub(wide, g.reduce_max(wide, axes=(self.axis,), keepdims=True)))
+        return g.cast_to(g.div(e, g.reduce_sum(e, axes=(self.axis,), keepdims=True)), x.type.dtype)
 
     examples = (example(f32(2, 5)), example(f32("N", 7, 3), axis=1, dims={"N": (1, 4)}))
 
 
-@from_onnx("Softmax", since=13)
-def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    return g.softmax(n[0], axis=n.attr("axis", -1))
-
-
-@from_onnx("Softmax", since=1)
-def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    """Before opset 13 the input is flattened to two dims at `axis`, then each row is normalised."""
-    x, axis = n[0], n.attr("axis", 1)
-    flat = g.flatten_at(x, axis=axis)
-    return g.reshape_to(g.softmax(flat, axis=1), x.type.shape)
+lines_from_onnx("Softmax", "softmax")

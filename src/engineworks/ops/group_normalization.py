@@ -1,0 +1,69 @@
+"""Normalisation over groups of channels of each sample, then scale and shift of each channel."""
+import numpy as np
+
+from engineworks.core.dims import Dim, known_equal
+from engineworks.core.types import TensorType
+from engineworks.errors import InvalidModel
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
+from engineworks.ops._moments import along_axis, centered, numpy_along_axis, standardised, widened
+
+
+@op("group_normalization")
+class GroupNormalization(Op):
+    """scale[c] (x - mean) / √(variance + epsilon) + bias[c], moments over each of `groups` runs of channels.
+
+    Args:
+        x: [N, C, ...] floating point, C divisible by `groups`; scale, bias: [C].
+    With as many groups as channels this is instance normalisation. f16 and bf16 are computed in f32.
+    """
+
+    groups: Dim
+    epsilon: float = 1e-5
+
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        x = inputs[0]
+        assert x is not None
+        if x.rank < 2 or (isinstance(x.shape[1], int) and isinstance(self.groups, int) and x.shape[1] % self.groups):
+            raise InvalidModel(f"{x} has no axis of channels that divides into {self.groups} groups")
+        return (TensorType(x.dtype, x.shape),)
+
+    def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
+        x, scale, bias = (np.asarray(a) for a in inputs)
+        grouped = x.reshape(x.shape[0], self.groups, -1)
+        y = standardised(grouped, (2,), self.epsilon).reshape(x.shape)
+        return y * numpy_along_axis(scale, 1, x.ndim) + numpy_along_axis(bias, 1, x.ndim)
+
+    def decompose(self, g: GraphBuilder, *inputs: Value | None) -> Value:
+        x, scale, bias = inputs
+        assert x is not None and scale is not None and bias is not None
+        wide, shape = widened(g, x), x.type.shape
+        whole = known_equal(shape[1], self.groups) is True
+        grouped = wide if whole else g.reshape_to(wide, (shape[0], self.groups, shape[1] // self.groups, *shape[2:]))
+        _, low, variance = centered(g, grouped, tuple(range(2, grouped.type.rank)))
+        y = g.reshape_to(g.mul(low, g.rsqrt(g.add(variance, self.epsilon))), shape)
+        y = g.mul(y, along_axis(g, g.cast_to(scale, wide.type.dtype), 1, x.type.rank))
+        y = g.add(y, along_axis(g, g.cast_to(bias, wide.type.dtype), 1, x.type.rank))
+        return g.cast_to(y, x.type.dtype)
+
+    examples = (
+        example(f32(2, 6, 5, 3), f32(6, constant=True), f32(6, constant=True), groups=2),
+        example(f32("N", 4, 7), f32(4, constant=True), f32(4, constant=True), groups=4, dims={"N": (1, 4)}),
+    )
+
+
+@from_onnx("GroupNormalization", since=21)
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return g.group_normalization(n[0], n[1], n[2], groups=n.attr("num_groups"), epsilon=n.attr("epsilon", 1e-5))
+
+
+@from_onnx("GroupNormalization", since=18)
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """Until opset 20 scale and bias are one for each group."""
+    groups, channels = n.attr("num_groups"), n[0].type.shape[1]
+
+    def for_channels(x: Value) -> Value:
+        each = g.expand(g.reshape_to(x, (groups, 1)), shape=(groups, channels // groups))
+        return g.reshape_to(each, (channels,))
+
+    epsilon = n.attr("epsilon", 1e-5)
+    return g.group_normalization(n[0], for_channels(n[1]), for_channels(n[2]), groups=groups, epsilon=epsilon)

@@ -1,0 +1,39 @@
+"""Logarithm of softmax along one axis: x - max - log Σ exp(x - max)."""
+import numpy as np
+
+from engineworks.core import dtypes
+from engineworks.core.types import TensorType
+from engineworks.ir import GraphBuilder, Op, Value, example, f32, op
+from engineworks.ops._normalised_lines import lines_from_onnx
+
+
+@op("log_softmax")
+class LogSoftmax(Op):
+    """log softmax of each line of x along `axis`, without underflow. f16 and bf16 are computed in f32."""
+
+    axis: int = -1
+
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        (x,) = inputs
+        assert x is not None
+        return (TensorType(x.dtype, x.shape),)
+
+    def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
+        x = np.asarray(inputs[0], np.float64)
+        if x.size == 0:
+            return x
+        low = x - x.max(axis=self.axis, keepdims=True)
+        return low - np.log(np.exp(low).sum(axis=self.axis, keepdims=True))
+
+    def decompose(self, g: GraphBuilder, *inputs: Value | None) -> Value:
+        (x,) = inputs
+        assert x is not None
+        wide = g.cast_to(x, dtypes.f32) if x.type.dtype.bits < 32 else x
+        low = g.sub(wide, g.reduce_max(wide, axes=(self.axis,), keepdims=True))
+        total = g.reduce_sum(g.exp(low), axes=(self.axis,), keepdims=True)
+        return g.cast_to(g.sub(low, g.log(total)), x.type.dtype)
+
+    examples = (example(f32(2, 5)), example(f32("N", 7, 3), axis=1, dims={"N": (1, 4)}))
+
+
+lines_from_onnx("LogSoftmax", "log_softmax")

@@ -1,0 +1,27 @@
+"""Whether any of the booleans over axes is True; ONNX spells it ReduceMax."""
+import numpy as np
+
+from engineworks.core import dtypes
+from engineworks.core.types import TensorType
+from engineworks.errors import InvalidModel
+from engineworks.ir import boolean, example, op
+from engineworks.ops._reductions import NumpyReduction
+
+
+@op("reduce_any")
+class ReduceAny(NumpyReduction):
+    """True where any element over `axes` is (empty: all); False over no elements."""
+
+    axes: tuple[int, ...] = ()
+    keepdims: bool = True
+    monoid = "any"
+
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        if inputs[0] is None or inputs[0].dtype is not dtypes.bool_:
+            raise InvalidModel(f"{inputs[0]} is not boolean")
+        return super().infer(*inputs)
+
+    def fold(self, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+        return np.any(x, axis=axes, keepdims=True)
+
+    examples = (example(boolean(2, 5), axes=(1,)), example(boolean("N", 3), axes=(0,), keepdims=False, dims={"N": (1, 4)}))
