@@ -105,7 +105,7 @@ class Detector(nn.Module):
         """Scale the class heads so that scores spread over (0, 1), as those of trained detectors do."""
         kinds = self(x)[1].logit().split([(x.shape[-1] // stride) ** 2 for stride in (8, 16, 32)], 2)
         for head, logits in zip(self.kinds, kinds, strict=True):
-            scale = 1.5 / logits.clamp(-40, 40).std()
+            scale = 4.0 / logits.clamp(max=40).max()
             head[-1].weight *= scale
             head[-1].bias.copy_(head[-1].bias * scale - 2.5)
 
