@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engineworks.core import dtypes, expression
-from engineworks.engine.schema import Buffer, Dim, Manifest, Record, Ref, Symbol, Tensor
+from engineworks.engine.schema import Buffer, Dim, Manifest, Record, Ref, Symbol, Tensor, words_base
 
 
 def problems(manifest: Manifest) -> list[str]:
@@ -17,10 +17,12 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     yield from _duplicates("symbol", [s.name for s in manifest.symbols])
     yield from _duplicates("tensor", [t.name for t in manifest.inputs + manifest.outputs])
     names = {s.name for s in manifest.symbols}
-    for tensor in manifest.inputs + manifest.outputs:
+    for tensor in manifest.inputs:
+        yield from _tensor_problems(tensor, {s.name for s in manifest.symbols if not s.is_data_dependent})
+    for tensor in manifest.outputs:
         yield from _tensor_problems(tensor, names)
     for symbol in manifest.symbols:
-        yield from _symbol_problems(symbol, manifest, names)
+        yield from _symbol_problems(symbol, manifest)
     yield from _profile_problems(manifest)
     for check in manifest.checks:
         yield from _dim_problems(check.left, names, f"check '{check.message[:40]}'")
@@ -61,13 +63,16 @@ def _tensor_problems(tensor: Tensor, names: set[str]) -> Iterator[str]:
         yield from _dim_problems(dim, names, f"tensor '{tensor.name}'")
 
 
-def _symbol_problems(symbol: Symbol, manifest: Manifest, names: set[str]) -> Iterator[str]:
+def _symbol_problems(symbol: Symbol, manifest: Manifest) -> Iterator[str]:
     where = f"symbol '{symbol.name}'"
     if isinstance(symbol.max, int):
         if not symbol.min <= symbol.opt <= symbol.max:
             yield f"{where}: {symbol.min} … {symbol.opt} … {symbol.max} is not ascending"
     else:
-        yield from _dim_problems(symbol.max, names, where)
+        # Upper bounds are computed in slot order, after all symbols of input axes.
+        slot = manifest.symbols.index(symbol)
+        known = {s.name for i, s in enumerate(manifest.symbols) if i < slot or not s.is_data_dependent}
+        yield from _dim_problems(symbol.max, known, where)
     if symbol.is_data_dependent:
         return
     if not isinstance(symbol.max, int):
@@ -138,8 +143,19 @@ def _program_problems(manifest: Manifest, names: set[str]) -> Iterator[str]:
             yield f"{where}: jumps to record {record.target} of {len(manifest.program)}"
         if record.op == "jump_if_zero" and not (len(record.words) == 1 and isinstance(record.words[0], Ref)):
             yield f"{where}: a condition is one address"
-        yield from _dim_problems(record.tasks, names, where)
-        yield from _word_problems(record, manifest, names, where)
+        found = list(_dim_problems(record.tasks, names, where))
+        found += _word_problems(record, manifest, names, where)
+        yield from found or _size_problems(record, manifest, where)
+
+
+def _size_problems(record: Record, manifest: Manifest, where: str) -> Iterator[str]:
+    """The runtime cannot know a data-dependent size before the run; a `resolve` kernel can, in its midst."""
+    data = {s.name for s in manifest.symbols if s.is_data_dependent}
+    if not data or manifest.resolves_itself:
+        return
+    for dim in (record.tasks, *(w for w in record.words if isinstance(w, str))):
+        if isinstance(dim, str) and data.intersection(expression.names_of(dim)):
+            yield f"{where}: '{dim}' is data-dependent, and the program has no `resolve` record"
 
 
 def _word_problems(record: Record, manifest: Manifest, names: set[str], where: str) -> Iterator[str]:
@@ -148,7 +164,7 @@ def _word_problems(record: Record, manifest: Manifest, names: set[str], where: s
             if word.buffer >= len(manifest.buffers):
                 yield f"{where}: there is no buffer {word.buffer}"
             elif isinstance(word.offset, int):
-                size = manifest.buffers[word.buffer].size
+                size = _room(manifest.buffers[word.buffer], manifest)
                 if isinstance(size, int) and word.offset > size:
                     yield f"{where}: byte {word.offset} of buffer {word.buffer}, which has {size}"
             else:
@@ -158,3 +174,14 @@ def _word_problems(record: Record, manifest: Manifest, names: set[str], where: s
     for written in record.writes:
         if written >= len(manifest.buffers):
             yield f"{where}: there is no buffer {written}"
+
+
+def _room(buffer: Buffer, manifest: Manifest) -> Dim:
+    """Bytes that a buffer has."""
+    match buffer.place:
+        case "symbols":
+            return 8 * len(manifest.symbols)
+        case "plan":
+            return 8 * words_base(manifest.program)[-1]
+        case _:
+            return buffer.size

@@ -4,18 +4,15 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from engineworks.engine.schema import Profile
-from engineworks.errors import RunError
+from engineworks.engine.schema import Manifest, Profile
+from engineworks.errors import DeviceError, RunError
 from engineworks.runtime.bind import Binder, check_output_dims
 from engineworks.runtime.program import Program, RecordTime
 from engineworks.runtime.shapes import Dims, ShapeSolver, Solution, dims_of
-
-if TYPE_CHECKING:
-    from engineworks.runtime.engine import Engine
 
 _MAX_SOLUTIONS = 256
 """Sets of shapes remembered; the next one forgets all."""
@@ -27,15 +24,15 @@ class Context:
     Memory: the engine's arena, and scratch for each of `threads` threads.
     """
 
-    def __init__(self, engine: Engine, profile: Profile | None, program: Program) -> None:
-        self.engine = engine
+    def __init__(self, manifest: Manifest, profile: Profile | None, program: Program) -> None:
+        # No reference to the engine: it keeps contexts, and a cycle would hold their memory until a collection.
+        self.manifest = manifest
         self.profile_name = profile.name if profile else ""
         self._program = program
-        self._manifest = engine.manifest
-        self._solver = ShapeSolver(engine.manifest, profile)
-        self._binder = Binder(engine.inputs, engine.outputs)
-        self._output_names = tuple(t.name for t in engine.outputs)
-        self._data_slots = [(i, s.name) for i, s in enumerate(engine.manifest.symbols) if s.is_data_dependent]
+        self._solver = ShapeSolver(manifest, profile)
+        self._binder = Binder(manifest.inputs, manifest.outputs)
+        self._output_names = tuple(t.name for t in manifest.outputs)
+        self._data_slots = [(i, s.name) for i, s in enumerate(manifest.symbols) if s.is_data_dependent]
         self._solutions: dict[tuple[Dims, ...], Solution] = {}
         self._current: Solution | None = None
         self._bound_inputs: dict[str, Any] = {}
@@ -116,11 +113,10 @@ class Context:
 
     def _apply(self, inputs: list[np.ndarray], given_outputs: Mapping[int, np.ndarray]) -> list[np.ndarray]:
         shapes = tuple([a.shape for a in inputs])
-        solution = self._solutions.get(shapes) or self._solve(shapes)
         program = self._program
-        if solution is not self._current:
-            program.bind_shapes(solution)
-            self._current = solution
+        solution = self._solutions.get(shapes)
+        if solution is None or solution is not self._current:
+            solution = self._change_shapes(shapes)
         elif self._data_slots:
             self._reset_data_symbols()
         for number, array in enumerate(inputs):
@@ -129,24 +125,39 @@ class Context:
         for number, dims in enumerate(solution.output_dims):
             array = given_outputs.get(number) if given_outputs else None
             if array is None:
-                array = np.empty(dims, self._binder.output_dtypes[number])
+                array = self._allocated(number, dims)
             else:
-                check_output_dims(self._manifest.outputs[number], array, dims, is_bound=bool(self._data_slots))
+                check_output_dims(self.manifest.outputs[number], array, dims, is_bound=bool(self._data_slots))
             program.bind_output(number, array.ctypes.data)
             outputs.append(array)
         return outputs
 
-    def _solve(self, shapes: tuple[Dims, ...]) -> Solution:
-        solution = self._solver.solve(shapes)
+    def _change_shapes(self, shapes: tuple[Dims, ...]) -> Solution:
+        self._current = None
+        try:
+            solution = self._solutions.get(shapes) or self._solver.solve(shapes)
+            self._program.bind_shapes(solution)
+        except (ValueError, OverflowError) as error:
+            raise RunError(
+                f"the engine's sizes make no sense for inputs of shapes {[list(s) for s in shapes]}: {error}.\n"
+                f"  Build the engine again with a profile that covers these shapes."
+            ) from None
         if len(self._solutions) >= _MAX_SOLUTIONS:
             self._solutions.clear()
-        self._solutions[shapes] = solution
+        self._solutions[shapes] = self._current = solution
         return solution
 
     def _reset_data_symbols(self) -> None:
         """Back to the upper bounds: the last run left its own values, and sizes that follow from them."""
         assert self._current is not None
         self._program.bind_shapes(self._current)
+
+    def _allocated(self, number: int, dims: Dims) -> np.ndarray:
+        try:
+            return np.empty(dims, self._binder.output_dtypes[number])
+        except (MemoryError, ValueError):
+            tensor = self.manifest.outputs[number]
+            raise DeviceError(f"no memory for output '{tensor.name}': {tensor.dtype}{list(dims)}") from None
 
     # -- results ----------------------------------------------------------------------------------------------
     def _finish(self, outputs: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -165,7 +176,7 @@ class Context:
             values[name] = value
         self._solver.check_after(values)
         trimmed = []
-        for tensor, array in zip(self._manifest.outputs, outputs, strict=True):
+        for tensor, array in zip(self.manifest.outputs, outputs, strict=True):
             dims = dims_of(tensor, values)
             if dims != array.shape:
                 array = array.reshape(-1)[: math.prod(dims)].reshape(dims)

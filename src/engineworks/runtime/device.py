@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib import import_module
 from typing import Protocol
 
 from engineworks.core.target import Target
@@ -66,6 +66,10 @@ class Device(Protocol):
         ...
 
 
+_OURS = {"cpu": ("engineworks.runtime.cpu.device", "CpuDevice"), "null": ("engineworks.runtime.null.device", "NullDevice")}
+"""Our own devices, also registered as entry points: scanning the installed packages takes longer than loading an engine."""
+
+
 @cache
 def find(name: str) -> Device:
     """The device called `name`.
@@ -73,10 +77,16 @@ def find(name: str) -> Device:
     Raises:
         EngineMismatch: no installed package provides it.
     """
+    if name in _OURS:
+        module, attribute = _OURS[name]
+        return getattr(import_module(module), attribute)()
+    from importlib.metadata import entry_points
+
     found = {point.name: point for point in entry_points(group="engineworks.devices")}
     if name not in found:
         raise EngineMismatch(
             f"the engine needs the device '{name}', which no installed package provides "
-            f"(there are: {', '.join(sorted(found)) or 'none'}).\n  Install its package, or build for another target."
+            f"(there are: {', '.join(sorted({*found, *_OURS}))}).\n"
+            f"  Install its package, or build for another target."
         )
     return found[name].load()()

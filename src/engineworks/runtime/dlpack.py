@@ -64,14 +64,14 @@ def _from_capsule(capsule: Any) -> np.ndarray:
     strides = tuple(tensor.strides[i] for i in range(tensor.rank)) if tensor.strides else _row_major(shape)
     if any(step < 0 for step in strides):
         raise TypeError("its strides are negative; make it contiguous first")
+    if not all(shape):
+        return np.empty(shape, dtype)
     last = sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
-    extent = (last + 1) * dtype.itemsize if all(shape) else 0
-    memory = (ctypes.c_char * extent).from_address((tensor.data or 0) + tensor.byte_offset) if extent else b""
-    if extent:
-        # The capsule's destructor frees the tensor: it lives as long as the memory is referred to.
-        memory.capsule = capsule
-    flat = np.frombuffer(memory, dtype)
-    return np.lib.stride_tricks.as_strided(flat, shape, tuple(step * dtype.itemsize for step in strides))
+    extent = (last + 1) * dtype.itemsize
+    memory = (ctypes.c_char * extent).from_address(tensor.data + tensor.byte_offset)
+    # The capsule's destructor frees the tensor: it lives as long as the memory is referred to.
+    memory.capsule = capsule
+    return np.ndarray(shape, dtype, memory, strides=[step * dtype.itemsize for step in strides])
 
 
 def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:

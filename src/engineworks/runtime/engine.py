@@ -92,7 +92,7 @@ class Engine:
         chosen = self._profile(profile)
         count = _checked_threads(threads) or self.default_threads
         program = Program(self.manifest, chosen, self._device, self._module, self._weights, count)
-        return Context(self, chosen, program)
+        return Context(self.manifest, chosen, program)
 
     def run(self, /, **arrays: Any) -> dict[str, np.ndarray]:
         """The outputs by name, for inputs by name; each thread keeps a context of its own. Raises like `Context.run`."""
@@ -102,6 +102,14 @@ class Engine:
         return context.run(**arrays)
 
     __call__ = run
+
+    def serialize(self) -> bytes:
+        """The engine file's bytes."""
+        return container.encode(self.manifest, self._file.sections)
+
+    def save(self, path: str | os.PathLike[str]) -> int:
+        """Write the engine file in one step; its length in bytes. Raises OSError."""
+        return container.write(path, self.manifest, self._file.sections)
 
     def _profile(self, wanted: int | str) -> Profile | None:
         profiles = self.manifest.profiles

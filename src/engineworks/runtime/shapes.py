@@ -46,6 +46,7 @@ class ShapeSolver:
 
         Raises:
             InvalidInput: a rank, a dim, a range or a run-time check is not met.
+            ValueError: an expression of the engine has no value, or a negative one.
         """
         manifest = self._manifest
         for tensor, shape in zip(manifest.inputs, shapes, strict=True):
@@ -104,8 +105,11 @@ class ShapeSolver:
 
 
 def dims_of(tensor: Tensor, values: Mapping[str, int]) -> Dims:
-    """The tensor's shape for these symbols."""
-    return tuple(evaluate(d, values) for d in tensor.dims)
+    """The tensor's shape for these symbols; ValueError when that is no shape."""
+    dims = tuple(evaluate(d, values) for d in tensor.dims)
+    if min(dims, default=0) < 0:
+        raise ValueError(f"'{tensor.name}' would have the shape {list(dims)}")
+    return dims
 
 
 def describe(tensor: Tensor) -> str:

@@ -11,8 +11,11 @@ from engineworks.codegen.llvm.function import AVX2, Function
 from engineworks.codegen.llvm.pool import pool_text
 from engineworks.core.target import V3
 from engineworks.engine import container
-from engineworks.engine.schema import Buffer, Kernel, Manifest, Record, Ref, TargetRecord, Tensor
+from engineworks.engine.schema import (
+    Buffer, Check, Kernel, Manifest, Profile, Range, Record, Ref, Symbol, TargetRecord, Tensor, Value,
+)  # fmt: skip
 from engineworks.runtime.cpu.link import link
+from engineworks.runtime.engine import Engine
 
 TARGET = TargetRecord("cpu", "x86-64-v3", V3)
 
@@ -77,3 +80,139 @@ def static_engine(tmp_path, code):
     path = tmp_path / "static.engine"
     container.write(path, _static_manifest(), {"code": code, "weights": WEIGHTS.tobytes()})
     return path
+
+
+@pytest.fixture
+def open_engine(code) -> Callable[..., Engine]:
+    """Opens an engine made from a manifest, in memory."""
+
+    def open_it(manifest: Manifest, *, image: bytes = code, **options) -> Engine:
+        return Engine.open(container.encode(manifest, {"code": image, "weights": WEIGHTS.tobytes()}), **options)
+
+    return open_it
+
+
+# -- engines with symbols and jumps ---------------------------------------------------------------------------
+
+
+def _resolve() -> Function:
+    """args: symbols, plan. Record 1's tasks and its first word become 10 * B."""
+    f = Function("resolve")
+    size = f.mul(f.value(f"load i64, ptr {f.pointer(0)}"), 10)
+    plan = f.pointer(1)
+    f.line(f"store i64 {size}, ptr {f.at(plan, 8 * (8 + 3))}")
+    f.line(f"store i64 {size}, ptr {f.at(plan, 8 * (8 * 3 + 2))}")
+    return f
+
+
+def _add_size() -> Function:
+    """args: size, in, out. out[i] = in[i] + size, i64."""
+    f = Function("add_size")
+    size, source, target = f.word(0), f.pointer(1), f.pointer(2)
+    with f.loop("%lo", "%hi") as i:
+        value = f.value(f"load i64, ptr {f.at(source, i, 'i64')}")
+        f.line(f"store i64 {f.add(value, size)}, ptr {f.at(target, i, 'i64')}")
+    return f
+
+
+def _positives() -> Function:
+    """args: count, in, out, found. Copies the positive of in[0:count] to out, and stores how many at found; i64."""
+    f = Function("positives")
+    count, source, target, found = f.word(0), f.pointer(1), f.pointer(2), f.pointer(3)
+    number = f.variable("i64", 0)
+    with f.loop(0, count) as i:
+        value = f.value(f"load i64, ptr {f.at(source, i, 'i64')}")
+        with f.when(f.compare("sgt", value, 0)):
+            f.line(f"store i64 {value}, ptr {f.at(target, f.get('i64', number), 'i64')}")
+            f.set("i64", number, f.add(f.get("i64", number), 1))
+    f.line(f"store i64 {f.get('i64', number)}, ptr {found}")
+    return f
+
+
+def _set_word() -> Function:
+    """args: address, value."""
+    f = Function("set_word")
+    f.line(f"store i64 {f.word(1)}, ptr {f.pointer(0)}")
+    return f
+
+
+def _count_down() -> Function:
+    """args: address of an i64 counter, address of a byte that tells whether it is above zero afterwards."""
+    f = Function("count_down")
+    counter = f.pointer(0)
+    less = f.add(f.value(f"load i64, ptr {counter}"), -1)
+    f.line(f"store i64 {less}, ptr {counter}")
+    more = f.compare("sgt", less, 0)
+    f.line(f"store i8 {f.value(f'zext i1 {more} to i8')}, ptr {f.pointer(1)}")
+    return f
+
+
+@pytest.fixture(scope="session")
+def control_code() -> bytes:
+    return code_of([_resolve(), _add_size(), _positives(), _set_word(), _count_down(), elementwise("add_one", "fadd", 1)])
+
+
+CONTROL_KERNELS = tuple(Kernel(k) for k in ("resolve", "add_size", "positives", "set_word", "count_down", "add_one"))
+
+
+def _dynamic_manifest(resolves: bool) -> Manifest:
+    """y[B, 10] = x[B, 10] + 10 * B, i64; B is 1 … 8, in profile 'small' 1 … 2."""
+    call = Record(kernel=1, words=("10*B", Ref(0), Ref(1)), tasks="10*B", name="add", writes=(1,))
+    resolve = (Record(kernel=0, words=(Ref(2), Ref(3)), single=True),) if resolves else ()
+    return Manifest(
+        package="test", target=TARGET, inputs=(Tensor("x", "i64", ("B", 10)),), outputs=(Tensor("y", "i64", ("B", 10)),),
+        symbols=(Symbol("B", 1, 4, 8, 0, 0),),
+        profiles=(Profile("wide"), Profile("small", {"B": Range(1, 1, 2)})),
+        checks=(Check("B", "!=", 5, "node 'add' cannot take five rows"),),
+        buffers=(
+            Buffer("input", 0, "80*B"), Buffer("output", 0, "80*B", Value("sum", "i64", ("B", 10))),
+            Buffer("symbols"), Buffer("plan"),
+        ),
+        kernels=CONTROL_KERNELS, program=(*resolve, call, Record(op="end")), resolves_itself=resolves,
+    )  # fmt: skip
+
+
+def _positives_manifest() -> Manifest:
+    """y[n] = the positive elements of x[N], in order; n is found by the run."""
+    return Manifest(
+        package="test", target=TARGET, inputs=(Tensor("x", "i64", ("N",)),), outputs=(Tensor("y", "i64", ("n",)),),
+        symbols=(Symbol("N", 0, 4, 100, 0, 0), Symbol("n", 0, 1, "N")),
+        checks=(Check("n", "!=", 7, "node 'positives' found seven"),),
+        buffers=(Buffer("input"), Buffer("output"), Buffer("symbols")), kernels=CONTROL_KERNELS,
+        program=(
+            Record(kernel=2, words=("N", Ref(0), Ref(1), Ref(2, 8)), single=True, name="positives"), Record(op="end"),
+        ),
+    )  # fmt: skip
+
+
+def _loop_manifest(turns: int, chunks: int) -> Manifest:
+    """y = x + 1 + turns, f32[1000]: a counter in the arena at 0, its condition at 8, the accumulator at 64."""
+    return Manifest(
+        package="test", target=TARGET, inputs=(Tensor("x", "f32", (1000,)),), outputs=(Tensor("y", "f32", (1000,)),),
+        buffers=(
+            Buffer("input"), Buffer("output"), Buffer("arena", 0, 16), Buffer("arena", 64, 4000, Value("acc", "f32", (1000,))),
+        ),
+        kernels=CONTROL_KERNELS,
+        program=(
+            Record(kernel=3, words=(Ref(2), turns), single=True, barrier=False),
+            Record(kernel=5, words=(Ref(0), Ref(3)), tasks=1000, name="first", writes=(3,)),
+            Record(kernel=5, words=(Ref(3), Ref(3)), tasks=1000, chunks=chunks, name="turn", writes=(3,)),
+            Record(kernel=4, words=(Ref(2), Ref(2, 8)), single=True),
+            Record(op="jump_if_zero", words=(Ref(2, 8),), target=6),
+            Record(op="jump", target=2),
+            Record(kernel=5, words=(Ref(3), Ref(1)), tasks=1000, name="last", writes=(1,)),
+            Record(op="end"),
+        ),
+        arena_bytes=8192,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def control_engine(open_engine, control_code) -> Callable[..., Engine]:
+    """control_engine('dynamic' | 'positives' | 'loop', ...)."""
+    make = {"dynamic": _dynamic_manifest, "positives": _positives_manifest, "loop": _loop_manifest}
+
+    def open_it(which: str, *arguments, **options) -> Engine:
+        return open_engine(make[which](*arguments), image=control_code, **options)
+
+    return open_it
