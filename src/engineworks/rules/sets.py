@@ -7,6 +7,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import ClassVar
 
+import engineworks.ops  # noqa: F401  (patterns name operators)
 from engineworks.ir.rewriter import Rewriter
 from engineworks.ir.rule import RULES, Rule, RuleSet
 
