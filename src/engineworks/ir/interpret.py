@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from engineworks.core import dtypes
+from engineworks.core.dims import Dim, symbols_of
 from engineworks.core.types import TensorType
 from engineworks.errors import Error
 from engineworks.ir import scalar
@@ -39,9 +40,24 @@ def interpret(
         results = run_node(node, arrays, values, dims)
         for value, array in zip(node.outputs, results, strict=True):
             values[id(value)] = array
+            _learn(dims, value.type, array)
         if watch:
             watch(node, results)
     return {name: _read(values, v) for name, v in zip(graph.output_names, graph.outputs, strict=True)}
+
+
+def _learn(dims: dict[str, int], type: TensorType, array: np.ndarray) -> None:
+    """Sizes that depend on the data, known once their array is there."""
+    for dim, actual in zip(type.shape, np.shape(array), strict=True):
+        name = _symbol_name(dim)
+        if name:
+            dims.setdefault(name, int(actual))
+
+
+def _symbol_name(dim: Dim) -> str:
+    """The name, where the dim is nothing but one symbol; else ''."""
+    names = symbols_of(dim)
+    return next((n for n in names if len(names) == 1 and str(dim) in (n, f"`{n}`")), "")
 
 
 def _read(values: Mapping[int, np.ndarray], value: Value) -> np.ndarray:
@@ -56,8 +72,9 @@ def bind_dims(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
         if array is None:
             continue
         for dim, actual in zip(value.type.shape, np.shape(array), strict=True):
-            if not isinstance(dim, int) and str(dim).isidentifier():
-                dims[str(dim)] = int(actual)
+            name = _symbol_name(dim)
+            if name:
+                dims[name] = int(actual)
     return dims
 
 
@@ -85,7 +102,7 @@ def bind_op(op: Op, dims: Mapping[str, int]) -> Op:
 
     changed: dict[str, Any] = {}
     for name, attribute in op.attributes().items():
-        bound = _bind(attribute, dims)
+        bound = attribute if name in op.defines else _bind(attribute, dims)
         if bound is not attribute:
             changed[name] = bound
     return dataclasses.replace(op, **changed) if changed else op  # type: ignore[type-var]

@@ -41,6 +41,8 @@ class Op:
     keeps_dims: ClassVar[bool] = False
     """`reference` also works on object arrays of Dims: shape arithmetic goes through it at build."""
     is_random: ClassVar[bool] = False
+    defines: ClassVar[tuple[str, ...]] = ()
+    """Attributes that are symbols whose values the op finds out when it runs (sizes that depend on the data)."""
 
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         """Types of the outputs. Raises InvalidModel with a sentence when the inputs do not fit."""
