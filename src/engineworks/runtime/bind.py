@@ -15,9 +15,14 @@ from engineworks.runtime.shapes import Dims, describe
 
 
 class Binder:
-    """Turns the arguments of one engine into arrays that its kernels can read."""
+    """Turns the arguments of one context into arrays that its kernels can read.
+
+    Attributes:
+        package: of the arrays given last, when one of them was not numpy's: torch in, torch out.
+    """
 
     def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        self.package: Any = None
         self._inputs = tuple(inputs)
         self._outputs = tuple(outputs)
         self._named = tuple((t.name, dtypes.by_name(t.dtype).numpy) for t in inputs)
@@ -30,6 +35,7 @@ class Binder:
             InvalidInput: a name is missing or unknown, or a dtype differs. Shapes are checked later.
         """
         arrays: list[np.ndarray] = []
+        self.package = None
         for name, dtype in self._named:
             try:
                 value = given[name]
@@ -72,6 +78,7 @@ class Binder:
             array = _from_python(where, value, dtype)
         else:
             array = _foreign(where, value)
+            self.package = dlpack.package_of(value) or self.package
         if array.dtype != dtype:
             raise InvalidInput(
                 f"{where}: expected {describe(tensor)}, got {_describe_array(array)}.\n"

@@ -10,6 +10,7 @@ import numpy as np
 
 from engineworks.engine.schema import Manifest, Profile
 from engineworks.errors import DeviceError, RunError
+from engineworks.runtime import dlpack
 from engineworks.runtime.bind import Binder, check_output_dims
 from engineworks.runtime.program import Program, RecordTime
 from engineworks.runtime.shapes import Dims, ShapeSolver, Solution, dims_of
@@ -41,8 +42,10 @@ class Context:
         self._in_use = threading.Lock()
 
     # -- running ----------------------------------------------------------------------------------------------
-    def run(self, /, **arrays: Any) -> dict[str, np.ndarray]:
-        """The outputs, newly allocated, for these inputs (numpy, DLPack or `__array__` objects).
+    def run(self, /, **arrays: Any) -> dict[str, Any]:
+        """The outputs by name, newly allocated, for inputs by name (numpy, DLPack or `__array__` objects).
+
+        Outputs are numpy arrays, or arrays of the package that an input came from: torch in, torch out.
 
         Raises:
             InvalidInput: a name, dtype, shape or run-time check is not met.
@@ -52,7 +55,9 @@ class Context:
             outputs = self._prepare(arrays)
             self._ready = None
             self._program.run()
-            return self._finish(outputs)
+            package = self._binder.package
+            found = self._finish(outputs)
+            return found if package is None else {n: dlpack.give(a, package) for n, a in found.items()}
 
     def bind(self, /, **arrays: Any) -> None:
         """Fix arrays for `execute`: inputs are read, outputs written in place at every call.

@@ -1,4 +1,4 @@
-"""Arrays of other packages seen as numpy arrays, without a copy, through DLPack.
+"""Arrays of other packages seen as numpy arrays and numpy arrays given to them, without a copy, through DLPack.
 
 numpy's own `from_dlpack` refuses the element types it lacks (bfloat16, float8); these are read from the capsule here.
 Source of the structs: dlpack.h 1.1, `DLManagedTensor`.
@@ -6,6 +6,7 @@ Source of the structs: dlpack.h 1.1, `DLManagedTensor`.
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any
 
 import ml_dtypes
@@ -48,6 +49,22 @@ def view(value: Any) -> np.ndarray:
         return np.from_dlpack(value)
     except (BufferError, RuntimeError, TypeError, ValueError):
         return _from_capsule(value.__dlpack__())
+
+
+def package_of(value: Any) -> Any:
+    """The module whose `from_dlpack` makes arrays of the kind of `value`; None when there is none."""
+    module = sys.modules.get(type(value).__module__.partition(".")[0])
+    return module if hasattr(module, "from_dlpack") else None
+
+
+def give(array: np.ndarray, package: Any) -> Any:
+    """`array` as an array of `package` (from `package_of`), over the same memory where DLPack has the element type."""
+    try:
+        return package.from_dlpack(array)
+    except (BufferError, TypeError, RuntimeError):
+        # numpy exports no bfloat16 or float8: pass the bits, then name their type as the other package does.
+        bits = package.from_dlpack(array.view(f"u{array.dtype.itemsize}"))
+        return bits.view(getattr(package, array.dtype.name))
 
 
 def _from_capsule(capsule: Any) -> np.ndarray:

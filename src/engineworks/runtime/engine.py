@@ -1,11 +1,10 @@
 """An engine, loaded: code and weights where the device needs them, ready to make contexts."""
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from typing import Any, Self
-
-import numpy as np
 
 from engineworks.core.target import Target, missing_features
 from engineworks.engine import container
@@ -94,12 +93,32 @@ class Engine:
         program = Program(self.manifest, chosen, self._device, self._module, self._weights, count)
         return Context(self.manifest, chosen, program)
 
-    def run(self, /, **arrays: Any) -> dict[str, np.ndarray]:
-        """The outputs by name, for inputs by name; each thread keeps a context of its own. Raises like `Context.run`."""
-        context = getattr(self._local, "context", None)
-        if context is None:
-            context = self._local.context = self.context()
-        return context.run(**arrays)
+    def run(self, /, **arrays: Any) -> dict[str, Any]:
+        """The outputs by name, for inputs by name; each thread keeps its own contexts. Raises like `Context.run`.
+
+        Of several profiles, the one used last is taken when the shapes fit it, else the first that they fit.
+        """
+        contexts = getattr(self._local, "contexts", None)
+        if contexts is None:
+            contexts = self._local.contexts = [self.context()]
+        if len(self.manifest.profiles) <= 1:
+            return contexts[0].run(**arrays)
+        return self._run_where_it_fits(contexts, arrays)
+
+    def _run_where_it_fits(self, contexts: list[Context], arrays: dict[str, Any]) -> dict[str, Any]:
+        """`contexts`: this thread's, the one used last first."""
+        refusals: list[InvalidInput] = []
+        made = {c.profile_name for c in contexts}
+        others = (self.context(p.name) for p in self.manifest.profiles if p.name not in made)
+        for context in itertools.chain(list(contexts), others):
+            try:
+                outputs = context.run(**arrays)
+            except InvalidInput as error:
+                refusals.append(error)
+                continue
+            contexts[:] = [context, *(c for c in contexts if c is not context)]
+            return outputs
+        raise refusals[0]
 
     __call__ = run
 

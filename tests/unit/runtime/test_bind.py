@@ -67,6 +67,25 @@ def test_a_tensor_lives_as_long_as_its_view():
     assert [float(v[999]) for v in views] == list(range(50))
 
 
+def test_tensors_in_give_tensors_out(control_engine):
+    torch = pytest.importorskip("torch")
+    y = control_engine("dynamic", False)(x=torch.zeros((2, 10), dtype=torch.int64))["y"]
+    assert isinstance(y, torch.Tensor)
+    assert (y == 20).all()
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float32", "bool"])
+def test_arrays_of_all_types_are_given_to_torch(name):
+    torch = pytest.importorskip("torch")
+    from engineworks.runtime.dlpack import give, package_of
+
+    dtype = getattr(ml_dtypes, name, None) or name
+    array = np.array([0, 1, 2], np.float32).astype(dtype)
+    tensor = give(array, package_of(torch.zeros(1)))
+    assert str(tensor.dtype) == f"torch.{name}"
+    assert tensor.data_ptr() == array.ctypes.data
+
+
 def test_a_tensor_that_needs_gradients_says_so():
     torch = pytest.importorskip("torch")
     with pytest.raises(InvalidInput, match="detach"):

@@ -80,6 +80,15 @@ def test_a_shape_outside_the_range_says_the_range(control_engine):
         engine.context("large")
 
 
+def test_an_engine_call_picks_a_profile_that_fits(control_engine):
+    engine = control_engine("dynamic", False)
+    for rows in (1, 8, 2, 6):
+        x = np.zeros((rows, 10), np.int64)
+        np.testing.assert_array_equal(engine(x=x)["y"], x + 10 * rows)
+    with pytest.raises(InvalidInput, match="built for 1 to"):
+        engine(x=np.zeros((9, 10), np.int64))
+
+
 def test_a_run_time_check_speaks_with_its_message(control_engine):
     with pytest.raises(InvalidInput, match="node 'add' cannot take five rows"):
         control_engine("dynamic", False)(x=np.zeros((5, 10), np.int64))

@@ -42,11 +42,10 @@ class Pool:
         size = _WORKERS + _WORKER_BYTES * threads
         self._memory = np.zeros(size + 64, np.uint8)
         self.address = -(-self._memory.ctypes.data // 64) * 64
-        libc = ctypes.CDLL(None)
         self._set(_THREADS, threads)
         self._set(_SPIN, spin_cycles)
         for offset, name in ((_SYSCALL, "syscall"), (_CREATE, "pthread_create"), (_JOIN, "pthread_join")):
-            self._set(offset, ctypes.cast(getattr(libc, name), ctypes.c_void_p).value or 0)
+            self._set(offset, _external(name))
         error = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)(image.addresses["pool_start"])(self.address)
         if error:
             self.stop()
@@ -58,6 +57,11 @@ class Pool:
 
     def _set(self, offset: int, value: int) -> None:
         ctypes.c_int64.from_address(self.address + offset).value = value
+
+
+def _external(name: str) -> int:
+    """Address of a function of libc, which generated code calls through a pointer."""
+    return ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value or 0
 
 
 class Pools:
