@@ -53,9 +53,11 @@ def run_node_case(case: Any, run: Runner) -> str:
 
 def _run(case: Any, run: Runner, fix: bool) -> str:
     for inputs, expected in case.data_sets:
+        if any(isinstance(a, list) for a in inputs):
+            raise UnsupportedOperator("an input is a sequence, not a tensor")
         names = [v.name for v in case.model.graph.input]
         given = {n: _array(a) for n, a in zip(names, inputs, strict=False) if a is not None}
-        fixed = {n: a for n, a in given.items() if fix and n != names[0] and a.ndim <= 1}
+        fixed = {n: a for n, a in given.items() if fix and (a.ndim == 0 or (a.ndim == 1 and (n != names[0] or len(names) == 1)))}
         graph = import_model(read_model(case.model, None, case.name), fixed=fixed)
         wanted = {v.name for v in graph.inputs}
         results = run(graph, {n: a for n, a in given.items() if n in wanted})
