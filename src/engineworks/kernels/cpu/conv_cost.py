@@ -10,9 +10,11 @@ from engineworks.core.dims import Dim, bounds
 from engineworks.kernels.cpu.conv import Geometry
 from engineworks.kernels.cpu.conv_tiles import spread
 
-CYCLES_PER_SECOND = 2.6e9
+CYCLES_PER_SECOND = 3.6e9
 FMA_LATENCY = 4
 FIRST_CACHE_BYTES = 32 << 10
+SECOND_CACHE_BYTES = 3 << 19
+FAR_BYTES_PER_CYCLE = 10
 PANEL_BYTES_PER_CYCLE = 40
 TILE_OVERHEAD_CYCLES = 30
 
@@ -53,7 +55,11 @@ def direct_seconds(g: Geometry, isa: Isa, height: int, width: int, vectors: int)
     panels = -(-g.group_outputs // (vectors * isa.lanes)) * g.groups
     cycles = sum(number * (g.depth * step_cycles(rows, vectors, isa, g.depth) + TILE_OVERHEAD_CYCLES + rows * vectors)
                  for rows, number in tiles)
-    return cycles * panels / CYCLES_PER_SECOND
+    cycles *= panels
+    filter_bytes = g.depth * panels * vectors * isa.lanes * 4
+    if filter_bytes > 2 * SECOND_CACHE_BYTES:
+        cycles += filter_bytes / FAR_BYTES_PER_CYCLE
+    return cycles / CYCLES_PER_SECOND
 
 
 def _cut(total: int, size: int) -> list[tuple[int, int]]:
