@@ -258,7 +258,8 @@ class _Kernel:
         f, epilogue = self.f, self.work.epilogue
         operands = []
         for kind, pointer, operand in zip(self._kinds(), self.extra, self.work.inputs[self.work.anchor_inputs:], strict=True):
-            assert operand is not None
+            assert operand is not None, "epilogue operands are never omitted"
+            kind = "scalar" if operand.type.count == 1 else kind  # a channel axis of one element is not our columns
             offset = {"full": out, "channel": column, "scalar": 0}[kind]
             at = f.at(pointer, f.mul(offset, operand.type.dtype.size_bytes))
             operands.append(TileOperand(kind, operand.type.dtype, at))  # type: ignore[arg-type]
