@@ -19,6 +19,7 @@
 
 A message says what happened, where, why, and what to do, in the names that the user gave.
 """
+
 from __future__ import annotations
 
 
@@ -39,7 +40,8 @@ class UnsupportedOperator(BuildError):
 
 
 class Undecided(BuildError):
-    """A question about symbolic dims (equal? divisible? at least?) has no answer valid for all their values."""
+    """A question about symbolic dims (equal? divisible? at least?) has no answer valid for all their
+    values."""
 
 
 class NoTactic(BuildError):

@@ -1,4 +1,5 @@
 """Damaged engine files give our own errors, whatever the damage."""
+
 from __future__ import annotations
 
 import hashlib
@@ -10,7 +11,18 @@ from hypothesis import strategies as st
 
 from engineworks.engine import container
 from engineworks.engine.schema import (
-    Buffer, Check, Kernel, Manifest, Profile, Range, Record, Ref, Symbol, TargetRecord, Tensor, Value,
+    Buffer,
+    Check,
+    Kernel,
+    Manifest,
+    Profile,
+    Range,
+    Record,
+    Ref,
+    Symbol,
+    TargetRecord,
+    Tensor,
+    Value,
 )  # fmt: skip
 from engineworks.errors import CorruptEngine, EngineError, NewerFormat, RunError
 from engineworks.runtime.engine import Engine
@@ -67,7 +79,9 @@ def _sealed(text: bytes) -> bytes:
     start = -(-(64 + LENGTH) // 4096) * 4096
     room = -(-(64 + len(text)) // 4096) * 4096
     body = ENGINE[start:]
-    head = struct.pack("<8sIIQQ32s", container.MAGIC, 1, 0, len(text), room + len(body), hashlib.sha256(text).digest())
+    head = struct.pack(
+        "<8sIIQQ32s", container.MAGIC, 1, 0, len(text), room + len(body), hashlib.sha256(text).digest()
+    )
     return (head + text).ljust(room, b"\0") + body
 
 
@@ -80,7 +94,30 @@ def _paths(value, path=()):
 
 PATHS = [p for p in _paths(json.loads(TEXT)) if p]
 JUNK = st.sampled_from(
-    [None, True, -1, 0, 1, 7, 2**31, 2**63, 1.5, "", "B", "n", "B//0", "B - 9", "(((", "x" * 9000, [], [0], [0, "B"], {}, "input", "jump"]
+    [
+        None,
+        True,
+        -1,
+        0,
+        1,
+        7,
+        2**31,
+        2**63,
+        1.5,
+        "",
+        "B",
+        "n",
+        "B//0",
+        "B - 9",
+        "(((",
+        "x" * 9000,
+        [],
+        [0],
+        [0, "B"],
+        {},
+        "input",
+        "jump",
+    ]
 )
 
 

@@ -1,6 +1,8 @@
-"""Integer expressions as text, such as '2*B*S + 1' or 'max((N + 3)//4, 1)', compiled to a function of the names' values.
+"""Integer expressions as text, such as '2*B*S + 1' or 'max((N + 3)//4, 1)', compiled to a function of the
+names' values.
 
-Engine files hold sizes in this form; nothing but arithmetic can be written in it, so evaluating a file is safe.
+Engine files hold sizes in this form; nothing but arithmetic can be written in it, so evaluating a file is
+safe.
 
     sum     = product { ("+" | "-") product }
     product = sign { ("*" | "//" | "%") sign }
@@ -9,6 +11,7 @@ Engine files hold sizes in this form; nothing but arithmetic can be written in i
 
 `//` and `%` round towards minus infinity, as in Python.
 """
+
 from __future__ import annotations
 
 import re
@@ -99,7 +102,9 @@ class _Parser:
         if self.peek() != token:
             found, at = self._tokens[self._next]
             wanted = f"'{token}'" if token else "the end"
-            raise ValueError(f"'{self.text}': expected {wanted} at character {at}, found '{found or 'the end'}'")
+            raise ValueError(
+                f"'{self.text}': expected {wanted} at character {at}, found '{found or 'the end'}'"
+            )
         self.take()
 
     def sum(self) -> Evaluate:
@@ -186,7 +191,9 @@ def _tokens(text: str) -> list[tuple[str, int]]:
     while at < end:
         match = _TOKEN.match(text, at)
         if match is None:
-            raise ValueError(f"'{text}': '{text[at:].lstrip()[:1]}' at character {at} is not part of an expression")
+            raise ValueError(
+                f"'{text}': '{text[at:].lstrip()[:1]}' at character {at} is not part of an expression"
+            )
         out.append((match.group(match.lastindex or 0), match.start(match.lastindex or 0)))
         at = match.end()
     return [*out, ("", end)]

@@ -1,7 +1,9 @@
 """What an engine is built for and what this machine offers, found without a compiler.
 
-Feature names are LLVM's (`avx512vnni`, `bmi`), so that one list serves the code generator and the loader's check.
+Feature names are LLVM's (`avx512vnni`, `bmi`), so that one list serves the code generator and the loader's
+check.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -54,8 +56,9 @@ class Target:
 def parse(text: str) -> Target:
     """The target called `text`.
 
-    'cpu' is this machine with all its features; 'cpu:avx2' and 'cpu:avx512' (or 'cpu:x86-64-v4') are the plain
-    levels, which more machines can run; '+feature' adds one: 'cpu:avx512+avx512vnni'. 'cuda:sm_90' names a GPU.
+    'cpu' is this machine with all its features; 'cpu:avx2' and 'cpu:avx512' (or 'cpu:x86-64-v4') are the
+    plain levels, which more machines can run; '+feature' adds one: 'cpu:avx512+avx512vnni'. 'cuda:sm_90'
+    names a GPU.
 
     Raises:
         ValueError: no such target; the message lists those there are.
@@ -63,7 +66,9 @@ def parse(text: str) -> Target:
     device, _, rest = text.partition(":")
     if device != "cpu":
         if not re.fullmatch(r"[a-z]+:[\w]+", text):
-            raise ValueError(f"'{text}' names no target; write 'cpu', 'cpu:avx2', 'cpu:avx512' or 'cuda:sm_90'")
+            raise ValueError(
+                f"'{text}' names no target; write 'cpu', 'cpu:avx2', 'cpu:avx512' or 'cuda:sm_90'"
+            )
         return Target(device, rest)
     if rest in ("", "native"):
         return host()
@@ -105,9 +110,10 @@ def missing_features(needed: Target, present: Target) -> list[str]:
     return [f"cpu feature: {f}" for f in needed.features if f not in present.features]
 
 
-# -- detection ------------------------------------------------------------------------------------------------
+# -- detection
 
-# leaf, subleaf, register (0 eax, 1 ebx, 2 ecx, 3 edx), bit: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E.
+# leaf, subleaf, register (0 eax, 1 ebx, 2 ecx, 3 edx), bit: Intel SDM volume 2A, CPUID; AMD APM volume 3,
+# appendix E.
 _BITS: dict[str, tuple[int, int, int, int]] = {
     "fma": (1, 0, 2, 12), "movbe": (1, 0, 2, 22), "popcnt": (1, 0, 2, 23), "avx": (1, 0, 2, 28),
     "f16c": (1, 0, 2, 29), "bmi": (7, 0, 1, 3), "avx2": (7, 0, 1, 5), "bmi2": (7, 0, 1, 8),

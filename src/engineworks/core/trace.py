@@ -2,6 +2,7 @@
 
 A `Trace` is passed to whoever has something to say; the build report and the progress display read it.
 """
+
 from __future__ import annotations
 
 import threading
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Something that took time. `depth` counts the spans around it in its thread; `start_s` is from the trace's start."""
+    """Something that took time. `depth` counts the spans around it in its thread; `start_s` is from the
+    trace's start."""
 
     name: str
     start_s: float
@@ -39,7 +41,8 @@ class Trace:
     """Collects spans, decisions and counters; may be used from several threads.
 
     Args:
-        listener: called with each span as it ends and each decision as it is made, in the thread that made it.
+        listener: called with each span as it ends and each decision as it is made, in the thread that made
+        it.
     """
 
     listener: Listener | None = None

@@ -1,7 +1,9 @@
 """Read and write engine files. docs/reference/engine-format.md describes them byte by byte.
 
-Reading maps the file and checks every length and offset before it is used; nothing in the file is executed here.
+Reading maps the file and checks every length and offset before it is used; nothing in the file is executed
+here.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -79,7 +81,8 @@ def read(source: str | os.PathLike[str] | Bytes) -> Container:
 
 
 def encode(manifest: Manifest, sections: Mapping[str, Bytes]) -> bytes:
-    """The engine file as bytes; `sections` in the order they shall lie in. Equal arguments give equal bytes."""
+    """The engine file as bytes; `sections` in the order they shall lie in. Equal arguments give equal
+    bytes."""
     return b"".join(_pieces(manifest, sections))
 
 
@@ -207,7 +210,9 @@ def _aligned(position: int) -> int:
 
 
 def _corrupt(origin: str, why: str) -> CorruptEngine:
-    return CorruptEngine(f"{origin}: {why}.\n  Build the engine again, or copy the file again in binary mode.")
+    return CorruptEngine(
+        f"{origin}: {why}.\n  Build the engine again, or copy the file again in binary mode."
+    )
 
 
 def _umask() -> int:

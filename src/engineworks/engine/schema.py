@@ -2,6 +2,7 @@
 
 A *dim* is an integer or the text of an expression over symbols (`core/expression.py`).
 """
+
 from __future__ import annotations
 
 from typing import Annotated, Literal

@@ -1,4 +1,5 @@
 """What must hold between the fields of a manifest before any of them is used."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -124,7 +125,11 @@ def _buffer_problems(number: int, buffer: Buffer, manifest: Manifest, names: set
 
 def _arena_problems(number: int, buffer: Buffer, manifest: Manifest) -> Iterator[str]:
     size = buffer.size if isinstance(buffer.size, int) else 0
-    plans = [(p.offsets[number], p.arena_bytes) for p in manifest.profiles if len(p.offsets) == len(manifest.buffers)]
+    plans = [
+        (p.offsets[number], p.arena_bytes)
+        for p in manifest.profiles
+        if len(p.offsets) == len(manifest.buffers)
+    ]
     if len(plans) < len(manifest.profiles) or not manifest.profiles:
         plans.append((buffer.offset, manifest.arena_bytes))
     for offset, room in plans:

@@ -1,4 +1,5 @@
 """Format versions of engine files, newest last, and what each changed."""
+
 from __future__ import annotations
 
 CURRENT = 1

@@ -1,4 +1,5 @@
 """User arrays in and out: by name, checked, without a copy where none is needed."""
+
 from __future__ import annotations
 
 import difflib
@@ -29,7 +30,8 @@ class Binder:
         self.output_dtypes = tuple(dtypes.by_name(t.dtype).numpy for t in outputs)
 
     def inputs(self, given: Mapping[str, Any]) -> list[np.ndarray]:
-        """The inputs in the engine's order, contiguous; a contiguous array of the right dtype is taken as it is.
+        """The inputs in the engine's order, contiguous; a contiguous array of the right dtype is taken as
+        it is.
 
         Raises:
             InvalidInput: a name is missing or unknown, or a dtype differs. Shapes are checked later.
@@ -63,7 +65,9 @@ class Binder:
             raise InvalidInput(f"output '{name}': expected {describe(tensor)}, got {_describe_array(array)}")
         if not array.flags.c_contiguous or not array.flags.writeable:
             why = "not contiguous" if array.flags.writeable else "read-only"
-            raise InvalidInput(f"output '{name}': the array given for it is {why}; give a new one, as from numpy.empty")
+            raise InvalidInput(
+                f"output '{name}': the array given for it is {why}; give a new one, as from numpy.empty"
+            )
         return number, array
 
     def is_output(self, name: str) -> bool:
@@ -104,14 +108,17 @@ class Binder:
 
 
 def check_output_dims(tensor: Tensor, array: np.ndarray, dims: Dims, *, is_bound: bool) -> None:
-    """The user's output array has the shape that the engine will write (its upper bound when that is data-dependent).
+    """The user's output array has the shape that the engine will write (its upper bound when that is
+    data-dependent).
 
     Raises:
         InvalidInput: it has not.
     """
     if array.shape != dims:
         least = " (its upper bound: the real shape depends on the data)" if is_bound else ""
-        raise InvalidInput(f"output '{tensor.name}': expected {tensor.dtype}{list(dims)}{least}, got {_describe_array(array)}")
+        raise InvalidInput(
+            f"output '{tensor.name}': expected {tensor.dtype}{list(dims)}{least}, got {_describe_array(array)}"
+        )
 
 
 def _from_python(where: str, value: Any, dtype: np.dtype) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""Intermediate values of one inference, record by record: what `engineworks compare --layers` and debug tensors read."""
+"""Intermediate values of one inference, record by record: what `engineworks compare --layers` and debug
+tensors read."""
+
 from __future__ import annotations
 
 import math
@@ -32,8 +34,8 @@ class Captured:
 def capture(context: Context, /, **arrays: Any) -> Iterator[Captured]:
     """Run an inference one record at a time and yield each value of the model as it is finished.
 
-    Values that the builder fused away have no buffer and do not appear. A record inside a loop yields each time it runs.
-    The context may not be used for anything else until the iteration ends.
+    Values that the builder fused away have no buffer and do not appear. A record inside a loop yields each
+    time it runs. The context may not be used for anything else until the iteration ends.
 
     Raises:
         InvalidInput: an input does not fit.

@@ -1,4 +1,5 @@
 """One execution state of an engine: activations, bound arrays, the current shapes."""
+
 from __future__ import annotations
 
 import math
@@ -26,7 +27,8 @@ class Context:
     """
 
     def __init__(self, manifest: Manifest, profile: Profile | None, program: Program) -> None:
-        # No reference to the engine: it keeps contexts, and a cycle would hold their memory until a collection.
+        # No reference to the engine: it keeps contexts, and a cycle would hold their memory until a
+        # collection.
         self.manifest = manifest
         self.profile_name = profile.name if profile else ""
         self._program = program
@@ -41,7 +43,7 @@ class Context:
         self._ready: tuple[list[np.ndarray], list[np.ndarray]] | None = None
         self._in_use = threading.Lock()
 
-    # -- running ----------------------------------------------------------------------------------------------
+    # -- running
     def run(self, /, **arrays: Any) -> dict[str, Any]:
         """The outputs by name, newly allocated, for inputs by name (numpy, DLPack or `__array__` objects).
 
@@ -62,7 +64,8 @@ class Context:
     def bind(self, /, **arrays: Any) -> None:
         """Fix arrays for `execute`: inputs are read, outputs written in place at every call.
 
-        Arrays bound before stay bound. An input that has to be converted (not contiguous) is copied now, once.
+        Arrays bound before stay bound. An input that has to be converted (not contiguous) is copied now,
+        once.
 
         Raises:
             InvalidInput: a name, dtype, shape or run-time check is not met.
@@ -108,7 +111,7 @@ class Context:
         assert self._current is not None
         return self._program, outputs, self._current.values
 
-    # -- binding ----------------------------------------------------------------------------------------------
+    # -- binding
     def _prepare(self, given: Mapping[str, Any]) -> list[np.ndarray]:
         inputs = self._binder.inputs(given)
         outputs = self._apply(inputs, {})
@@ -164,7 +167,7 @@ class Context:
             tensor = self.manifest.outputs[number]
             raise DeviceError(f"no memory for output '{tensor.name}': {tensor.dtype}{list(dims)}") from None
 
-    # -- results ----------------------------------------------------------------------------------------------
+    # -- results
     def _finish(self, outputs: list[np.ndarray]) -> dict[str, np.ndarray]:
         if self._data_slots:
             outputs = self._trimmed(outputs)
@@ -177,7 +180,9 @@ class Context:
         for slot, name in self._data_slots:
             value = int(self._program.symbols[slot])
             if not 0 <= value <= values[name]:
-                raise RunError(f"a kernel set '{name}' to {value}, outside 0 … {values[name]}: please report this engine")
+                raise RunError(
+                    f"a kernel set '{name}' to {value}, outside 0 … {values[name]}: please report this engine"
+                )
             values[name] = value
         self._solver.check_after(values)
         trimmed = []
@@ -189,7 +194,7 @@ class Context:
         return trimmed
 
 
-class _exclusive:  # noqa: N801  reads as a statement: `with _exclusive(lock):`
+class _exclusive:
     """Holds the lock, or says at once that another thread does; waiting would hide a mistake."""
 
     __slots__ = ("_lock",)
@@ -203,5 +208,3 @@ class _exclusive:  # noqa: N801  reads as a statement: `with _exclusive(lock):`
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-
-

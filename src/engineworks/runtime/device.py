@@ -1,7 +1,9 @@
 """What the runtime asks of a device, and the registry of devices.
 
-A device package registers an entry point in the group 'engineworks.devices'; its name is the `device` of targets.
+A device package registers an entry point in the group 'engineworks.devices'; its name is the `device` of
+targets.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +34,8 @@ class Module(Protocol):
     addresses: Mapping[str, int]
 
     def launcher(self, threads: int, *, profiled: bool = False) -> Launch:
-        """The function that runs jobs with this many threads; it may be called from several threads at once."""
+        """The function that runs jobs with this many threads; it may be called from several threads at
+        once."""
         ...
 
 
@@ -66,8 +69,12 @@ class Device(Protocol):
         ...
 
 
-_OURS = {"cpu": ("engineworks.runtime.cpu.device", "CpuDevice"), "null": ("engineworks.runtime.null.device", "NullDevice")}
-"""Our own devices, also registered as entry points: scanning the installed packages takes longer than loading an engine."""
+_OURS = {
+    "cpu": ("engineworks.runtime.cpu.device", "CpuDevice"),
+    "null": ("engineworks.runtime.null.device", "NullDevice"),
+}
+"""Our own devices, also registered as entry points: scanning the installed packages takes longer than
+loading an engine."""
 
 
 @cache

@@ -1,8 +1,11 @@
-"""Arrays of other packages seen as numpy arrays and numpy arrays given to them, without a copy, through DLPack.
+"""Arrays of other packages seen as numpy arrays and numpy arrays given to them, without a copy, through
+DLPack.
 
-numpy's own `from_dlpack` refuses the element types it lacks (bfloat16, float8); these are read from the capsule here.
+numpy's own `from_dlpack` refuses the element types it lacks (bfloat16, float8); these are read from the
+capsule here.
 Source of the structs: dlpack.h 1.1, `DLManagedTensor`.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -58,7 +61,8 @@ def package_of(value: Any) -> Any:
 
 
 def give(array: np.ndarray, package: Any) -> Any:
-    """`array` as an array of `package` (from `package_of`), over the same memory where DLPack has the element type."""
+    """`array` as an array of `package` (from `package_of`), over the same memory where DLPack has the
+    element type."""
     try:
         return package.from_dlpack(array)
     except (BufferError, TypeError, RuntimeError):

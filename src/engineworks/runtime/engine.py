@@ -1,4 +1,5 @@
 """An engine, loaded: code and weights where the device needs them, ready to make contexts."""
+
 from __future__ import annotations
 
 import itertools
@@ -39,7 +40,9 @@ class Engine:
         self._device = device
         code = file.sections.get("code", memoryview(b""))
         self._module = device.load(code, [k.symbol for k in manifest.kernels], manifest.runner)
-        self._weights = device.weights(file.sections.get("weights", memoryview(b"")), is_mapped=file.is_mapped)
+        self._weights = device.weights(
+            file.sections.get("weights", memoryview(b"")), is_mapped=file.is_mapped
+        )
         self._local = threading.local()
 
     @classmethod
@@ -94,7 +97,8 @@ class Engine:
         return Context(self.manifest, chosen, program)
 
     def run(self, /, **arrays: Any) -> dict[str, Any]:
-        """The outputs by name, for inputs by name; each thread keeps its own contexts. Raises like `Context.run`.
+        """The outputs by name, for inputs by name; each thread keeps its own contexts. Raises like
+        `Context.run`.
 
         Of several profiles, the one used last is taken when the shapes fit it, else the first that they fit.
         """

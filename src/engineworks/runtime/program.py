@@ -2,6 +2,7 @@
 
 docs/reference/kernel-abi.md gives the plan's layout, codegen/llvm/pool.py the job's.
 """
+
 from __future__ import annotations
 
 import time
@@ -51,7 +52,9 @@ class Program:
         self._threads = threads
         self._records = manifest.program
         self._base = words_base(manifest.program)
-        self._offsets = profile.offsets if profile and profile.offsets else tuple(b.offset for b in manifest.buffers)
+        self._offsets = (
+            profile.offsets if profile and profile.offsets else tuple(b.offset for b in manifest.buffers)
+        )
         arena = profile.arena_bytes if profile and profile.offsets else manifest.arena_bytes
         self._arena = device.allocate(arena)
         self._scratch = device.allocate(manifest.scratch_bytes * threads)
@@ -64,7 +67,8 @@ class Program:
             "arena": self._arena.address, "weights": weights.address,
             "symbols": self.symbols.ctypes.data, "plan": self._plan_address,
         }  # fmt: skip
-        # Addresses of inputs and outputs change from call to call: (plan index, offset) of each word, by number.
+        # Addresses of inputs and outputs change from call to call: (plan index, offset) of each word, by
+        # number.
         self._inputs: list[list[tuple[int, Dim]]] = [[] for _ in manifest.inputs]
         self._outputs: list[list[tuple[int, Dim]]] = [[] for _ in manifest.outputs]
         self._variable: list[tuple[int, int, str]] = []
@@ -76,7 +80,7 @@ class Program:
         self._job_address = self._job.ctypes.data
         self._launch = module.launcher(threads)
 
-    # -- filling the plan -------------------------------------------------------------------------------------
+    # -- filling the plan
     def _fill(self) -> None:
         kernels = [self._module.addresses[k.symbol] for k in self._manifest.kernels]
         for number, record in enumerate(self._records):
@@ -129,7 +133,7 @@ class Program:
             return self._offsets[buffer]
         return self._manifest.buffers[buffer].offset if place == "weights" else 0
 
-    # -- binding ----------------------------------------------------------------------------------------------
+    # -- binding
     def bind_shapes(self, solution: Solution) -> None:
         """Write what depends on symbols. Costs nothing in a program without them."""
         values = solution.values
@@ -147,7 +151,7 @@ class Program:
         for index, offset in self._output_words[number]:
             self._words[index] = address + offset
 
-    # -- running ----------------------------------------------------------------------------------------------
+    # -- running
     def run(self) -> None:
         """One inference, with the addresses and shapes bound last."""
         self._launch(self._job_address)

@@ -1,11 +1,13 @@
-"""Symbols from the shapes of the inputs, and everything that follows from them: computed once for each set of shapes."""
+"""Symbols from the shapes of the inputs, and everything that follows from them: computed once for each set
+of shapes."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engineworks.core.expression import evaluate, names_of
-from engineworks.engine.schema import Check, Dim, Manifest, Profile, Tensor
+from engineworks.engine.schema import Check, Manifest, Profile, Tensor
 from engineworks.errors import InvalidInput
 
 _RELATIONS = {
@@ -128,5 +130,3 @@ def _require(checks: Sequence[Check], values: Mapping[str, int]) -> None:
 
 def _check_names(check: Check) -> set[str]:
     return {*names_of(check.left), *names_of(check.right)}
-
-

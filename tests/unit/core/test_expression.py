@@ -1,4 +1,5 @@
 """Integer expressions against Python's own arithmetic."""
+
 from __future__ import annotations
 
 import pytest
@@ -24,7 +25,25 @@ def test_an_expression_has_the_value_of_its_arithmetic(text, value):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "2 +", "* 2", "(2", "2)", "2 2", "B S", "2 / 3", "2 ** 3", "f(2)", "1.5", "2x", "max()", "min", "'a'", "a; b", "9" * 20],
+    [
+        "",
+        "2 +",
+        "* 2",
+        "(2",
+        "2)",
+        "2 2",
+        "B S",
+        "2 / 3",
+        "2 ** 3",
+        "f(2)",
+        "1.5",
+        "2x",
+        "max()",
+        "min",
+        "'a'",
+        "a; b",
+        "9" * 20,
+    ],
 )
 def test_other_text_is_refused(text):
     with pytest.raises(ValueError):
@@ -53,9 +72,11 @@ def test_names_come_once_in_order():
 
 _terms = st.recursive(
     st.integers(0, 1000).map(str) | st.sampled_from(["B", "S"]),
-    lambda x: st.tuples(x, st.sampled_from(["+", "-", "*", "//", "%"]), x).map(lambda t: f"({t[0]} {t[1]} {t[2]})")
-    | st.tuples(st.sampled_from(["min", "max"]), x, x).map(lambda t: f"{t[0]}({t[1]}, {t[2]})")
-    | x.map(lambda t: f"-{t}"),
+    lambda x: (
+        st.tuples(x, st.sampled_from(["+", "-", "*", "//", "%"]), x).map(lambda t: f"({t[0]} {t[1]} {t[2]})")
+        | st.tuples(st.sampled_from(["min", "max"]), x, x).map(lambda t: f"{t[0]}({t[1]}, {t[2]})")
+        | x.map(lambda t: f"-{t}")
+    ),
     max_leaves=12,
 )
 

@@ -1,4 +1,5 @@
 """Targets: names, this machine, and what is missing."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -59,5 +60,9 @@ def test_fingerprints_differ_by_features():
 def test_each_missing_feature_is_listed():
     assert missing_features(parse("cpu:avx2"), parse("cpu:avx512")) == []
     assert "cpu feature: avx512f" in missing_features(parse("cpu:avx512"), parse("cpu:avx2"))
-    assert missing_features(parse("cuda:sm_90"), parse("cpu:avx2")) == ["device: the engine needs cuda, this is cpu"]
-    assert missing_features(parse("cuda:sm_90"), parse("cuda:sm_80")) == ["architecture: the engine needs sm_90, this is sm_80"]
+    assert missing_features(parse("cuda:sm_90"), parse("cpu:avx2")) == [
+        "device: the engine needs cuda, this is cpu"
+    ]
+    assert missing_features(parse("cuda:sm_90"), parse("cuda:sm_80")) == [
+        "architecture: the engine needs sm_90, this is sm_80"
+    ]

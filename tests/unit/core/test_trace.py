@@ -1,4 +1,5 @@
 """Spans, decisions and counters."""
+
 from __future__ import annotations
 
 import threading
@@ -27,7 +28,9 @@ def test_a_span_is_recorded_when_its_body_raises():
 
 def test_a_listener_hears_everything_as_it_happens():
     heard: list[str] = []
-    trace = Trace(listener=lambda event: heard.append(event.choice if isinstance(event, Decision) else event.name))
+    trace = Trace(
+        listener=lambda event: heard.append(event.choice if isinstance(event, Decision) else event.name)
+    )
     with trace.span("phase"):
         trace.decide("conv_tile", "conv1", "6x64", "fastest of 4")
     assert heard == ["6x64", "phase"]
@@ -35,7 +38,9 @@ def test_a_listener_hears_everything_as_it_happens():
 
 def test_counters_add_up_over_threads():
     trace = Trace()
-    threads = [threading.Thread(target=lambda: [trace.count("kernels") for _ in range(1000)]) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: [trace.count("kernels") for _ in range(1000)]) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,5 @@
 """Engine files written and read."""
+
 from __future__ import annotations
 
 import errno
@@ -18,7 +19,12 @@ SECTIONS = {"code": b"\x90" * 5000, "weights": b"w" * 4096, "empty": b"", "repor
 
 @pytest.fixture
 def manifest() -> Manifest:
-    return Manifest(package="1.2", target=TargetRecord("cpu", "x86-64-v3"), inputs=(Tensor("x", "f32", (1, 2)),), outputs=())
+    return Manifest(
+        package="1.2",
+        target=TargetRecord("cpu", "x86-64-v3"),
+        inputs=(Tensor("x", "f32", (1, 2)),),
+        outputs=(),
+    )
 
 
 def test_what_was_written_is_read(tmp_path, manifest):

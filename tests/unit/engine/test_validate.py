@@ -1,11 +1,25 @@
 """Contradictions in manifests are found before anything is used."""
+
 from __future__ import annotations
 
 import msgspec
 import pytest
 
 from engineworks.engine.schema import (
-    Buffer, Check, Kernel, Manifest, Profile, Range, Record, Ref, Section, Symbol, TargetRecord, Tensor, Value, words_base,
+    Buffer,
+    Check,
+    Kernel,
+    Manifest,
+    Profile,
+    Range,
+    Record,
+    Ref,
+    Section,
+    Symbol,
+    TargetRecord,
+    Tensor,
+    Value,
+    words_base,
 )  # fmt: skip
 from engineworks.engine.validate import problems
 

@@ -1,4 +1,6 @@
-"""Small hand-written engines. Kernels: out[i] = in[i] + 1 and out[i] = a[i] * b[i], f32, one task an element."""
+"""Small hand-written engines. Kernels: out[i] = in[i] + 1 and out[i] = a[i] * b[i], f32, one task an
+element."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -12,7 +14,18 @@ from engineworks.codegen.llvm.pool import pool_text
 from engineworks.core.target import V3
 from engineworks.engine import container
 from engineworks.engine.schema import (
-    Buffer, Check, Kernel, Manifest, Profile, Range, Record, Ref, Symbol, TargetRecord, Tensor, Value,
+    Buffer,
+    Check,
+    Kernel,
+    Manifest,
+    Profile,
+    Range,
+    Record,
+    Ref,
+    Symbol,
+    TargetRecord,
+    Tensor,
+    Value,
 )  # fmt: skip
 from engineworks.runtime.cpu.link import link
 from engineworks.runtime.engine import Engine
@@ -87,12 +100,14 @@ def open_engine(code) -> Callable[..., Engine]:
     """Opens an engine made from a manifest, in memory."""
 
     def open_it(manifest: Manifest, *, image: bytes = code, **options) -> Engine:
-        return Engine.open(container.encode(manifest, {"code": image, "weights": WEIGHTS.tobytes()}), **options)
+        return Engine.open(
+            container.encode(manifest, {"code": image, "weights": WEIGHTS.tobytes()}), **options
+        )
 
     return open_it
 
 
-# -- engines with symbols and jumps ---------------------------------------------------------------------------
+# -- engines with symbols and jumps
 
 
 def _resolve() -> Function:
@@ -116,7 +131,8 @@ def _add_size() -> Function:
 
 
 def _positives() -> Function:
-    """args: count, in, out, found. Copies the positive of in[0:count] to out, and stores how many at found; i64."""
+    """args: count, in, out, found. Copies the positive of in[0:count] to out, and stores how many at
+    found; i64."""
     f = Function("positives")
     count, source, target, found = f.word(0), f.pointer(1), f.pointer(2), f.pointer(3)
     number = f.variable("i64", 0)
@@ -149,10 +165,14 @@ def _count_down() -> Function:
 
 @pytest.fixture(scope="session")
 def control_code() -> bytes:
-    return code_of([_resolve(), _add_size(), _positives(), _set_word(), _count_down(), elementwise("add_one", "fadd", 1)])
+    return code_of(
+        [_resolve(), _add_size(), _positives(), _set_word(), _count_down(), elementwise("add_one", "fadd", 1)]
+    )
 
 
-CONTROL_KERNELS = tuple(Kernel(k) for k in ("resolve", "add_size", "positives", "set_word", "count_down", "add_one"))
+CONTROL_KERNELS = tuple(
+    Kernel(k) for k in ("resolve", "add_size", "positives", "set_word", "count_down", "add_one")
+)
 
 
 def _dynamic_manifest(resolves: bool) -> Manifest:
@@ -186,7 +206,8 @@ def _positives_manifest() -> Manifest:
 
 
 def _loop_manifest(turns: int, chunks: int) -> Manifest:
-    """y = x + 1 + turns, f32[1000]: a counter in the arena at 0, its condition at 8, the accumulator at 64."""
+    """y = x + 1 + turns, f32[1000]: a counter in the arena at 0, its condition at 8, the accumulator at
+    64."""
     return Manifest(
         package="test", target=TARGET, inputs=(Tensor("x", "f32", (1000,)),), outputs=(Tensor("y", "f32", (1000,)),),
         buffers=(

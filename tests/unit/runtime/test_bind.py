@@ -1,4 +1,5 @@
 """User arrays: what is accepted, and what the errors say."""
+
 from __future__ import annotations
 
 import ml_dtypes
@@ -48,7 +49,9 @@ def test_tensors_are_seen_without_a_copy():
     assert image_of(tensor).ctypes.data == tensor.data_ptr()
 
 
-@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "bool", "float16", "int64", "uint8"])
+@pytest.mark.parametrize(
+    "name", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "bool", "float16", "int64", "uint8"]
+)
 def test_element_types_that_numpy_lacks_come_through_dlpack(name):
     torch = pytest.importorskip("torch")
     from engineworks.runtime.dlpack import view

@@ -1,4 +1,5 @@
 """Intermediate values, record by record."""
+
 from __future__ import annotations
 
 import msgspec

@@ -1,4 +1,5 @@
 """Engines loaded and run: answers, shapes, threads, processes."""
+
 from __future__ import annotations
 
 import os
@@ -140,7 +141,9 @@ def test_a_forked_child_runs_and_so_does_its_parent(control_engine):
     x = np.zeros(1000, np.float32)
     context.run(x=x)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forking with threads: the very test
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # Python 3.12 warns of forking with threads: the very test
         child = os.fork()
     if child == 0:
         ok = all((c.run(x=x)["y"] == 7).all() for c in (context, engine.context()))
@@ -206,13 +209,15 @@ import numpy as np
 from engineworks.runtime.engine import Engine
 y = Engine.open(sys.argv[1])(x=np.zeros((10, 100), np.float32))["y"]
 assert (y.ravel() == np.arange(1000)).all()
-roots = {name.partition(".")[0] for name, m in sys.modules.items() if "site-packages" in (getattr(m, "__file__", "") or "")}
-print(" ".join(sorted(roots)))
+roots = {name.partition(".")[0] for name, m in sys.modules.items() if "site-packages" in (getattr(m,
+"__file__", "") or "")} print(" ".join(sorted(roots)))
 """
 
 
 def test_running_an_engine_imports_nothing_but_numpy_ml_dtypes_and_msgspec(static_engine):
-    done = subprocess.run([sys.executable, "-c", BARE, static_engine], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", BARE, static_engine], capture_output=True, text=True, timeout=60, check=True
+    )
     loaded = {m for m in done.stdout.split() if not m.startswith(("_", "sitecustomize"))}
     # msgspec looks for typing_extensions and works without.
     assert loaded <= {"numpy", "ml_dtypes", "msgspec", "typing_extensions"}
@@ -225,4 +230,10 @@ def test_the_null_device_runs_the_whole_runtime_without_hardware(static_manifest
     device = NullDevice()
     engine = Engine.open(container.encode(manifest, {"weights": bytes(4000), "code": b""}), device=device)
     assert engine(x=X)["y"].shape == (10, 100)
-    assert device.calls == [("load", 2), ("weights", 4000), ("allocate", 4096), ("allocate", 0), ("launch", 1)]
+    assert device.calls == [
+        ("load", 2),
+        ("weights", 4000),
+        ("allocate", 4096),
+        ("allocate", 0),
+        ("launch", 1),
+    ]

@@ -1,4 +1,5 @@
 """Kernel objects linked and loaded without a linker; both ways of loading run the same bytes."""
+
 from __future__ import annotations
 
 import ctypes
@@ -20,7 +21,9 @@ def compiled(text: str, declarations: tuple[str, ...] = ()) -> bytes:
     return compile_object(module_text([text], declarations, AVX2), AVX2)
 
 
-CALLER = "define i64 @caller(i64 %x) #0 {\n %r = call i64 @callee(i64 %x)\n %s = add i64 %r, 1\n ret i64 %s\n}\n"
+CALLER = (
+    "define i64 @caller(i64 %x) #0 {\n %r = call i64 @callee(i64 %x)\n %s = add i64 %r, 1\n ret i64 %s\n}\n"
+)
 CALLEE = "define i64 @callee(i64 %x) #0 {\n %r = mul i64 %x, 10\n ret i64 %r\n}\n"
 ADDRESS = "define ptr @address() #0 {\n ret ptr @callee\n}\n"
 # A table of pointers and a counter: relocated words, writable data, zero-initialised data.

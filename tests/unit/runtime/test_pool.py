@@ -1,4 +1,5 @@
 """Thread pools: shared, bounded, stoppable, asleep when idle."""
+
 from __future__ import annotations
 
 import ctypes

@@ -1,21 +1,25 @@
 """The thread pool and the record runner of CPU engines, as LLVM IR (docs/reference/kernel-abi.md).
 
-Workers are started once. A run publishes a job and raises `epoch`; every thread, the caller being thread 0, then walks the
-same records, takes its part of each, and meets the others at barriers. Waiting threads spin for a bounded *time* – a
-count of pauses takes five times longer on a shared core – and then sleep in the kernel (futex).
+Workers are started once. A run publishes a job and raises `epoch`; every thread, the caller being thread
+0, then walks the same records, takes its part of each, and meets the others at barriers. Waiting threads
+spin for a bounded *time* – a count of pauses takes five times longer on a shared core – and then sleep in
+the kernel (futex).
 
-Nothing here needs libc at link time: `syscall`, `pthread_create` and `pthread_join` are function pointers in the pool.
-`runtime/cpu/pool.py` fills in the two structs below.
+Nothing here needs libc at link time: `syscall`, `pthread_create` and `pthread_join` are function pointers
+in the pool. `runtime/cpu/pool.py` fills in the two structs below.
 
 Pool, bytes (64-aligned; words that different threads write lie in different cache lines):
-    0 i32 epoch · 64 i32 done · 128 i32 arrived · 192 i32 generation · 256, 320, 384 i32 sleepers on epoch, generation, done
-    448 i64 threads · 456 i64 spin, in cycles of the time-stamp counter · 464 ptr walk · 472 ptr job · 480 i32 stop
+    0 i32 epoch · 64 i32 done · 128 i32 arrived · 192 i32 generation
+    256, 320, 384 i32 sleepers on epoch, on generation, on done
+    448 i64 threads · 456 i64 spin, in cycles of the time-stamp counter
+    464 ptr walk · 472 ptr job · 480 i32 stop
     488 ptr syscall · 496 ptr pthread_create · 504 ptr pthread_join
     512 + 32 t: what worker t is given: ptr pool · i64 t · i64 pthread_t
 Job, bytes (one for each context):
     0 ptr plan · 8 i64 first record · 16 ptr scratch · 24 i64 scratch bytes of one thread · 32 ptr cycles
 Cycles (profiled runs): i64 cycles, i64 visits for each record, summed over runs; thread 0 writes them.
 """
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm.function import Function, Isa
@@ -48,7 +52,9 @@ def pool_text(isa: Isa) -> tuple[list[str], list[str]]:
     return [text for _, text in functions], declarations
 
 
-def _define(name: str, parameters: list[tuple[str, str]], result: str = "void", *, internal: bool = True) -> Function:
+def _define(
+    name: str, parameters: list[tuple[str, str]], result: str = "void", *, internal: bool = True
+) -> Function:
     return Function(name, parameters, result, internal=internal)
 
 
@@ -139,7 +145,9 @@ def _worker() -> tuple[Function, str]:
     stop = _field(f, pool, STOP, "i32")
     f.line(f"br i1 {f.value(f'icmp ne i32 {stop}, 0')}, label %leave, label %work")
     f.label("work")
-    f.line(f"call void {_field(f, pool, WALK, 'ptr')}(ptr {pool}, ptr {_field(f, pool, JOB, 'ptr')}, i64 {thread})")
+    f.line(
+        f"call void {_field(f, pool, WALK, 'ptr')}(ptr {pool}, ptr {_field(f, pool, JOB, 'ptr')}, i64 {thread})"
+    )
     before = f.value(f"atomicrmw add ptr {done}, i32 1 seq_cst")
     workers = f.value(f"sub i64 {_field(f, pool, THREADS, 'i64')}, 1")
     last = f.value(f"icmp eq i32 {f.value(f'add i32 {before}, 1')}, {f.value(f'trunc i64 {workers} to i32')}")
@@ -151,22 +159,22 @@ def _worker() -> tuple[Function, str]:
 
 
 def _pool_start() -> tuple[Function, str]:
-    """i32 pool_start(ptr pool): start threads 1 … threads-1; 0, or pthread_create's error and the count that runs.
+    """i32 pool_start(ptr pool): start threads 1 … threads-1; 0, or pthread_create's error and the count
+    that runs.
 
     After an error `threads` holds how many there are, so that pool_stop() ends exactly those.
     """
     f = _define("pool_start", [("ptr", "pool")], "i32", internal=False)
     threads, create = _field(f, "%pool", THREADS, "i64"), _field(f, "%pool", CREATE, "ptr")
     error = f.variable("i32", 0)
-    with f.loop(1, threads) as thread:
-        with f.when(f.value(f"icmp eq i32 {f.get('i32', error)}, 0")):
-            given = f.at("%pool", f.add(f.mul(thread, WORKER_BYTES), WORKERS))
-            f.line(f"store ptr %pool, ptr {given}")
-            f.line(f"store i64 {thread}, ptr {f.at(given, 8)}")
-            result = f.value(f"call i32 {create}(ptr {f.at(given, 16)}, ptr null, ptr @worker, ptr {given})")
-            with f.when(f.value(f"icmp ne i32 {result}, 0")):
-                f.set("i32", error, result)
-                f.line(f"store i64 {thread}, ptr {f.at('%pool', THREADS)}")
+    with f.loop(1, threads) as thread, f.when(f.value(f"icmp eq i32 {f.get('i32', error)}, 0")):
+        given = f.at("%pool", f.add(f.mul(thread, WORKER_BYTES), WORKERS))
+        f.line(f"store ptr %pool, ptr {given}")
+        f.line(f"store i64 {thread}, ptr {f.at(given, 8)}")
+        result = f.value(f"call i32 {create}(ptr {f.at(given, 16)}, ptr null, ptr @worker, ptr {given})")
+        with f.when(f.value(f"icmp ne i32 {result}, 0")):
+            f.set("i32", error, result)
+            f.line(f"store i64 {thread}, ptr {f.at('%pool', THREADS)}")
     return f, f.text(f"i32 {f.get('i32', error)}")
 
 

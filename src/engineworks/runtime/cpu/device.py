@@ -1,4 +1,5 @@
 """The CPU as a device: its features, code images, threads and memory."""
+
 from __future__ import annotations
 
 import ctypes

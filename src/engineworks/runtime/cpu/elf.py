@@ -2,6 +2,7 @@
 
 Sources: System V ABI (gabi), chapter 4, and its AMD64 supplement, section 4.4.
 """
+
 from __future__ import annotations
 
 import struct

@@ -1,9 +1,11 @@
 """Link kernel objects into one minimal shared library, at build time, without a linker.
 
-The library has three loadable parts, each page-aligned and none both writable and executable: headers, tables and data (rw),
-code (rx), constants (r). It needs no other library and has no undefined symbols, so loading is one dlopen() of memory.
-Addresses equal file offsets, which also lets `loader.py` map the bytes without dlopen().
+The library has three loadable parts, each page-aligned and none both writable and executable: headers,
+tables and data (rw), code (rx), constants (r). It needs no other library and has no undefined symbols, so
+loading is one dlopen() of memory. Addresses equal file offsets, which also lets `loader.py` map the bytes
+without dlopen().
 """
+
 from __future__ import annotations
 
 import struct
@@ -15,7 +17,8 @@ from engineworks.runtime.cpu import elf
 
 PAGE = 4096
 # R_X86_64_*: AMD64 ABI, table 4.9. S symbol, A addend, P place, G entry of the offset table.
-R_64, R_PC32, R_PLT32, R_GOTPCREL, R_RELATIVE, R_PC64, R_GOTPCRELX, R_REX_GOTPCRELX = 1, 2, 4, 9, 8, 24, 41, 42
+R_64, R_PC32, R_PLT32, R_RELATIVE, R_GOTPCREL = 1, 2, 4, 8, 9
+R_PC64, R_GOTPCRELX, R_REX_GOTPCRELX = 24, 41, 42
 _GOT_KINDS = (R_GOTPCREL, R_GOTPCRELX, R_REX_GOTPCRELX)
 
 PT_LOAD, PT_DYNAMIC, PT_GNU_STACK = 1, 2, 0x6474E551
@@ -78,7 +81,9 @@ class _Linker:
                 if not symbol.is_global or symbol.section == elf.SHN_UNDEFINED:
                     continue
                 if symbol.name in self.globals:
-                    raise BuildError(f"two kernel objects define the symbol '{symbol.name}': name kernels apart")
+                    raise BuildError(
+                        f"two kernel objects define the symbol '{symbol.name}': name kernels apart"
+                    )
                 self.globals[symbol.name] = (number, symbol)
 
     def _of_kind(self, wanted) -> list[Place]:
@@ -109,7 +114,7 @@ class _Linker:
         if item.name not in self.globals:
             raise BuildError(
                 f"generated code calls '{item.name}', which no kernel object defines: engines use no libraries; "
-                f"expand it in the emitter, and keep the attribute \"no-builtins\""
+                f'expand it in the emitter, and keep the attribute "no-builtins"'
             )
         home, found = self.globals[item.name]
         return home, self.objects[home].symbols.index(found)
@@ -142,7 +147,10 @@ class _Linker:
             for r in item.relocations:
                 if (number, r.symbol) not in targets:
                     home = self._definition(number, r.symbol)
-                    targets[number, r.symbol] = home, self._address_of(home[0], self.objects[home[0]].symbols[home[1]])
+                    targets[number, r.symbol] = (
+                        home,
+                        self._address_of(home[0], self.objects[home[0]].symbols[home[1]]),
+                    )
                 home, target = targets[number, r.symbol]
                 place = self.addresses[number, r.section] + r.offset
                 if r.kind in (R_PC32, R_PLT32):
@@ -168,7 +176,8 @@ class _Linker:
 
 
 class _Head:
-    """The part before data: ELF header, program headers, hash table, symbols, strings, relocations, dynamic section."""
+    """The part before data: ELF header, program headers, hash table, symbols, strings, relocations,
+    dynamic section."""
 
     def __init__(self, names: Sequence[str], relocations: int) -> None:
         self.names = names
@@ -201,7 +210,9 @@ class _Head:
         )
         for i, (kind, flags, start, size) in enumerate(segments):
             page = PAGE if kind == PT_LOAD else 16
-            struct.pack_into("<IIQQQQQQ", image, 64 + 56 * i, kind, flags, start, start, start, size, size, page)
+            struct.pack_into(
+                "<IIQQQQQQ", image, 64 + 56 * i, kind, flags, start, start, start, size, size, page
+            )
         self._write_hash(image)
         offset = 1
         for i, (name, (address, size)) in enumerate(zip(self.names, symbols, strict=True), 1):

@@ -1,8 +1,10 @@
 """Map an engine's code image into this process and find its functions.
 
-The image is a shared library in memory: dlopen() of a memfd, so that its symbols show in perf and gdb. Where that is forbidden
-(no /proc, a noexec policy), the same bytes are mapped by hand: written while writable, then made executable.
+The image is a shared library in memory: dlopen() of a memfd, so that its symbols show in perf and gdb.
+Where that is forbidden (no /proc, a noexec policy), the same bytes are mapped by hand: written while
+writable, then made executable.
 """
+
 from __future__ import annotations
 
 import _ctypes
@@ -61,8 +63,8 @@ def _load_library(code: bytes | memoryview, symbols: Iterable[str]) -> Image:
         os.close(descriptor)
         raise
     image = Image({}, "dlopen")
-    # The descriptor stays open for as long as the library is loaded: dlopen() gives back an earlier library of the same
-    # path, and a closed descriptor's number is used again.
+    # The descriptor stays open for as long as the library is loaded: dlopen() gives back an earlier
+    # library of the same path, and a closed descriptor's number is used again.
     weakref.finalize(image, _unload, library._handle, descriptor).atexit = False
     for name in symbols:
         try:
@@ -81,7 +83,7 @@ def _missing(name: str) -> CorruptEngine:
     return CorruptEngine(f"the code image has no function '{name}': the engine is damaged; build it again")
 
 
-# -- without dlopen -------------------------------------------------------------------------------------------
+# -- without dlopen
 
 
 def load_flat(code: bytes | memoryview, symbols: Iterable[str]) -> Image:
@@ -133,7 +135,9 @@ def _symbol_table(code: bytes | memoryview, dynamic: dict[int, int]) -> dict[str
     raw = bytes(code[: dynamic[_DT_RELA]])
     table: dict[str, int] = {}
     # `link.py` puts the strings right after the symbols.
-    for name, _, _, _, address, _ in struct.iter_unpack("<IBBHQQ", raw[dynamic[_DT_SYMTAB] : dynamic[_DT_STRTAB]]):
+    for name, _, _, _, address, _ in struct.iter_unpack(
+        "<IBBHQQ", raw[dynamic[_DT_SYMTAB] : dynamic[_DT_STRTAB]]
+    ):
         start = dynamic[_DT_STRTAB] + name
         table[raw[start : raw.index(b"\0", start)].decode()] = address
     return table
@@ -142,7 +146,14 @@ def _symbol_table(code: bytes | memoryview, dynamic: dict[int, int]) -> dict[str
 def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    libc.mmap.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_long,
+    ]
     libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     return libc

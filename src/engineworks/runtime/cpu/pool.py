@@ -1,9 +1,11 @@
 """Thread pools of this process, and native runs on them.
 
-The pool's code lives in engine images (codegen/llvm/pool.py, whose docstring gives the two structs). Pools are shared by
-all engines with the same runner ABI and thread count, so many contexts do not start many threads. A run borrows a pool for
-its duration; when all pools of a size are busy, another is started while cores are left, else the run waits.
+The pool's code lives in engine images (codegen/llvm/pool.py, whose docstring gives the two structs). Pools
+are shared by all engines with the same runner ABI and thread count, so many contexts do not start many
+threads. A run borrows a pool for its duration; when all pools of a size are busy, another is started while
+cores are left, else the run waits.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -25,11 +27,13 @@ MAX_THREADS = 256
 _THREADS, _SPIN, _SYSCALL, _CREATE, _JOIN, _WORKERS, _WORKER_BYTES = 448, 456, 488, 496, 504, 512, 32
 
 SPIN_CYCLES = 100_000
-"""How long a waiting thread spins before it sleeps: 30 to 50 µs, which covers the gap between a network's records."""
+"""How long a waiting thread spins before it sleeps: 30 to 50 µs, which covers the gap between a network's
+records."""
 
 
 class Pool:
-    """Started threads. Never stopped while the process lives, hence the image that holds their code is kept."""
+    """Started threads. Never stopped while the process lives, hence the image that holds their code is
+    kept."""
 
     def __init__(self, image: Image, threads: int, spin_cycles: int = SPIN_CYCLES) -> None:
         """Start threads 1 … threads-1; the caller of a run is thread 0.
@@ -49,7 +53,9 @@ class Pool:
         error = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)(image.addresses["pool_start"])(self.address)
         if error:
             self.stop()
-            raise DeviceError(f"cannot start {threads} threads: {os.strerror(error)}; ask for fewer with threads=")
+            raise DeviceError(
+                f"cannot start {threads} threads: {os.strerror(error)}; ask for fewer with threads="
+            )
 
     def stop(self) -> None:
         """End the threads. Only for a pool that nobody runs on or will run on."""
@@ -72,7 +78,8 @@ class Pools:
         self.forget()
 
     def forget(self) -> None:
-        """Start anew: in a forked child the threads are gone, and locks may be held by threads that are gone too."""
+        """Start anew: in a forked child the threads are gone, and locks may be held by threads that are
+        gone too."""
         self.free: queue.SimpleQueue[Pool] = queue.SimpleQueue()
         self._limit = max(1, available_cores() // self.threads)
         self._started = 0

@@ -1,4 +1,6 @@
-"""A device that allocates nothing and runs nothing but remembers what it was asked: for tests of everything but hardware."""
+"""A device that allocates nothing and runs nothing but remembers what it was asked: for tests of
+everything but hardware."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +24,8 @@ class NullDevice:
     """Device 'null'.
 
     Attributes:
-        calls: (what, how much) in order: ('allocate', bytes), ('weights', bytes), ('load', functions), ('launch', threads).
+        calls: (what, how much) in order: ('allocate', bytes), ('weights', bytes), ('load', functions),
+        ('launch', threads).
     """
 
     name = "null"
