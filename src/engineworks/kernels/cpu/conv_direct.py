@@ -230,3 +230,6 @@ def _emit_tile(k: _Kernel, variant: Variant, image: Size, panel: Size, tile: Siz
     element = f.add(f.add(f.mul(image, k.image_steps[1]), pixel), channel)  # type: ignore[arg-type]
     store_sums(f, k.isa, sums, k.pointers["y"], k.operands, k.end, k.work, variant.out_rows, element, channel,
                (f.sub(g.group_outputs, column), g.group_outputs))
+
+
+PROVIDERS = (CpuConvDirect(),)

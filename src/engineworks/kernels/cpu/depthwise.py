@@ -350,3 +350,6 @@ def _valid_taps(f: Function, start: Size, size: Size, kernel: int, dilation: int
     first = f.udiv(f.add(f.smax(f.sub(0, start), 0), dilation - 1), dilation)
     room = f.smax(f.sub(size, start), 0)
     return f.smin(first, kernel), f.smin(f.udiv(f.add(room, dilation - 1), dilation), kernel)
+
+
+PROVIDERS = (CpuDepthwise(),)

@@ -140,9 +140,11 @@ def _seconds(g: Geometry, isa: Isa, c: WinogradConfig) -> float:
     cycles = blocks * points * panels * steps
     moved = tiles * batch * points * (g.channels + g.outputs) / isa.lanes
     cycles += moved * (2.5 if c.block else 3.5)
+    if not c.block and points * tiles * batch * sum(_row_lengths(g, c, isa)) * 4 > SECOND_CACHE_BYTES:
+        cycles += points * tiles * batch * sum(_row_lengths(g, c, isa)) * 4 / FILTER_BYTES_PER_CYCLE
     filter_bytes = points * panels * c.vectors * isa.lanes * g.channels * 4
     if filter_bytes > SECOND_CACHE_BYTES:
-        cycles += filter_bytes * blocks / FILTER_BYTES_PER_CYCLE / 2
+        cycles += filter_bytes * blocks / FILTER_BYTES_PER_CYCLE
     return cycles / CYCLES_PER_SECOND
 
 
@@ -332,3 +334,6 @@ class _Winograd:
         given = tile_operands(f, operands, self.end, at, channel)
         pointer = f.at(y, f.mul(at, dtype.size_bytes))
         store_tile(f, self.isa, sums, Store(pointer, offsets, dtype, count, self.end.expression, given))
+
+
+PROVIDERS = (CpuWinograd(),)
