@@ -152,3 +152,25 @@ def linear_index(index: Sequence[Scalar], shape: Sequence[Dim]) -> Scalar:
     return _total(terms)
 
 
+
+
+def ordered_bits(x: np.ndarray) -> np.ndarray:
+    """Unsigned integers of x's width that order as its elements do: NaN last, and -0 as 0."""
+    bits = x.dtype.itemsize * 8
+    unsigned = np.dtype(f"u{x.dtype.itemsize}")
+    if x.dtype.kind in "ub":
+        return x.astype(unsigned)
+    if x.dtype.kind == "i":
+        return x.view(unsigned) ^ unsigned.type(1 << (bits - 1))
+    raw = np.ascontiguousarray(x + np.zeros((), x.dtype)).view(unsigned)
+    sign = unsigned.type(1 << (bits - 1))
+    ordered = np.where(raw & sign, ~raw, raw | sign)
+    return np.where(np.isnan(x), ~unsigned.type(0), ordered)
+
+
+def combine_at(out: np.ndarray, at: tuple[np.ndarray, ...], updates: np.ndarray, how: str) -> None:
+    """out[at] = updates, or combined with them; places named twice take every update."""
+    if how == "none":
+        out[at] = updates
+        return
+    {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[how].at(out, at, updates)

@@ -1,8 +1,42 @@
-"""ONNX Range: start, start + delta, … below limit."""
+"""start, start + delta, … below limit."""
 import numpy as np
 
-from engineworks.core.dims import ceil_div, dim_max
-from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
+from engineworks.core import dtypes
+from engineworks.core.dims import Dim, ceil_div, dim_max, symbol
+from engineworks.core.types import TensorType
+from engineworks.errors import InvalidModel
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, i64, op
+
+
+@op("range")
+class Range(Op):
+    """start + i * delta for i < ceil((limit - start) / delta); the three inputs are scalars known at run time.
+
+    `count` is the symbol for how many there are.
+    """
+
+    count: Dim
+    defines = ("count",)
+
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        start, limit, delta = inputs
+        assert start is not None and limit is not None and delta is not None
+        if any(t.rank or t.dtype is not start.dtype for t in (start, limit, delta)):
+            raise InvalidModel(f"needs three scalars of one dtype; got {start}, {limit}, {delta}")
+        return (TensorType(start.dtype, (self.count,)),)
+
+    def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
+        start, limit, delta = (np.asarray(a) for a in inputs)
+        wide = np.int64 if start.dtype.kind in "iu" else np.float64
+        first, last, step = start.astype(wide), limit.astype(wide), delta.astype(wide)
+        count = max(-int((first - last) // step), 0)
+        return (first + step * np.arange(count).astype(wide)).astype(start.dtype)
+
+    examples = (
+        example(i64(values=2), i64(values=11), i64(values=3), count=symbol("count", 0)),
+        example(f32(values=1.0), f32(values=-2.0), f32(values=-0.5), count=symbol("count", 0)),
+        example(i64(values=5), i64(values=2), i64(values=1), count=symbol("count", 0)),
+    )
 
 
 @from_onnx("Range")
@@ -10,15 +44,15 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     start, limit, delta = (g.reshape_to(v, ()) for v in n.inputs)
     dtype = start.type.dtype
     if all(v.constant is not None for v in (start, limit, delta)):
-        first, last, step = (v.array[()] for v in (start, limit, delta))
-        count = max(int(np.ceil((np.float64(last) - np.float64(first)) / np.float64(step))), 0)
-        return _from(g, start, delta, g.iota(count=count, dtype=dtype))
+        return g.constant(Range(0).reference(start.array, limit.array, delta.array))
     if all(v.known is not None for v in (start, limit, delta)) and isinstance(delta.known[()], int) and delta.known[()]:
         first, last, step = (v.known[()] for v in (start, limit, delta))
         span = last - first if step > 0 else first - last
         return _from(g, start, delta, g.iota(count=dim_max(ceil_div(span, abs(step)), 0), dtype=dtype))
-    count = g.range_count(start, limit, delta, count=g.graph.scope.fresh("range", 0))
-    return _from(g, start, delta, g.iota(count=count.type.shape[0], dtype=dtype))
+    if dtype in (dtypes.f16, dtypes.bf16):
+        wide = (g.cast_to(v, dtypes.f32) for v in (start, limit, delta))
+        return g.cast_to(g.range(*wide, count=g.graph.scope.fresh("range", 0)), dtype)
+    return g.range(start, limit, delta, count=g.graph.scope.fresh("range", 0))
 
 
 def _from(g: GraphBuilder, start: Value, delta: Value, steps: Value) -> Value:
@@ -28,4 +62,4 @@ def _from(g: GraphBuilder, start: Value, delta: Value, steps: Value) -> Value:
 
 
 def _is(value: Value, number: int) -> bool:
-    return value.constant is not None and bool(value.array[()] == number)
+    return value.known is not None and bool(value.known[()] == number)

@@ -1,0 +1,59 @@
+"""The k largest or smallest elements along an axis, and where they are."""
+import numpy as np
+
+from engineworks.core import dtypes
+from engineworks.core.dims import Dim, known_at_most
+from engineworks.core.shapes import normalize_axis
+from engineworks.core.types import TensorType
+from engineworks.errors import InvalidModel
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, i64, op
+from engineworks.ops._views import ordered_bits
+
+
+@op("top_k")
+class TopK(Op):
+    """Outputs: values, and i64 indices, sorted; of equal elements the one with the lower index comes first.
+
+    NaN counts as larger than infinity, and -0 equals 0.
+    """
+
+    k: Dim
+    axis: int = -1
+    largest: bool = True
+
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        (x,) = inputs
+        assert x is not None
+        axis = normalize_axis(self.axis, x.rank)
+        if x.dtype.kind not in ("float", "int", "uint") or known_at_most(self.k, x.shape[axis]) is False:
+            raise InvalidModel(f"cannot take the first {self.k} of axis {axis} of {x}")
+        shape = (*x.shape[:axis], self.k, *x.shape[axis + 1 :])
+        return (TensorType(x.dtype, shape), TensorType(dtypes.i64, shape))
+
+    def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        x = np.asarray(inputs[0])
+        keys = ordered_bits(x)
+        order = np.argsort(~keys if self.largest else keys, axis=self.axis, kind="stable")
+        indices = np.take(order, np.arange(self.k), axis=self.axis).astype(np.int64)
+        return np.take_along_axis(x, indices, axis=self.axis), indices
+
+    examples = (
+        example(f32(3, 40), k=5),
+        example(f32(3, 400), k=150),
+        example(f32(4, 6, 5), k=3, axis=1, largest=False),
+        example(i64(2, "N", low=0, high=3), k=4, dims={"N": (5, 90)}),
+        example(f32(2, 3), k=0),
+    )
+
+
+@from_onnx("TopK", since=10)
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, Value]:
+    """`sorted=0` leaves the order open; ours is sorted all the same."""
+    k = n.dims(1, "k")
+    assert k is not None
+    return g.top_k(n[0], k=k[0], axis=n.attr("axis", -1), largest=bool(n.attr("largest", 1)))
+
+
+@from_onnx("TopK", since=1)
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, Value]:
+    return g.top_k(n[0], k=n.attr("k"), axis=n.attr("axis", -1))
