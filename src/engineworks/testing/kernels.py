@@ -10,6 +10,9 @@ from engineworks.codegen.llvm.compile import compile_object, module_text
 from engineworks.codegen.llvm.function import Isa
 from engineworks.core.dims import evaluate
 from engineworks.core.types import TensorType
+from engineworks.ir.kernel import LoopKernel, Reduce
+from engineworks.ir.scalar import Scalar
+from engineworks.ir.scalar import evaluate as evaluate_scalar
 from engineworks.kernels.tactic import Input, KernelImage, Output, Packed, Size, Symbols, Word, Workspace
 
 GUARD_BYTES = 64
@@ -148,3 +151,56 @@ class LoadedImage:
 def load_image(image: KernelImage, isa: Isa) -> LoadedImage:
     """The image compiled and loaded into this process."""
     return LoadedImage(image, isa)
+
+
+# -- what a LoopKernel means ----------------------------------------------------------------------------------
+def reference_loops(
+    kernel: LoopKernel, inputs: Sequence[np.ndarray], dims: Mapping[str, int] | None = None
+) -> list[np.ndarray]:
+    """The outputs of a kernel in numpy, every expression in the dtype it has (sums of floats in f64)."""
+    values = dict(dims or {})
+    parallel = [evaluate(d, values) for d in kernel.parallel]
+    reduced = [evaluate(d, values) for d in kernel.reduced]
+    shape = (*parallel, *reduced)
+    axes = {k: np.arange(n).reshape([-1 if j == k else 1 for j in range(len(shape))]) for k, n in enumerate(shape)}
+    made = [np.zeros([evaluate(d, values) for d in t.shape], t.dtype.numpy) for t in kernel.outputs]
+    results: dict[int, np.ndarray] = {}
+
+    def load(operand: int, indices: tuple[np.ndarray, ...]) -> np.ndarray:
+        source = inputs[operand]
+        if source.size == 0:
+            return np.zeros(np.broadcast_shapes(*(np.shape(i) for i in indices)), source.dtype)
+        return source[tuple(np.clip(i, 0, n - 1) for i, n in zip(indices, source.shape, strict=True))]
+
+    def value(expr: Scalar) -> np.ndarray:
+        return evaluate_scalar(expr, load=load, axes=axes, dims=values, stages=results)
+
+    over = tuple(range(len(parallel), len(shape)))
+    for number, stage in enumerate(kernel.stages):
+        if isinstance(stage, Reduce):
+            body = np.broadcast_to(value(stage.body), shape)
+            results[number] = _reduced(stage, body, over).reshape([*parallel, *(1 for _ in reduced)])
+            continue
+        domain = shape if stage.over_reduced else tuple([*parallel, *(1 for _ in reduced)])
+        index = tuple(np.broadcast_to(value(i), domain) for i in stage.index)
+        made[stage.output][index] = np.broadcast_to(value(stage.body), domain)
+    return made
+
+
+def _reduced(stage: Reduce, body: np.ndarray, over: tuple[int, ...]) -> np.ndarray:
+    twin = stage.dtype.numpy
+    if stage.monoid.startswith("arg"):
+        (along,) = over
+        pick = np.argmax if stage.monoid.startswith("argmax") else np.argmin
+        if stage.monoid.endswith("first"):
+            return pick(body, axis=along).astype(twin)
+        return (body.shape[along] - 1 - pick(np.flip(body, along), axis=along)).astype(twin)
+    wide = body.astype(np.float64) if stage.dtype.is_float else body
+    match stage.monoid:
+        case "sum" | "prod":
+            return getattr(np, stage.monoid)(wide, axis=over, dtype=None if stage.dtype.is_float else twin).astype(twin)
+        case "max" | "min":
+            start = (-np.inf if stage.monoid == "max" else np.inf) if stage.dtype.is_float else None
+            extra = {"initial": start} if start is not None else {}
+            return getattr(np, stage.monoid)(wide, axis=over, **extra).astype(twin)
+    return getattr(np, stage.monoid)(body, axis=over)

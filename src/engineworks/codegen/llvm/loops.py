@@ -1,0 +1,227 @@
+"""LoopKernels as CPU kernels: a nest and a schedule become one LLVM function and the step that launches it.
+
+Either neighbours along a parallel axis share a vector (rows side by side; reductions keep one accumulator a row), or
+neighbours along a reduced axis do (one row at a time; its vector of accumulators is folded at the end).
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from engineworks.codegen.llvm import casts
+from engineworks.codegen.llvm.function import Function, Isa, Size
+from engineworks.codegen.llvm.loops_index import linear_of
+from engineworks.codegen.llvm.loops_memory import Memory, Place
+from engineworks.codegen.llvm.loops_nest import Fold, Nest, Write, nest_of
+from engineworks.codegen.llvm.loops_reduce import Accumulator
+from engineworks.codegen.llvm.loops_scope import Emission, Lanes, Scope
+from engineworks.codegen.llvm.vector import Vector
+from engineworks.codegen.schedule import CpuSchedule
+from engineworks.core.dims import Dim
+from engineworks.ir.kernel import LoopKernel
+from engineworks.ir.scalar import Scalar, leaves_of
+from engineworks.kernels.tactic import Input, KernelImage, Output, Size as SizeWord, Step
+
+
+def emit_loops(kernel: LoopKernel, schedule: CpuSchedule, isa: Isa, symbol: str) -> KernelImage:
+    """The image of one kernel. Workload input k is operand k; sizes that are not constants are argument words."""
+    nest = nest_of(kernel)
+    sizes = _symbolic_sizes(nest, schedule)
+    f = Function(symbol)
+    count = len(nest.operands)
+    bases = {k: f.pointer(k) for k in range(count)}
+    bases |= {-1 - k: f.pointer(count + k) for k in range(len(nest.outputs))}
+    words = {dim: f.word(count + len(nest.outputs) + k) for k, dim in enumerate(sizes)}
+    _Loops(f, isa, nest, schedule, bases, words).emit()
+    arguments = (*(Input(k) for k in range(count)), *(Output(k) for k in range(len(nest.outputs))), *map(SizeWord, sizes))
+    step = Step(symbol, arguments, schedule.tasks(dict(nest.extents)))
+    return KernelImage({symbol: f.text()}, frozenset(f.declarations), (step,))
+
+
+def _symbolic_sizes(nest: Nest, schedule: CpuSchedule) -> list[Dim]:
+    """Every dim that the code reads, in a fixed order."""
+    found: dict[Dim, None] = dict.fromkeys(nest.extents.values())
+    for expr in nest.expressions():
+        found |= dict.fromkeys(s.payload for s in leaves_of(expr, "size"))
+        for offset in (expr, *(node.args[0] for node in leaves_of(expr, "load"))):
+            if offset.dtype.name == "i64":
+                form = linear_of(offset)
+                found |= dict.fromkeys((form.constant, *(c for _, c in form.terms)))
+    return [d for d in found if not isinstance(d, int)]
+
+
+class _Loops:
+    """The emitter of one kernel."""
+
+    def __init__(
+        self, f: Function, isa: Isa, nest: Nest, schedule: CpuSchedule, bases: dict[int, str], words: dict[Dim, str]
+    ) -> None:
+        self.f, self.isa, self.nest, self.schedule = f, isa, nest, schedule
+        depth = {a: d + 1 for d, a in enumerate((*schedule.order, *schedule.reduced))}
+        self.rows_in_vectors = schedule.vector in schedule.order
+        memory = Memory(f, isa, nest.operands, nest.outputs, bases)
+        self.emission = Emission(f, isa, nest, memory, schedule.vector, words, depth, {}, self.rows_in_vectors)
+
+    def extent(self, axis_id: int) -> Size:
+        return self.emission.size(self.nest.extents[axis_id])
+
+    # -- tasks ------------------------------------------------------------------------------------------------
+    def emit(self) -> None:
+        """Tasks lo … hi-1: the leading axes from the task number, the rest as loops."""
+        schedule, f = self.schedule, self.f
+        scope = Scope(self.emission)
+        scope.hoist(self.nest.expressions(), schedule.lanes)
+        if not schedule.cut:
+            self._rows(scope, schedule.order, 0, None)
+        elif schedule.cut == 1:
+            # Consecutive tasks are consecutive positions of one axis: one range, no loop over tasks.
+            extent = self.extent(schedule.order[0])
+            low = f.mul("%lo", schedule.grain)
+            high = f.smin(f.mul("%hi", schedule.grain), extent)
+            self._rows(scope, schedule.order, low, high)
+        else:
+            with f.loop("%lo", "%hi") as task:
+                self._task(scope.inner(), task)
+
+    def _task(self, scope: Scope, task: Size) -> None:
+        f, schedule = self.f, self.schedule
+        leading, cut_axis = schedule.order[: schedule.cut - 1], schedule.order[schedule.cut - 1]
+        extent = self.extent(cut_axis)
+        blocks = f.ceil_div(extent, schedule.grain)
+        block = f.urem(task, blocks)
+        rest = f.udiv(task, blocks)
+        for axis_id in reversed(leading[1:]):
+            scope = scope.inner(axis_id, f.urem(rest, self.extent(axis_id)))
+            rest = f.udiv(rest, self.extent(axis_id))
+        scope = scope.inner(leading[0], rest)
+        scope.hoist(self.nest.expressions(), schedule.lanes)
+        low = f.mul(block, schedule.grain)
+        high = f.smin(f.add(low, schedule.grain), extent)
+        self._rows(scope, schedule.order[schedule.cut - 1 :], low, high)
+
+    def _rows(self, scope: Scope, axes: tuple[int, ...], low: Size, high: Size | None) -> None:
+        """All rows of these parallel axes; the first runs from low to high."""
+        if not axes:
+            self._row(scope)
+            return
+        first, rest = axes[0], axes[1:]
+        end = self.extent(first) if high is None else high
+        if first == self.schedule.vector:
+            self._along(scope, low, end, self._row)
+            return
+        with self.f.loop(low, end) as index:
+            inner = scope.inner(first, index)
+            inner.hoist(self.nest.expressions(), self.schedule.lanes)
+            self._rows(inner, rest, 0, None)
+
+    def _along(self, scope: Scope, low: Size, high: Size, body: Callable[[Scope], None]) -> None:
+        """Call `body` on groups of lanes that cover low … high-1 of the vector axis: unrolled, single, masked."""
+        f, lanes = self.f, self.schedule.lanes
+        block = lanes * self.schedule.unroll
+        start = low
+        for step in dict.fromkeys((block, lanes)):
+            end = f.add(start, f.mul(f.udiv(f.sub(high, start), step), step))
+            if not (isinstance(end, int) and end == start):
+                with f.loop(start, end, step) as index:
+                    body(self._with_groups(scope, index, step // lanes, None))
+            start = end
+        if lanes > 1 and not (isinstance(start, int) and start == high):
+            with f.when(f.compare("slt", start, high)):
+                body(self._with_groups(scope, start, 1, self._tail_mask(f.sub(high, start))))
+
+    def _with_groups(self, scope: Scope, index: Size, count: int, mask: Vector | None) -> Scope:
+        inner = scope.inner()
+        lanes = self.schedule.lanes
+        inner.groups = [Lanes(inner, self.f.add(index, k * lanes), lanes, mask) for k in range(count)]
+        return inner
+
+    def _tail_mask(self, count: Size) -> Vector:
+        """The first `count` lanes."""
+        lanes = self.schedule.lanes
+        blank = Vector(self.f, self.isa, "i32", lanes, "")
+        if isinstance(count, int):
+            return blank.of("<" + ", ".join(f"i1 {'true' if k < count else 'false'}" for k in range(lanes)) + ">", "i1")
+        ramp = blank.of("<" + ", ".join(f"i32 {k}" for k in range(lanes)) + ">")
+        narrow = self.f.value(f"trunc i64 {count} to i32")
+        first = self.f.value(f"insertelement {blank.type} poison, i32 {narrow}, i32 0")
+        every = self.f.value(f"shufflevector {blank.type} {first}, {blank.type} poison, {blank.type} zeroinitializer")
+        return ramp.compare("ult", blank.of(every))
+
+    # -- stages -----------------------------------------------------------------------------------------------
+    def _row(self, scope: Scope) -> None:
+        """All stages of one row, or of the rows in the scope's lanes."""
+        for number, stage in enumerate(self.nest.stages):
+            if isinstance(stage, Fold):
+                fold = self._fold_rows if self.rows_in_vectors else self._fold_row
+                fold(scope, number, stage)
+            elif not stage.over_reduced:
+                self._write(scope, stage)
+            else:
+                self._over_reduced(scope, stage)
+
+    def _write(self, scope: Scope, stage: Write) -> None:
+        if scope.groups:
+            for group in scope.groups:
+                group.vector(stage.body)
+            for group in scope.groups:
+                group.store(stage.output, stage.offset, stage.body)
+            return
+        e = self.emission
+        value = scope.scalar(stage.body)
+        pointer = scope.address(-1 - stage.output, linear_of(stage.offset))
+        e.memory.store(Place(-1 - stage.output, pointer, 1), stage.body.dtype, casts.encode(stage.body.dtype, value), None)
+
+    def _over_reduced(self, scope: Scope, stage: Write) -> None:
+        self._reduced_loops(scope, (stage.offset, stage.body), lambda inner: self._write(inner, stage), -1 - stage.output)
+
+    def _reduced_loops(
+        self, scope: Scope, expressions: Sequence[Scalar], body: Callable[[Scope], None], output: int | None = None
+    ) -> None:
+        """Loops over the reduced axes around `body`; the last of them in vectors where rows are not."""
+
+        def nested(scope: Scope, axes: tuple[int, ...]) -> None:
+            scope.hoist([e for e in expressions if e is not expressions[0] or output is None], self.schedule.lanes)
+            if output is not None:
+                scope.hoist_address(output, expressions[0])
+            if not axes:
+                body(scope)
+            elif axes[0] == self.schedule.vector:
+                self._along(scope, 0, self.extent(axes[0]), body)
+            else:
+                with self.f.loop(0, self.extent(axes[0])) as index:
+                    nested(scope.inner(axes[0], index), axes[1:])
+
+        nested(scope.inner(), self.schedule.reduced)
+
+    # -- reductions -------------------------------------------------------------------------------------------
+    def _accumulate(self, stage: Fold, accumulators: list[Accumulator]) -> Callable[[Scope], None]:
+        def body(scope: Scope) -> None:
+            for group, accumulator in zip(scope.groups, accumulators, strict=False):
+                position = group.vector(stage.position) if accumulator.has_position else None
+                accumulator.add(group.vector(stage.body), position, group.mask)
+                for save in stage.saves:
+                    group.store(save.output, save.offset, save.body)
+
+        return body
+
+    def _expressions(self, stage: Fold) -> tuple[Scalar, ...]:
+        return (stage.body, stage.position) if stage.monoid.startswith("arg") else (stage.body,)
+
+    def _fold_rows(self, scope: Scope, number: int, stage: Fold) -> None:
+        """Rows side by side: each group of lanes has its own accumulator."""
+        accumulators = [self._accumulator(stage, g.lanes) for g in scope.groups]
+        self._reduced_loops(scope, self._expressions(stage), self._accumulate(stage, accumulators))
+        for group, accumulator in zip(scope.groups, accumulators, strict=True):
+            group.values[Scalar.make("stage", (), stage.dtype, number)] = accumulator.result(stage.dtype)
+        scope.known.add(("stage", number))
+
+    def _fold_row(self, scope: Scope, number: int, stage: Fold) -> None:
+        """One row: accumulators along it, folded at the end."""
+        accumulators = [self._accumulator(stage, self.schedule.lanes) for _ in range(self.schedule.unroll)]
+        self._reduced_loops(scope, self._expressions(stage), self._accumulate(stage, accumulators))
+        while len(accumulators) > 1:
+            other = accumulators.pop()
+            accumulators[(len(accumulators) - 1) // 2].merge(other)
+        scope.learn(number, stage.dtype, accumulators[0].folded().result(stage.dtype))
+
+    def _accumulator(self, stage: Fold, lanes: int) -> Accumulator:
+        return Accumulator(self.f, self.isa, stage.monoid, stage.body.dtype, lanes)

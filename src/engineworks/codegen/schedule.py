@@ -1,0 +1,36 @@
+"""CpuSchedule: how a nest runs on a CPU. The choices are in `choose`; `emit_loops` only obeys."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engineworks.core.dims import Dim, ceil_div, product
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSchedule:
+    """A plan for one nest; its text is part of the kernel's symbol.
+
+    Attributes:
+        order: the parallel axes, outermost loop first.
+        reduced: the reduced axes, outermost loop first.
+        vector: the axis whose neighbours fill a vector; it is the last of `order` or of `reduced`; -1 where the nest
+            has no axes.
+        lanes: elements of one vector.
+        unroll: vectors (and accumulators) in flight.
+        cut: how many leading axes of `order` the task number stands for.
+        grain: positions of the last of these axes that one task does.
+    """
+
+    order: tuple[int, ...]
+    reduced: tuple[int, ...]
+    vector: int
+    lanes: int
+    unroll: int
+    cut: int
+    grain: int
+
+    def tasks(self, extents: dict[int, Dim]) -> Dim:
+        """Size of the task space."""
+        if not self.cut:
+            return 1
+        return product([extents[a] for a in self.order[: self.cut - 1]]) * ceil_div(extents[self.order[self.cut - 1]], self.grain)

@@ -1,0 +1,78 @@
+"""CpuLoops: fused loop nests (pointwise chains, views, reductions, softmax, normalisation) on the CPU."""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from engineworks.codegen.llvm.function import Isa
+from engineworks.codegen.llvm.loops import emit_loops
+from engineworks.codegen.llvm.loops_choice import accesses_of, likely, schedules_of, work_of
+from engineworks.codegen.llvm.loops_nest import Nest, nest_of
+from engineworks.codegen.schedule import CpuSchedule
+from engineworks.core.dims import product, symbol_facts
+from engineworks.errors import NoTactic
+from engineworks.ir.kernel import LoopKernel
+from engineworks.kernels.tactic import Effort, KernelImage, Tactic
+from engineworks.kernels.workload import Workload
+
+# What the cost model assumes of one core; only ratios between tactics matter.
+_BYTES_PER_S = 1.5e10
+_VECTOR_OPERATIONS_PER_S = 3e9
+_CANDIDATES = (1, 1, 2, 4, 6, 8)
+"""Schedules proposed at each effort."""
+
+
+class CpuLoops:
+    """Every workload that is a LoopKernel.
+
+    The kernels read their inputs while they write their outputs, in no order that a caller may rely on: an output may
+    share memory with an input only where the planner knows that each element is read just before it is written.
+    """
+
+    name = "cpu.loops"
+    version = 1
+
+    def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
+        """Schedules, best prediction first.
+
+        Raises:
+            NoTactic: not a loop nest, or one of strings.
+        """
+        kernel = _kernel_of(work)
+        nest = nest_of(kernel)
+        count = _CANDIDATES[max(0, min(effort, len(_CANDIDATES) - 1))]
+        for place, schedule in zip(range(count), schedules_of(nest, isa), strict=False):
+            # The order is the heuristic's; the factor keeps it for those who sort by prediction.
+            yield Tactic(self.name, schedule, predicted_s(nest, schedule) * (1 + 0.01 * place))
+
+    def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
+        """The image of one schedule."""
+        kernel = _kernel_of(work)
+        return emit_loops(kernel, tactic.config, isa, self._symbol(kernel, tactic.config, isa))
+
+    def _symbol(self, kernel: LoopKernel, schedule: CpuSchedule, isa: Isa) -> str:
+        shapes = [t.shape for t in (*kernel.operands, *kernel.outputs)]
+        facts = {n: f for d in (*kernel.parallel, *kernel.reduced, *sum(shapes, ())) for n, f in symbol_facts(d).items()}
+        identity = f"{kernel}\n{schedule}\n{isa.name}\n{self.version}\n{sorted(facts.items())}"
+        return "loops_" + hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def _kernel_of(work: Workload) -> LoopKernel:
+    if work.loops is None:
+        raise NoTactic(f"{CpuLoops.name} computes loop nests; this workload is {work.anchor}.")
+    kernel = work.loops
+    for type_ in (*kernel.operands, *kernel.outputs):
+        if type_.dtype.kind == "string":
+            raise NoTactic(f"{CpuLoops.name} has no code for strings, and this kernel has a {type_}.")
+    return kernel
+
+
+def predicted_s(nest: Nest, schedule: CpuSchedule) -> float:
+    """Seconds on one thread: the larger of memory traffic and arithmetic."""
+    points = product([max(1, likely(e)) for e in nest.extents.values()])
+    rows = product([max(1, likely(nest.extents[a])) for a in nest.parallel])
+    moved = sum(a.size_bytes * (points if a.over_reduced else rows) for a in accesses_of(nest))
+    extent = max(1, likely(nest.extents[schedule.vector])) if schedule.vector >= 0 else 1
+    filled = -(-extent // schedule.lanes) * schedule.lanes / extent
+    operations = (work_of(nest) + len(accesses_of(nest))) * points / schedule.lanes * filled
+    return max(float(moved) / _BYTES_PER_S, operations / _VECTOR_OPERATIONS_PER_S) + 2e-7
