@@ -1,6 +1,6 @@
 """Writes docs/developers/zoo-operators.md: which ONNX operators each network of the zoo uses.
 
-    python -m benchmarks.operators
+python -m benchmarks.operators
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 PAGE = zoo.ROOT / "docs" / "developers" / "zoo-operators.md"
 HEAD = """# Operators of the zoo
 
-Written by `python -m benchmarks.operators`. Counts are of the full networks as exported; "dynamic" lists what the
-network with symbolic sizes has beyond that. Nodes inside If and Loop bodies are counted too.
+Written by `python -m benchmarks.operators`. Counts are of the full networks as exported; "dynamic" lists what
+the network with symbolic sizes has beyond that. Nodes inside If and Loop bodies are counted too.
 """
 
 
 def nodes_of(graph: GraphProto) -> Iterator[str]:
-    """Operator of each node, with its domain unless that is ONNX's own; the bodies of control flow included."""
+    """Operator of each node, with its domain unless ONNX's own; the bodies of control flow included."""
     for node in graph.node:
         yield f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
         for attribute in node.attribute:
@@ -37,7 +37,9 @@ def operators_of(name: str, dynamic: bool) -> tuple[int, Counter[str]]:
     import onnx
 
     model = onnx.load(os.fspath(zoo.get(name, dynamic=dynamic).path), load_external_data=False)
-    return max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), Counter(nodes_of(model.graph))
+    return max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), Counter(
+        nodes_of(model.graph)
+    )
 
 
 def page() -> str:

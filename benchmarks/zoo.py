@@ -17,8 +17,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from benchmarks.models.recipe import Inputs, Recipe, Shapes, Size
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "zoo"
@@ -58,6 +62,7 @@ class ZooModel:
     """
 
     name: str
+    size: Size
     path: Path
     inputs: Inputs
     profile: dict[str, Shapes] | None
@@ -82,7 +87,16 @@ def get(name: str, size: Size = "full", dynamic: bool = False) -> ZooModel:
     recipe = _recipe(name)
     if not path.exists():
         _write(recipe, size, dynamic, path)
-    return ZooModel(name, path, recipe.inputs(size), recipe.profile(size) if dynamic else None)
+    return ZooModel(name, size, path, recipe.inputs(size), recipe.profile(size) if dynamic else None)
+
+
+def torch_module(name: str, size: Size = "full") -> tuple[torch.nn.Module, tuple[str, ...]] | None:
+    """The network as a torch module in evaluation mode with the file's weights, and its outputs' names.
+
+    None: it has no equal in torch (packaged networks; those with a part written in ONNX).
+    """
+    recipe = _recipe(name)
+    return None if recipe.module is None else (recipe.module(size), recipe.outputs)
 
 
 def _recipe(name: str) -> Recipe:

@@ -122,7 +122,7 @@ RECIPES = {
     "ppocr_rec": _recipe(
         OCR,
         "models/ch_PP-OCRv4_rec_infer.onnx",
-        lambda s: {"x": page(48, 320 if s == "full" else 64)},
+        lambda s: {"x": page(48, 320 if s == "full" else 96)},
         {"x": {0: Axis("batch", 1, 8), 3: Axis("width", 16, 960)}},
     ),
     "ppocr_cls": _recipe(

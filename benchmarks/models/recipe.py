@@ -39,11 +39,15 @@ class Recipe:
         write: (size, dynamic, path) writes the ONNX file.
         inputs: seeded sample inputs.
         axes: the dynamic axes, by input and axis.
+        module: the same network in torch, with the same weights; None where there is none.
+        outputs: names of what the module returns.
     """
 
     write: Callable[[Size, bool, Path], None]
     inputs: Callable[[Size], Inputs]
     axes: Mapping[str, Mapping[int, Axis]] = field(default_factory=dict)
+    module: Callable[[Size], torch.nn.Module] | None = None
+    outputs: tuple[str, ...] = ()
 
     def profile(self, size: Size) -> dict[str, Shapes]:
         """The range of shapes of each input, as `engineworks.build` takes it."""
@@ -72,12 +76,17 @@ def from_torch(
     """
     axes = axes or {}
 
-    def write(size: Size, dynamic: bool, path: Path) -> None:
+    def seeded(size: Size) -> torch.nn.Module:
         import torch
 
         torch.manual_seed(0)
+        return settled(make(size), inputs(size))
+
+    def write(size: Size, dynamic: bool, path: Path) -> None:
+        import torch
+
         sample = inputs(size)
-        module = settled(make(size), sample)
+        module = seeded(size)
         names = {n: {a: axis.name for a, axis in per.items()} for n, per in axes.items()} | dict(
             output_axes or {}
         )
@@ -96,7 +105,9 @@ def from_torch(
         if finish is not None:
             finish(module, size, path)
 
-    return Recipe(write, inputs, axes)
+    if finish is not None:
+        return Recipe(write, inputs, axes)
+    return Recipe(write, inputs, axes, seeded, tuple(outputs))
 
 
 def settled(module: torch.nn.Module, sample: Inputs) -> torch.nn.Module:

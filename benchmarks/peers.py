@@ -1,0 +1,163 @@
+"""The runtimes that Engineworks is compared with, each behind the same small face.
+
+All compute in f32, with the asked number of threads, from and into memory bound once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from benchmarks import zoo
+from benchmarks.zoo import ZooModel
+
+Outputs = dict[str, np.ndarray]
+
+
+class Unavailable(RuntimeError):
+    """This peer cannot run this network here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A network made ready by one runtime.
+
+    Attributes:
+        call: computes once.
+        outputs: copies of what the last call computed, by name.
+    """
+
+    call: Callable[[], object]
+    outputs: Callable[[], Outputs]
+
+
+def onnxruntime(model: ZooModel, threads: int) -> Runner:
+    """ONNX Runtime's CPU provider with all optimisations, inputs and outputs bound."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Its threads may spin while it runs; afterwards they would slow whoever is timed next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = ort.InferenceSession(os.fspath(model.path), options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    kept = {name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in model.inputs.items()}
+    for name, value in kept.items():
+        binding.bind_ortvalue_input(name, value)
+    names = [output.name for output in session.get_outputs()]
+    first = dict(zip(names, session.run(names, model.inputs), strict=True))
+    for name in names:
+        if _has_data_dependent_size(session, name):
+            binding.bind_output(name, "cpu")
+        else:
+            kept[name] = ort.OrtValue.ortvalue_from_numpy(np.zeros_like(first[name]))
+            binding.bind_ortvalue_output(name, kept[name])
+    run = ort.RunOptions()
+
+    def call(_keep: object = kept) -> None:
+        session.run_with_iobinding(binding, run)
+
+    return Runner(call, lambda: dict(zip(names, binding.copy_outputs_to_cpu(), strict=True)))
+
+
+def _has_data_dependent_size(session, name: str) -> bool:
+    """Sizes that are still symbols although no input has any."""
+    shapes = {output.name: output.shape for output in session.get_outputs()}
+    inputs = [d for i in session.get_inputs() for d in i.shape]
+    is_fixed = all(isinstance(d, int) for d in inputs)
+    return is_fixed and not all(isinstance(d, int) for d in shapes[name])
+
+
+def openvino(model: ZooModel, threads: int) -> Runner:
+    """OpenVINO's CPU plugin for latency, pinned to f32 (by itself it takes bf16 where the CPU has it)."""
+    import openvino as ov
+
+    core = ov.Core()
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "ENABLE_CPU_PINNING": False,
+    }
+    compiled = core.compile_model(core.read_model(os.fspath(model.path)), "CPU", settings)
+    request = compiled.create_infer_request()
+    for port in compiled.inputs:
+        request.set_tensor(port, ov.Tensor(np.array(model.inputs[port.any_name], order="C")))
+
+    def outputs(_keep: object = core) -> Outputs:
+        return {port.any_name: request.get_tensor(port).data.copy() for port in compiled.outputs}
+
+    return Runner(lambda: request.infer(), outputs)
+
+
+def torch_compile(model: ZooModel, threads: int) -> Runner:
+    """The same network in torch, through inductor with frozen weights; needs a C++ compiler.
+
+    Raises:
+        Unavailable: the network is not one of ours in torch, or ends in what torch does not have.
+    """
+    made = zoo.torch_module(model.name, model.size)
+    if made is None:
+        raise Unavailable(f"{model.name} exists as ONNX only")
+    import torch
+    from torch._inductor import config
+
+    module, names = made
+    torch.set_num_threads(threads)
+    config.freezing = True
+    arguments = [torch.from_numpy(value) for value in model.inputs.values()]
+    torch._dynamo.reset()
+    compiled = torch.compile(module)
+    last: list[object] = [None]
+
+    def call() -> None:
+        with torch.no_grad():
+            last[0] = compiled(*arguments)
+
+    def outputs() -> Outputs:
+        results = last[0] if isinstance(last[0], tuple) else (last[0],)
+        return {name: r.numpy().copy() for name, r in zip(names, results, strict=True)}
+
+    return Runner(call, outputs)
+
+
+PEERS: Mapping[str, Callable[[ZooModel, int], Runner]] = MappingProxyType(
+    {"onnxruntime": onnxruntime, "openvino": openvino, "torch": torch_compile}
+)
+PACKAGES = MappingProxyType({"onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torch"})
+
+
+def peer_version(peer: str) -> str:
+    """Version of the package behind a peer."""
+    return version(PACKAGES[peer])
+
+
+def engineworks(model: ZooModel, threads: int, effort: int = 3, folder: Path | None = None) -> Runner:
+    """Our own engine: built, saved, loaded again, inputs and outputs bound.
+
+    Args:
+        folder: where engines are kept; the same network is built once for each number of threads.
+    """
+    import engineworks as ew
+
+    path = (folder or zoo.CACHE.parent / "engines") / f"{model.path.stem}-{threads}-effort{effort}.engine"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ew.build(model.path, profile=model.profile, effort=effort, threads=threads).save(path)
+    context = ew.load(path, threads=threads).context()
+    context.bind(**model.inputs)
+    first = context.execute()
+    last: list[Outputs] = [first]
+
+    def call() -> None:
+        last[0] = context.execute()
+
+    return Runner(call, lambda: {name: np.array(value) for name, value in last[0].items()})
