@@ -146,10 +146,7 @@ class Context:
             solution = self._solutions.get(shapes) or self._solver.solve(shapes)
             self._program.bind_shapes(solution)
         except (ValueError, OverflowError) as error:
-            raise RunError(
-                f"the engine's sizes make no sense for inputs of shapes {[list(s) for s in shapes]}: {error}.\n"
-                f"  Build the engine again with a profile that covers these shapes."
-            ) from None
+            raise _senseless(f"inputs of shapes {[list(s) for s in shapes]}", error) from None
         if len(self._solutions) >= _MAX_SOLUTIONS:
             self._solutions.clear()
         self._solutions[shapes] = self._current = solution
@@ -184,14 +181,22 @@ class Context:
                     f"a kernel set '{name}' to {value}, outside 0 … {values[name]}: please report this engine"
                 )
             values[name] = value
-        self._solver.check_after(values)
-        trimmed = []
-        for tensor, array in zip(self.manifest.outputs, outputs, strict=True):
-            dims = dims_of(tensor, values)
-            if dims != array.shape:
-                array = array.reshape(-1)[: math.prod(dims)].reshape(dims)
-            trimmed.append(array)
-        return trimmed
+        try:
+            self._solver.check_after(values)
+            sizes = [dims_of(tensor, values) for tensor in self.manifest.outputs]
+        except ValueError as error:
+            raise _senseless(f"the sizes that the run found, {values}", error) from None
+        return [
+            array if dims == array.shape else array.reshape(-1)[: math.prod(dims)].reshape(dims)
+            for dims, array in zip(sizes, outputs, strict=True)
+        ]
+
+
+def _senseless(where: str, error: Exception) -> RunError:
+    return RunError(
+        f"the engine's sizes make no sense for {where}: {error}.\n"
+        f"  Build the engine again with a profile that covers these shapes."
+    )
 
 
 class _exclusive:

@@ -209,8 +209,8 @@ import numpy as np
 from engineworks.runtime.engine import Engine
 y = Engine.open(sys.argv[1])(x=np.zeros((10, 100), np.float32))["y"]
 assert (y.ravel() == np.arange(1000)).all()
-roots = {name.partition(".")[0] for name, m in sys.modules.items() if "site-packages" in (getattr(m,
-"__file__", "") or "")} print(" ".join(sorted(roots)))
+installed = [n for n, m in sys.modules.items() if "site-packages" in (getattr(m, "__file__", "") or "")]
+print(" ".join({n.partition(".")[0] for n in installed}))
 """
 
 
