@@ -7,10 +7,10 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engineworks.builder import profiles, report
-from engineworks.builder.code import ObjectCache
+from engineworks.kernels.image import ObjectCache
 from engineworks.builder.config import BuildConfig
 from engineworks.builder.emit import Emitted, Emitter
 from engineworks.builder.places import cache_folder
@@ -33,7 +33,10 @@ from engineworks.passes.outputs import SeparateOutputs
 from engineworks.passes.partition import PartitionOptions, partition
 from engineworks.rules.sets import canonical_rules, fusion_rules
 from engineworks.tuner.choice import Choice
-from engineworks.tuner.choose import Chooser, Progress, Tuner
+from engineworks.tuner.choose import Chooser, Progress
+
+if TYPE_CHECKING:
+    from engineworks.tuner.measure import ProcessTuner
 
 PACKAGE_VERSION = "0.1.0"
 Model = str | os.PathLike[str] | bytes | Graph
@@ -77,7 +80,7 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
         works = [None if g.kind == "alias" else workload_of(g) for g in groups]
     cache = ObjectCache(cache_folder("objects") if config.timing_cache is not False else None)
     with phases.phase("tune"):
-        choices = _choose(groups, works, isa, config, cache, progress)
+        choices = _choose(graph, groups, works, isa, config, cache, progress)
     with phases.phase("emit"):
         emitter = Emitter(graph, groups, choices, target, isa, cache, PACKAGE_VERSION, config.name)
         emitted = emitter.emit()
@@ -113,17 +116,21 @@ def _optimise(rewriter: Rewriter, isa: Isa, config: BuildConfig, phases: _Phases
 
 
 def _choose(
-    groups: list[Group], works: list[Workload | None], isa: Isa, config: BuildConfig, cache: ObjectCache,
+    graph: Graph, groups: list[Group], works: list[Workload | None], isa: Isa, config: BuildConfig, cache: ObjectCache,
     progress: Progress | None,
 ) -> list[Choice | None]:
-    tuner: Tuner | None = None
+    tuner: ProcessTuner | None = None
     if config.effort > 0:
         from engineworks.builder.tuning import make_tuner
 
-        tuner = make_tuner(config, isa, cache)
+        tuner = make_tuner(config, isa, cache, profiles.typical_dims(graph, config))
     chooser = Chooser(BACKEND, isa, config.effort, tuner)
     named = [(w, g.origin[0] if g.origin else g.kind) for g, w in zip(groups, works, strict=True) if w is not None]
-    chosen = chooser.choose_all(named, progress)
+    try:
+        chosen = chooser.choose_all(named, progress)
+    finally:
+        if tuner is not None:
+            tuner.close()
     return [None if w is None else chosen[w.key()] for w in works]
 
 

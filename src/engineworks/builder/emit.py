@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engineworks.builder.code import ObjectCache, image_of
+from engineworks.kernels.image import ObjectCache, image_of
 from engineworks.builder.storage import MemoryPlan, Storage, Storages, allocate, described, dim_text, plan_memory
 from engineworks.builder.weights import WeightsSection
 from engineworks.codegen.llvm.function import Isa

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from engineworks.builder.config import BuildConfig
 from engineworks.errors import InvalidModel
 from engineworks.ir.foreign import ForeignGraph, ForeignInput
+from engineworks.ir.graph import Graph
 
 Ranges = dict[str, tuple[int, int | None]]
 Shapes = dict[str, tuple[int | str, ...]]
@@ -81,3 +82,16 @@ def _missing_message(missing: list[ForeignInput]) -> str:
         f"  Give each a range, --shapes {name}={sample}:{sample}:{sample} (min:opt:max), or one fixed shape, "
         f"--shapes {name}={sample}; in Python profile={{'{name}': (min, opt, max)}}."
     )
+
+
+def typical_dims(graph: Graph, config: BuildConfig) -> dict[str, int]:
+    """The profile's typical value of each named dim of the graph's inputs."""
+    values: dict[str, int] = {}
+    for value in graph.inputs:
+        shapes = (config.profile or {}).get(value.name)
+        if shapes is None:
+            continue
+        for dim, usual in zip(value.type.shape, shapes[1], strict=True):
+            if not isinstance(dim, int):
+                values[str(dim)] = int(usual)
+    return values

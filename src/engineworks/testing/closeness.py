@@ -1,0 +1,33 @@
+"""Is a kernel's result right? One tolerance rule for tuning and tests of whole results."""
+from __future__ import annotations
+
+import numpy as np
+
+RELATIVE = {"f": 2e-3, "V": 2e-2}
+"""Of the largest magnitude of the reference: f32 kernels reorder sums and use Winograd; bf16 has 8 bits."""
+
+
+def worst_error(actual: np.ndarray, expected: np.ndarray) -> str:
+    """A sentence about the worst element that is out of tolerance, or '' when all agree."""
+    if actual.shape != expected.shape:
+        return f"shape {actual.shape}, expected {expected.shape}"
+    if expected.size == 0:
+        return ""
+    kind = expected.dtype.kind
+    if kind in "biuO":
+        differs = actual != expected
+        if not differs.any():
+            return ""
+        where = np.unravel_index(int(np.argmax(differs)), differs.shape)
+        return f"at {tuple(map(int, where))}: {actual[where]}, expected {expected[where]}"
+    a, b = actual.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        scale = max(float(np.abs(b[np.isfinite(b)]).max(initial=0.0)), 1e-30)
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        error = np.where(same, 0.0, np.abs(a - b))
+    error = np.where(np.isnan(error), np.inf, error)
+    allowed = RELATIVE.get(kind, 2e-2) * scale * (10 if expected.dtype == np.float16 else 1)
+    if float(error.max()) <= allowed:
+        return ""
+    where = np.unravel_index(int(np.argmax(error)), error.shape)
+    return f"at {tuple(map(int, where))}: {actual[where]}, expected {expected[where]} (allowed {allowed:.2e})"

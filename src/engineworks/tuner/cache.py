@@ -1,0 +1,96 @@
+"""The timing cache: JSON lines, appended to, merged by concatenation. One line a measured or rejected tactic."""
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engineworks.kernels.tactic import Tactic, TacticProvider
+from engineworks.kernels.workload import Workload
+
+SIGNIFICANT_DIGITS = 4
+"""Of stored seconds: builds compare stored values only, so that a build from the cache repeats the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a measurement holds for besides workload and tactic: hardware, tools, threads."""
+
+    target: str
+    tools: str
+    threads: int
+
+    def text(self) -> str:
+        return f"{self.target}|{self.tools}|{self.threads}"
+
+
+def rounded(seconds: float) -> float:
+    """Seconds as the cache stores them."""
+    return float(f"{seconds:.{SIGNIFICANT_DIGITS}g}")
+
+
+def cache_key(work: Workload, provider: TacticProvider, tactic: Tactic, conditions: Conditions, dims: Mapping[str, int]) -> str:
+    """sha256 over everything that can change the answer."""
+    bound = ",".join(f"{k}={v}" for k, v in sorted(dims.items()))
+    text = "\n".join((work.text(), tactic.text(), str(provider.version), conditions.text(), bound))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class TimingCache:
+    """Measurements by key.
+
+    Args:
+        path: read now, appended to by `add`; None keeps them in memory.
+
+    Damaged lines (a build killed while writing) are skipped and counted in `damaged`.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.damaged = 0
+        self.hits = 0
+        self._found: dict[str, float | str] = {}
+        if path is not None and path.exists():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                self._read(line)
+
+    def _read(self, line: str) -> None:
+        try:
+            entry = json.loads(line)
+            self._found[entry["key"]] = float(entry["seconds"]) if "seconds" in entry else str(entry["rejected"])
+        except (ValueError, KeyError, TypeError):
+            self.damaged += bool(line.strip())
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def get(self, key: str) -> float | str | None:
+        """Seconds, or why the tactic was rejected; None when it was never tried."""
+        found = self._found.get(key)
+        self.hits += found is not None
+        return found
+
+    def add(self, key: str, result: float | str, note: str) -> float | str:
+        """Remember a measurement (as stored: rounded); `note` is for people who read the file."""
+        stored = rounded(result) if isinstance(result, float) else result
+        self._found[key] = stored
+        if self.path is not None:
+            entry: dict[str, object] = {"key": key, "note": note}
+            entry["seconds" if isinstance(stored, float) else "rejected"] = stored
+            self._append(json.dumps(entry) + "\n")
+        return stored
+
+    def _append(self, line: str) -> None:
+        """One write under a lock, so that two builds at once never mix their lines."""
+        assert self.path is not None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            os.write(handle, line.encode())
+        finally:
+            os.close(handle)

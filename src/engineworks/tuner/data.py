@@ -1,0 +1,64 @@
+"""What workloads are tried on: seeded inputs at the typical value of each dim."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from engineworks.core.dims import symbol_facts
+from engineworks.core.types import TensorType
+from engineworks.ir import scalar
+from engineworks.kernels.workload import Workload
+from engineworks.tuner.trial import TrialData, bound_type
+
+DEFAULT_DIM = 64
+"""Value of a symbol whose typical value nobody stated, within its bounds."""
+
+
+def typical_dims(work: Workload, stated: Mapping[str, int]) -> dict[str, int]:
+    """A value for each symbol of the workload."""
+    facts: dict[str, tuple[int, int | None, int]] = {}
+    for dim in _dims_of(work):
+        facts.update(symbol_facts(dim))
+    values = {}
+    for name, (low, high, multiple) in facts.items():
+        usual = stated.get(name, min(max(low, DEFAULT_DIM), high if high is not None else DEFAULT_DIM))
+        values[name] = max(low, -(-usual // multiple) * multiple if usual % multiple else usual)
+    return values
+
+
+def _dims_of(work: Workload) -> list:
+    types = [w.type for w in work.inputs if w is not None] + list(work.outputs)
+    dims = [d for t in types for d in t.shape]
+    if work.loops is not None:
+        dims += [*work.loops.parallel, *work.loops.reduced]
+    return dims
+
+
+def draw(work: Workload, stated: Mapping[str, int], seed: int = 0) -> TrialData:
+    """Inputs: floats in [-1, 1]; integers in 0 … 3, or zeros where a kernel uses loaded integers as positions."""
+    dims = typical_dims(work, stated)
+    rng = np.random.default_rng(seed)
+    indexes = _loads_positions(work)
+    arrays = tuple(None if w is None else _array(rng, bound_type(w.type, dims), indexes) for w in work.inputs)
+    return TrialData(arrays, dims)
+
+
+def _array(rng: np.random.Generator, tensor: TensorType, indexes: bool) -> np.ndarray:
+    shape = tuple(int(d) for d in tensor.shape)  # type: ignore[call-overload]
+    if tensor.dtype.is_float:
+        return rng.uniform(-1, 1, shape).astype(np.float32).astype(tensor.dtype.numpy)
+    if tensor.dtype.kind == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    return rng.integers(0, 1 if indexes else 4, shape).astype(tensor.dtype.numpy)
+
+
+def _loads_positions(work: Workload) -> bool:
+    """Integers are used as positions: an index of a load holds a load, or a native op reads integers."""
+    if work.loops is None:
+        return any(w is not None and w.type.dtype.is_integer for w in work.inputs)
+    for stage in work.loops.stages:
+        for load in scalar.leaves_of(stage.body, "load"):
+            if any(scalar.leaves_of(i, "load") for i in load.args):
+                return True
+    return False

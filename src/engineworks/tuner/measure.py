@@ -1,0 +1,134 @@
+"""Measures candidates in a process of its own, with the timing cache in front."""
+from __future__ import annotations
+
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from engineworks.codegen.llvm.function import Isa
+from engineworks.core.target import Target
+from engineworks.errors import TuningError
+from engineworks.kernels.cpu.backend import Candidate
+from engineworks.kernels.image import ObjectCache
+from engineworks.kernels.workload import Workload
+from engineworks.tuner.cache import Conditions, TimingCache, cache_key
+from engineworks.tuner.data import typical_dims
+from engineworks.tuner.worker import Job, Setup, receive, send
+
+TIME_LIMIT_S = 60.0
+"""Without a sign of life for this long the worker is given up."""
+
+
+class Worker:
+    """One measuring process, started when first needed and again after a crash."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, job: Job) -> None:
+        """Send a job."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "engineworks.tuner.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            send(self._pipe("stdin"), self._setup)
+        send(self._pipe("stdin"), job)
+
+    def finish(self) -> tuple[dict[int, float | str], int | None]:
+        """The job's results, and the candidate during which the process died or hung (None: all went well)."""
+        trying: int | None = None
+        while True:
+            ready, _, _ = select.select([self._pipe("stdout")], [], [], TIME_LIMIT_S)
+            if not ready:
+                self.stop()
+                return {}, trying if trying is not None else -1
+            try:
+                kind, value = receive(self._pipe("stdout"))
+            except EOFError:
+                self.stop()
+                return {}, trying if trying is not None else -1
+            if kind == "done":
+                return value, None
+            trying = value
+
+    def _pipe(self, name: str):
+        assert self._process is not None
+        return getattr(self._process, name)
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._pipe("stdin").close()
+            self._pipe("stdout").close()
+            self._process = None
+
+
+@dataclass(slots=True)
+class ProcessTuner:
+    """Times candidates of workloads; remembers in the cache.
+
+    Args:
+        dims: the typical value of each symbol.
+    """
+
+    target: Target
+    isa: Isa
+    objects: ObjectCache
+    cache: TimingCache
+    conditions: Conditions
+    threads: int
+    dims: Mapping[str, int] = field(default_factory=dict)
+    measured: int = 0
+    _worker: Worker | None = None
+
+    def measure(self, work: Workload, candidates: list[Candidate]) -> dict[str, float | str]:
+        """Seconds, or why rejected, by tactic text."""
+        dims = typical_dims(work, self.dims)
+        keys = {c.tactic.text(): cache_key(work, c.provider, c.tactic, self.conditions, dims) for c in candidates}
+        known = {text: self.cache.get(key) for text, key in keys.items()}
+        missing = [c for c in candidates if known[c.tactic.text()] is None]
+        if missing:
+            for candidate, result in self._try(work, missing).items():
+                text = missing[candidate].tactic.text()
+                note = f"{work.anchor or 'loops'} {', '.join(str(t) for t in work.outputs)}: {text}"
+                known[text] = self.cache.add(keys[text], result, note)
+                self.measured += 1
+        return {text: result for text, result in known.items() if result is not None}
+
+    def _try(self, work: Workload, candidates: list[Candidate]) -> dict[int, float | str]:
+        """Results by position; a candidate that kills the worker is rejected and the others are tried again."""
+        results: dict[int, float | str] = {}
+        left = list(range(len(candidates)))
+        deadline = time.monotonic() + TIME_LIMIT_S * 4
+        while left:
+            if time.monotonic() > deadline:
+                raise TuningError(f"measuring {work.anchor or 'a loop nest'} took more than {TIME_LIMIT_S * 4:.0f} s")
+            job = Job(work, tuple((candidates[k].provider.name, candidates[k].tactic) for k in left), dict(self.dims))
+            worker = self._running_worker()
+            worker.start(job)
+            found, died_at = worker.finish()
+            if died_at is None:
+                results.update({left[k]: v for k, v in found.items()})
+                return results
+            guilty = left[died_at] if died_at >= 0 else left[0]
+            results[guilty] = "the measuring process died or hung"
+            left.remove(guilty)
+        return results
+
+    def _running_worker(self) -> Worker:
+        if self._worker is None:
+            folder = str(self.objects.folder) if self.objects.folder else None
+            self._worker = Worker(Setup(self.target, self.isa, folder, self.threads))
+        return self._worker
+
+    def close(self) -> None:
+        """End the measuring process."""
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None

@@ -1,0 +1,167 @@
+"""The measuring process: `python -m engineworks.tuner.worker`, driven by pickled messages over its pipes.
+
+A kernel that crashes takes this process down, not the build: the parent knows which candidate was being tried.
+"""
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from engineworks.codegen.llvm.function import Isa
+from engineworks.core.target import Target
+from engineworks.kernels.cpu.backend import BACKEND
+from engineworks.kernels.image import ObjectCache
+from engineworks.kernels.reference.numpy import compute
+from engineworks.kernels.tactic import Tactic
+from engineworks.kernels.workload import Workload
+from engineworks.tuner.data import draw
+from engineworks.tuner.trial import TrialData, bound_type, strided_view, to_memory, trial_engine
+
+ROUNDS = 7
+BURST_S = 0.002
+GIVE_UP = 3.0
+"""A candidate this many times slower than the best after the first round is not timed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Sent once."""
+
+    target: Target
+    isa: Isa
+    objects: str | None
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One workload and the (provider name, tactic) pairs to try. `compile_only` just fills the object cache."""
+
+    work: Workload
+    tactics: tuple[tuple[str, Tactic], ...]
+    dims: dict[str, int]
+    compile_only: bool = False
+
+
+def send(pipe: BinaryIO, message: object) -> None:
+    """Write one message."""
+    data = pickle.dumps(message)
+    pipe.write(struct.pack("<Q", len(data)) + data)
+    pipe.flush()
+
+
+def receive(pipe: BinaryIO) -> Any:
+    """Read one message; EOFError when the other side is gone."""
+    head = pipe.read(8)
+    if len(head) < 8:
+        raise EOFError
+    return pickle.loads(pipe.read(struct.unpack("<Q", head)[0]))  # noqa: S301  our own parent or child
+
+
+def main() -> None:
+    """Serve jobs until the parent closes the pipe."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints goes to stderr, not into the messages
+    requests = sys.stdin.buffer
+    setup: Setup = receive(requests)
+    cache = ObjectCache(Path(setup.objects) if setup.objects else None)
+    while True:
+        try:
+            job: Job = receive(requests)
+        except EOFError:
+            return
+        results = (_compile if job.compile_only else _measure)(job, setup, cache, lambda n: send(replies, ("trying", n)))
+        send(replies, ("done", results))
+
+
+Results = dict[int, "float | str"]
+
+
+def _compile(job: Job, setup: Setup, cache: ObjectCache, trying: Callable[[int], None]) -> Results:
+    from engineworks.kernels.image import function_module
+
+    for number, (provider, tactic) in enumerate(job.tactics):
+        trying(number)
+        image = BACKEND.provider(provider).build(job.work, tactic, setup.isa)
+        for text in image.functions.values():
+            cache.object(function_module(text, sorted(image.declarations), setup.isa), setup.isa)
+    return {}
+
+
+def _measure(job: Job, setup: Setup, cache: ObjectCache, trying: Callable[[int], None]) -> Results:
+    data = draw(job.work, job.dims)
+    expected = compute(job.work, data.arrays, data.dims)
+    results: Results = {}
+    runs: dict[int, Callable[[], None]] = {}
+    for number, (provider, tactic) in enumerate(job.tactics):
+        trying(number)
+        image = BACKEND.provider(provider).build(job.work, tactic, setup.isa)
+        trial = _Trial(job.work, data, trial_engine(job.work, image, data, setup.target, setup.isa, cache, setup.threads))
+        wrong = trial.check(expected)
+        if wrong:
+            results[number] = wrong
+        else:
+            runs[number] = trial.run
+    results.update(_time(runs, trying))
+    return results
+
+
+class _Trial:
+    """A loaded candidate with its inputs and outputs bound."""
+
+    def __init__(self, work: Workload, data: TrialData, engine: Any) -> None:
+        self.types = [bound_type(t, data.dims) for t in work.outputs]
+        self.context = engine.context()
+        given = {
+            f"i{k}": to_memory(a, bound_type(w.type, data.dims))
+            for k, (w, a) in enumerate(zip(work.inputs, data.arrays, strict=True))
+            if w is not None and not w.constant and a is not None
+        }
+        self.outputs = {f"o{k}": np.zeros(int(t.size_bytes), np.uint8) for k, t in enumerate(self.types)}  # type: ignore[call-overload]
+        self.context.bind(**given, **self.outputs)
+        self.run = self.context.execute
+
+    def check(self, expected: list[np.ndarray]) -> str:
+        """Why the result is wrong, or ''."""
+        from engineworks.testing.closeness import worst_error
+
+        self.run()
+        for k, (tensor, wanted) in enumerate(zip(self.types, expected, strict=True)):
+            wrong = worst_error(strided_view(self.outputs[f"o{k}"], tensor), wanted)
+            if wrong:
+                return f"wrong result: {wrong}"
+        return ""
+
+
+def _time(runs: dict[int, Callable[[], None]], trying: Callable[[int], None]) -> Results:
+    """Median seconds of one run each, candidates interleaved in bursts."""
+    counts, samples, alive = {}, {n: [] for n in runs}, set(runs)
+    for number, run in runs.items():
+        trying(number)
+        run()
+        start = time.perf_counter()
+        run()
+        counts[number] = max(1, min(1000, int(BURST_S / max(time.perf_counter() - start, 1e-7))))
+    for round_number in range(ROUNDS):
+        for number in sorted(alive):
+            start = time.perf_counter()
+            for _ in range(counts[number]):
+                runs[number]()
+            samples[number].append((time.perf_counter() - start) / counts[number])
+        if round_number == 1 and samples:
+            best = min(min(samples[n]) for n in alive)
+            alive = {n for n in alive if min(samples[n]) <= GIVE_UP * best}
+    return {n: float(np.median(s)) if n in alive else float(min(s)) for n, s in samples.items()}
+
+
+if __name__ == "__main__":
+    main()
