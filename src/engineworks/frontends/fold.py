@@ -61,7 +61,7 @@ def _computed(node: Node) -> tuple[np.ndarray, ...] | None:
         return None
     arrays = [None if v is None else v.array for v in node.inputs]
     no_dims: Mapping[str, int] = {}
-    results = run_node(node, arrays, {}, no_dims)
+    results = run_node(node, arrays, no_dims)
     fits = all(r.shape == v.type.shape for r, v in zip(results, node.outputs, strict=True))
     return results if fits else None
 

@@ -39,8 +39,8 @@ def import_model(
     """
     _require_rules(foreign)
     foreign = _with_fixed(foreign, fixed or {})
-    types = _input_types(foreign, input_shapes or {}, dims or {})
     graph = Graph(foreign.name)
+    types = _input_types(foreign, input_shapes or {}, dims or {}, graph.scope)
     scope = _Importing(foreign, GraphBuilder(graph), None)
     for given in foreign.inputs:
         scope.values[given.name] = scope.g.input(given.name, *types[given.name])
@@ -75,9 +75,9 @@ def dim_name(text: str) -> str:
 
 
 def _input_types(
-    foreign: ForeignGraph, shapes: Mapping[str, ShapeLike], ranges: Mapping[str, tuple[int, int | None]]
+    foreign: ForeignGraph, shapes: Mapping[str, ShapeLike], ranges: Mapping[str, tuple[int, int | None]], scope: Scope
 ) -> dict[str, tuple[Any, tuple[Dim, ...]]]:
-    """(dtype, shape) by input name; unnamed unknown dims are called after their input and axis."""
+    """(dtype, shape) by input name; unnamed unknown dims are called after their input and axis; `scope` declares them all."""
     unknown = sorted(shapes.keys() - {i.name for i in foreign.inputs})
     if unknown:
         names = ", ".join(f"'{i.name}'" for i in foreign.inputs) or "none"
@@ -85,7 +85,6 @@ def _input_types(
     spelled = {i.name: _spelled(i, shapes.get(i.name)) for i in foreign.inputs}
     fixed = _fixed_dims(foreign, shapes)
     ranges = {dim_name(name): r for name, r in ranges.items()}
-    scope = Scope()
     made = {}
     for given in foreign.inputs:
         shape = tuple(_dim(d, fixed, ranges, scope) for d in spelled[given.name])
@@ -234,6 +233,7 @@ class _Importing:
             types: of the declared inputs, where the caller knows them better than the file.
         """
         inside = _Importing(foreign, GraphBuilder(Graph(foreign.name)), self)
+        inside.g.graph.scope = self.g.graph.scope
         for k, given in enumerate(foreign.inputs):
             kind = types[k] if types is not None and k < len(types) else _declared(given)
             inside.values[given.name] = inside.g.input(given.name, kind.dtype, kind.shape)

@@ -127,8 +127,6 @@ class Graph:
         self.outputs: list[Value] = []
         self.output_names: list[str] = []
         self.scope = Scope()
-        self.outer: list[Value] = []
-        """Values of an enclosing graph that this body reads (bodies of If and Loop)."""
 
     def values(self) -> Iterator[Value]:
         """Inputs, constants in use, and node outputs, each once."""
@@ -186,14 +184,15 @@ class Graph:
 
 
 def _producers(node: Node, position: dict[int, int]) -> Iterator[Node]:
-    reads = [v for v in node.inputs if v is not None]
-    for region in regions_of(node.op):
-        reads += region.graph.outer
-    return (v.producer for v in reads if v.producer is not None and id(v.producer) in position)
+    reads = (v.producer for v in node.inputs if v is not None)
+    return (p for p in reads if p is not None and id(p) in position)
 
 
 class Region:
-    """A sealed graph: never changed again; equal when its canonical text is equal. Body of If, Loop and fused groups."""
+    """A sealed graph: never changed again; equal when its canonical text is equal. Body of If, Loop and fused groups.
+
+    It is closed: what it reads of an enclosing graph are inputs of its own.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

@@ -11,7 +11,7 @@ from engineworks.core.dims import Dim, symbols_of
 from engineworks.core.types import TensorType
 from engineworks.errors import Error
 from engineworks.ir import scalar
-from engineworks.ir.graph import Graph, Node, Value, regions_of
+from engineworks.ir.graph import Graph, Node, Region, Value, regions_of
 from engineworks.ir.op import Op
 
 
@@ -19,28 +19,28 @@ def interpret(
     graph: Graph,
     inputs: Mapping[str, np.ndarray],
     *,
-    outer: Mapping[int, np.ndarray] | None = None,
+    dims: Mapping[str, int] | None = None,
     watch: Callable[[Node, Sequence[np.ndarray]], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """The graph's outputs by name.
 
     Args:
         inputs: by input name; shapes must fit.
-        outer: values of an enclosing graph by id(value) (bodies of If and Loop).
+        dims: values of symbols that the inputs' shapes do not tell (bodies know those of the enclosing graph).
         watch: called after each node with its outputs.
     """
-    values: dict[int, np.ndarray] = dict(outer or {})
-    dims = bind_dims(graph, inputs)
+    values: dict[int, np.ndarray] = {}
+    sizes = {**(dims or {}), **bind_dims(graph, inputs)}
     for value in graph.inputs:
         if value.name not in inputs:
             raise Error(f"input '{value.name}' is missing; given: {', '.join(inputs) or 'none'}")
         values[id(value)] = np.asarray(inputs[value.name])
     for node in graph.nodes:
         arrays = [None if v is None else _read(values, v) for v in node.inputs]
-        results = run_node(node, arrays, values, dims)
+        results = run_node(node, arrays, sizes)
         for value, array in zip(node.outputs, results, strict=True):
             values[id(value)] = array
-            _learn(dims, value.type, array)
+            _learn(sizes, value.type, array)
         if watch:
             watch(node, results)
     return {name: _read(values, v) for name, v in zip(graph.output_names, graph.outputs, strict=True)}
@@ -78,14 +78,16 @@ def bind_dims(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
     return dims
 
 
-def run_node(
-    node: Node, arrays: Sequence[np.ndarray | None], values: Mapping[int, np.ndarray], dims: Mapping[str, int]
-) -> tuple[np.ndarray, ...]:
-    """One node by its reference; ops with symbolic attributes are evaluated at `dims` first."""
+def run_node(node: Node, arrays: Sequence[np.ndarray | None], dims: Mapping[str, int]) -> tuple[np.ndarray, ...]:
+    """One node by its reference; ops with symbolic attributes are evaluated at `dims` first.
+
+    Ops with bodies say how to run them: `op.run_regions(arrays, run)`, where run(region, arrays) takes one array for
+    each input of the region, in order, and gives its outputs in order.
+    """
     op = bind_op(node.op, dims) if dims else node.op
     with np.errstate(all="ignore"):
         if regions_of(op):
-            results = op.run_regions(arrays, lambda graph, feeds: interpret(graph, feeds, outer=values))  # type: ignore[attr-defined]
+            results = op.run_regions(arrays, lambda region, given: _run_region(region, given, dims))  # type: ignore[attr-defined]
         else:
             results = op.reference(*arrays)
     results = results if isinstance(results, tuple) else (results,)
@@ -94,6 +96,11 @@ def run_node(
         array = np.asarray(result)
         typed.append(array if array.dtype == object else array.astype(value.type.dtype.numpy, copy=False))
     return tuple(typed)
+
+
+def _run_region(region: Region, arrays: Sequence[np.ndarray], dims: Mapping[str, int]) -> tuple[np.ndarray, ...]:
+    feeds = {v.name: a for v, a in zip(region.graph.inputs, arrays, strict=True)}
+    return tuple(interpret(region.graph, feeds, dims=dims).values())
 
 
 def bind_op(op: Op, dims: Mapping[str, int]) -> Op:

@@ -36,7 +36,7 @@ def _faults(graph: Graph) -> Iterator[str]:
 
 
 def _order(graph: Graph) -> Iterator[str]:
-    defined = {id(v) for v in [*graph.inputs, *graph.outer]}
+    defined = {id(v) for v in graph.inputs}
     owners = Counter(id(n) for n in graph.nodes)
     for node in graph.nodes:
         if owners[id(node)] > 1:

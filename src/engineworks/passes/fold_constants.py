@@ -28,7 +28,7 @@ class FoldConstants:
             if len(node.outputs) == 1 and node.output.known is not None and _all_known(rewriter, node):
                 continue
             if self._is_foldable(node):
-                values = run_node(node, [None if v is None else v.array for v in node.inputs], {}, {})
+                values = run_node(node, [None if v is None else v.array for v in node.inputs], {})
                 self._replace(rewriter, node, values)
 
     def _is_foldable(self, node: Node) -> bool:
