@@ -80,7 +80,8 @@ def transposed(source: TensorType, perm: tuple[int, ...]) -> Layout:
 
 def _set(value: Value, layout: Layout) -> None:
     simplest = row_major(value.type.rank)
-    value.type = value.type.with_layout(simplest if lies(value.type, simplest) else layout)
+    chosen = value.type.with_layout(layout)
+    value.type = value.type.with_layout(None) if lies(chosen, simplest) else chosen
 
 
 def _reduced(node: Node) -> Layout:
