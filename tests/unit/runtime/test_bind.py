@@ -125,6 +125,14 @@ def test_outputs_must_be_writable_contiguous_and_of_the_dtype():
         BINDER.output("y", np.zeros(2))
 
 
+def test_large_outputs_start_at_a_cache_line():
+    from engineworks.runtime.context import _empty
+
+    array = _empty((3, 10001), np.dtype(ml_dtypes.bfloat16))
+    assert (array.shape, array.dtype, array.flags.c_contiguous) == ((3, 10001), ml_dtypes.bfloat16, True)
+    assert _empty((100, 1000), np.dtype("f4")).ctypes.data % 64 == 0
+
+
 def test_a_wrong_shape_names_the_axis_and_where_its_size_came_from(control_engine):
     engine = control_engine("dynamic", False)
     with pytest.raises(InvalidInput, match=r"expected i64\[B, 10\], got \[2, 11\]: axis 1 must be 10"):

@@ -197,7 +197,7 @@ def test_memory_of_closed_engines_is_returned(static_engine):
 
 
 def test_a_profile_gives_each_record_its_time(control_engine):
-    times = control_engine("loop", 3, 0, threads=2).context().profile(x=np.zeros(1000, np.float32), repeats=5)
+    times = control_engine("loop", 3, 0, threads=2).context().profile(5, x=np.zeros(1000, np.float32))
     visits = {t.name: t.visits for t in times if t.name}
     assert visits == {"first": 5, "turn": 15, "last": 5}
     assert all(t.duration_s > 0 for t in times)

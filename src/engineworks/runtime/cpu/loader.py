@@ -11,6 +11,7 @@ import _ctypes
 import ctypes
 import os
 import struct
+import sys
 import weakref
 from collections.abc import Iterable
 
@@ -75,8 +76,10 @@ def _load_library(code: bytes | memoryview, symbols: Iterable[str]) -> Image:
 
 
 def _unload(handle: int, descriptor: int) -> None:
-    _ctypes.dlclose(handle)
-    os.close(descriptor)
+    # While Python shuts down, threads of a pool may still sleep in the library's code.
+    if not sys.is_finalizing():
+        _ctypes.dlclose(handle)
+        os.close(descriptor)
 
 
 def _missing(name: str) -> CorruptEngine:
