@@ -183,7 +183,8 @@ def reference_loops(
             continue
         domain = shape if stage.over_reduced else tuple([*parallel, *(1 for _ in reduced)])
         index = tuple(np.broadcast_to(value(i), domain) for i in stage.index)
-        made[stage.output][index] = np.broadcast_to(value(stage.body), domain)
+        body = np.broadcast_to(value(stage.body), domain)
+        made[stage.output][index] = body if index else body.reshape(-1)[-1]
     return made
 
 

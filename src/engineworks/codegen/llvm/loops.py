@@ -5,7 +5,7 @@ neighbours along a reduced axis do (one row at a time; its vector of accumulator
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from engineworks.codegen.llvm import casts
 from engineworks.codegen.llvm.function import Function, Isa, Size
@@ -69,7 +69,7 @@ class _Loops:
         """Tasks lo … hi-1: the leading axes from the task number, the rest as loops."""
         schedule, f = self.schedule, self.f
         scope = Scope(self.emission)
-        scope.hoist(self.nest.expressions(), schedule.lanes)
+        self._hoist_all(scope)
         if not schedule.cut:
             self._rows(scope, schedule.order, 0, None)
         elif schedule.cut == 1:
@@ -93,7 +93,7 @@ class _Loops:
             scope = scope.inner(axis_id, f.urem(rest, self.extent(axis_id)))
             rest = f.udiv(rest, self.extent(axis_id))
         scope = scope.inner(leading[0], rest)
-        scope.hoist(self.nest.expressions(), schedule.lanes)
+        self._hoist_all(scope)
         low = f.mul(block, schedule.grain)
         high = f.smin(f.add(low, schedule.grain), extent)
         self._rows(scope, schedule.order[schedule.cut - 1 :], low, high)
@@ -110,8 +110,21 @@ class _Loops:
             return
         with self.f.loop(low, end) as index:
             inner = scope.inner(first, index)
-            inner.hoist(self.nest.expressions(), self.schedule.lanes)
+            self._hoist_all(inner)
             self._rows(inner, rest, 0, None)
+
+    def _hoist_all(self, scope: Scope) -> None:
+        """Emit what no inner loop changes, of all stages."""
+        for stage in self.nest.stages:
+            self._hoist(scope, stage)
+
+    def _hoist(self, scope: Scope, stage: Fold | Write) -> None:
+        values = [stage.body]
+        if isinstance(stage, Fold) and stage.monoid.startswith("arg"):
+            values.append(stage.position)
+        scope.hoist(values, self.schedule.lanes)
+        for store in stage.saves if isinstance(stage, Fold) else (stage,):
+            scope.hoist_address(-1 - store.output, store.offset)
 
     def _along(self, scope: Scope, low: Size, high: Size, body: Callable[[Scope], None]) -> None:
         """Call `body` on groups of lanes that cover low … high-1 of the vector axis: unrolled, single, masked."""
@@ -124,9 +137,14 @@ class _Loops:
                 with f.loop(start, end, step) as index:
                     body(self._with_groups(scope, index, step // lanes, None))
             start = end
-        if lanes > 1 and not (isinstance(start, int) and start == high):
+        if lanes == 1 or (isinstance(start, int) and start == high):
+            return
+        mask = self._tail_mask(f.sub(high, start))
+        if isinstance(start, int) and isinstance(high, int):
+            body(self._with_groups(scope, start, 1, mask))
+        else:
             with f.when(f.compare("slt", start, high)):
-                body(self._with_groups(scope, start, 1, self._tail_mask(f.sub(high, start))))
+                body(self._with_groups(scope, start, 1, mask))
 
     def _with_groups(self, scope: Scope, index: Size, count: int, mask: Vector | None) -> Scope:
         inner = scope.inner()
@@ -171,17 +189,13 @@ class _Loops:
         e.memory.store(Place(-1 - stage.output, pointer, 1), stage.body.dtype, casts.encode(stage.body.dtype, value), None)
 
     def _over_reduced(self, scope: Scope, stage: Write) -> None:
-        self._reduced_loops(scope, (stage.offset, stage.body), lambda inner: self._write(inner, stage), -1 - stage.output)
+        self._reduced_loops(scope, stage, lambda inner: self._write(inner, stage))
 
-    def _reduced_loops(
-        self, scope: Scope, expressions: Sequence[Scalar], body: Callable[[Scope], None], output: int | None = None
-    ) -> None:
+    def _reduced_loops(self, scope: Scope, stage: Fold | Write, body: Callable[[Scope], None]) -> None:
         """Loops over the reduced axes around `body`; the last of them in vectors where rows are not."""
 
         def nested(scope: Scope, axes: tuple[int, ...]) -> None:
-            scope.hoist([e for e in expressions if e is not expressions[0] or output is None], self.schedule.lanes)
-            if output is not None:
-                scope.hoist_address(output, expressions[0])
+            self._hoist(scope, stage)
             if not axes:
                 body(scope)
             elif axes[0] == self.schedule.vector:
@@ -203,13 +217,10 @@ class _Loops:
 
         return body
 
-    def _expressions(self, stage: Fold) -> tuple[Scalar, ...]:
-        return (stage.body, stage.position) if stage.monoid.startswith("arg") else (stage.body,)
-
     def _fold_rows(self, scope: Scope, number: int, stage: Fold) -> None:
         """Rows side by side: each group of lanes has its own accumulator."""
         accumulators = [self._accumulator(stage, g.lanes) for g in scope.groups]
-        self._reduced_loops(scope, self._expressions(stage), self._accumulate(stage, accumulators))
+        self._reduced_loops(scope, stage, self._accumulate(stage, accumulators))
         for group, accumulator in zip(scope.groups, accumulators, strict=True):
             group.values[Scalar.make("stage", (), stage.dtype, number)] = accumulator.result(stage.dtype)
         scope.known.add(("stage", number))
@@ -217,7 +228,7 @@ class _Loops:
     def _fold_row(self, scope: Scope, number: int, stage: Fold) -> None:
         """One row: accumulators along it, folded at the end."""
         accumulators = [self._accumulator(stage, self.schedule.lanes) for _ in range(self.schedule.unroll)]
-        self._reduced_loops(scope, self._expressions(stage), self._accumulate(stage, accumulators))
+        self._reduced_loops(scope, stage, self._accumulate(stage, accumulators))
         while len(accumulators) > 1:
             other = accumulators.pop()
             accumulators[(len(accumulators) - 1) // 2].merge(other)

@@ -9,6 +9,11 @@ from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 
 
+def _kind(dtype: DType) -> str:
+    """Element type of memory; bf16 is moved as i16 (casts.encode says why)."""
+    return "i16" if dtype.name == "bf16" else storage_kind(dtype)
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where the elements of some lanes lie: `pointer` plus lane * `step` elements, or plus `step[lane]`."""
@@ -37,7 +42,7 @@ class Memory:
         """pointer + offset elements of the operand's dtype."""
         if offset == 0:
             return pointer
-        return self.f.value(f"getelementptr {storage_kind(self._types[operand])}, ptr {pointer}, i64 {offset}")
+        return self.f.value(f"getelementptr {_kind(self._types[operand])}, ptr {pointer}, i64 {offset}")
 
     # -- loads (in register form) -----------------------------------------------------------------------------
     def load_one(self, place: Place, dtype: DType, guard: Vector | None) -> Vector:
@@ -58,12 +63,12 @@ class Memory:
             every = condition.f.value(f"select i1 {condition.name}, {vector_type('i1', lanes)} "
                                       f"{mask.name if mask else self._ones(lanes)}, {vector_type('i1', lanes)} zeroinitializer")  # fmt: skip
             mask = Vector(self.f, self.isa, "i1", lanes, every)
-        if self.isa.name == "avx512" and BITS[storage_kind(dtype)] >= 32:
+        if self.isa.name == "avx512" and BITS[_kind(dtype)] >= 32:
             return self._gather(place, dtype, lanes, mask)
         return self._by_lane(place, dtype, lanes, mask)
 
     def _plain(self, pointer: str, dtype: DType, lanes: int) -> Vector:
-        kind = storage_kind(dtype)
+        kind = _kind(dtype)
         text = f"load {vector_type(kind, lanes)}, ptr {pointer}, align {dtype.size_bytes}"
         return self._as_register(Vector(self.f, self.isa, kind, lanes, self.f.value(text)), dtype)
 
@@ -71,13 +76,13 @@ class Memory:
         return value.compare("ne", 0) if dtype.kind == "bool" else value
 
     def _masked(self, pointer: str, dtype: DType, mask: Vector) -> Vector:
-        blank = Vector(self.f, self.isa, storage_kind(dtype), mask.lanes, "")
+        blank = Vector(self.f, self.isa, _kind(dtype), mask.lanes, "")
         name = self.f.call(blank.type, f"llvm.masked.load.{blank.suffix}.p0", f"ptr align {dtype.size_bytes} {pointer}",
                            f"{mask.type} {mask.name}", f"{blank.type} zeroinitializer")  # fmt: skip
         return self._as_register(blank.of(name), dtype)
 
     def _gather(self, place: Place, dtype: DType, lanes: int, mask: Vector | None) -> Vector:
-        blank = Vector(self.f, self.isa, storage_kind(dtype), lanes, "")
+        blank = Vector(self.f, self.isa, _kind(dtype), lanes, "")
         name = self.f.call(
             blank.type, f"llvm.masked.gather.{blank.suffix}.v{lanes}p0",
             f"<{lanes} x ptr> align {dtype.size_bytes} {self._pointers(place, blank)}",
@@ -86,7 +91,7 @@ class Memory:
         return self._as_register(blank.of(name), dtype)
 
     def _by_lane(self, place: Place, dtype: DType, lanes: int, mask: Vector | None) -> Vector:
-        blank = Vector(self.f, self.isa, storage_kind(dtype), lanes, "poison")
+        blank = Vector(self.f, self.isa, _kind(dtype), lanes, "poison")
         value = blank
         for lane in range(lanes):
             pointer = self._lane(place, lane)

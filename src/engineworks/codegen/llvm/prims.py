@@ -40,7 +40,8 @@ class VectorEmitter:
 
     def register(self, expr: Scalar) -> str:
         """The name of the value in register form: half, bfloat, i1 for bool, bytes for f8."""
-        return casts.encode(expr.dtype, self.vector(expr)).name
+        value = casts.encode(expr.dtype, self.vector(expr))
+        return value.bits("bfloat").name if expr.dtype.name == "bf16" else value.name
 
     def _visit(self, node: Scalar, args: tuple[Vector, ...]) -> Vector:
         blank = Vector(self.f, self.isa, compute_kind(node.dtype), self.lanes, "")

@@ -76,3 +76,6 @@ def predicted_s(nest: Nest, schedule: CpuSchedule) -> float:
     filled = -(-extent // schedule.lanes) * schedule.lanes / extent
     operations = (work_of(nest) + len(accesses_of(nest))) * points / schedule.lanes * filled
     return max(float(moved) / _BYTES_PER_S, operations / _VECTOR_OPERATIONS_PER_S) + 2e-7
+
+
+PROVIDERS = (CpuLoops(),)
