@@ -10,8 +10,9 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
-from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Partial, RightForm, Sides, emit_matmul, row_tiles
+from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Partial, RightForm, Sides, emit_matmul
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem, problem_of
+from engineworks.kernels.cpu.matmul_rows import row_tiles
 from engineworks.kernels.cpu.pack import PackSource, emit_pack, emit_padded_copy, packed_constant
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Packed, PackedConstant, Step, Tactic, Workspace
 from engineworks.kernels.workload import Workload
@@ -141,15 +142,15 @@ def predict(problem: Problem, config: MatMulConfig, isa: Isa) -> float:
     batches = cost.typical(problem.batch_count)
     width = config.vectors * isa.lanes
     panels = -(-columns // width)
-    tiles, split = row_tiles(rows, config.rows)
+    tiling = row_tiles(rows, config.rows)
     cycles = sum(count * (cost.tile_cycles(size, config.vectors, config.chains) * depth + 40 + 2 * size)
-                 for size, count in split)
+                 for size, count in tiling.split)
     if config.left == "direct" and _rows_collide(problem.left_row, config.rows):
         cycles *= 1.15
     multiply = cycles * panels * batches / cost.CORE.clock_hz
     right_copies = cost.typical(product(b.size for b in problem.right_batches))
     left, right, out = 4 * rows * depth, 4 * depth * columns, 4 * rows * columns
-    left_reads, right_reads = _reads(config, tiles, panels, depth, left, right, width * 4 * depth)
+    left_reads, right_reads = _reads(config, cost.typical(tiling.count), panels, depth, left, right, width * 4 * depth)
     traffic = batches * (left * left_reads + 2 * out) + right_copies * right * right_reads
     seconds = cost.overlapped_s(multiply, traffic, hidden=config.prefetch > 0 or config.ahead > 0)
     blocks = -(-depth // config.depth_block) if config.depth_block else 1

@@ -10,6 +10,7 @@ from engineworks.codegen.llvm.tile import CACHE_LINE, Segment, Store, Tile, Tile
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem
+from engineworks.kernels.cpu.matmul_rows import row_tiles
 from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
 from engineworks.kernels.tactic import Input, Output, Step, Word
 from engineworks.kernels.workload import Workload
@@ -87,20 +88,8 @@ def emit_matmul(work: Workload, problem: Problem, sides: Sides, config: MatMulCo
     kernel = _Kernel(work, problem, sides, config, isa, partial)
     kernel.emit()
     symbol, text = finish(kernel.f, "matmul")
-    tasks = product([problem.batch_count, kernel.panels, kernel.tiles])
+    tasks = product([problem.batch_count, kernel.panels, kernel.tiling.count])
     return symbol, text, frozenset(kernel.f.declarations), Step(symbol, tuple(kernel.words.words), tasks)
-
-
-def row_tiles(rows: Dim, most: int) -> tuple[Dim, tuple[tuple[int, int], ...]]:
-    """(number of tiles, ((rows, how many tiles), …)) of a static size, balanced; of a symbolic one all have `most`
-    rows and the last one may have fewer: ()."""
-    if not isinstance(rows, int):
-        return ceil_div(rows, most), ()
-    tiles = -(-rows // most)
-    if not tiles:
-        return 0, ()
-    small, more = divmod(rows, tiles)
-    return tiles, tuple((size, count) for size, count in ((small + 1, more), (small, tiles - more)) if count)
 
 
 class _Kernel:
@@ -114,7 +103,7 @@ class _Kernel:
         self.words = Words(self.f)
         self.width = config.vectors * isa.lanes
         self.panels = ceil_div(problem.columns, self.width)
-        self.tiles, self.split = row_tiles(problem.rows, config.rows)
+        self.tiling = row_tiles(problem.rows, config.rows)
         self.out = work.outputs[0].dtype
         size = self.words.size
         self.left, self.right = self.words.pointer(sides.left), self.words.pointer(sides.right)
@@ -128,7 +117,7 @@ class _Kernel:
         self.step_bytes = size(sides.right_step * 4)
         self.out_row, self.rows, self.columns, self.depth = map(
             size, (problem.out_row, problem.rows, problem.columns, problem.depth))
-        self.panel_count, self.tile_count = size(self.panels), size(self.tiles)
+        self.panel_count, self.tile_count = size(self.panels), size(self.tiling.count)
         self.steps = [(size(b.size), size(b.left * 4), size(b.right * 4), size(b.out)) for b in sides.batches]
 
     def _kinds(self) -> tuple[str, ...]:
@@ -194,32 +183,7 @@ class _Kernel:
             self.sums_at = f.add(self.sums_base, f.mul(row, self.sums_row))
             self._tile(size, f.at(a, f.mul(row, self.row_bytes)), b, f.add(out, f.mul(row, self.out_row)), column)
 
-        if self.split:
-            (size, count), *smaller = self.split
-            if not smaller:
-                variant(size, f.mul(tile, size))
-                return
-            other = smaller[0][0]
-            f.branch(f.compare("slt", tile, count), lambda: variant(size, f.mul(tile, size)),
-                     lambda: variant(other, f.add(f.mul(tile, other), count * (size - other))))
-            return
-        most = self.config.rows
-        first = f.mul(tile, most)
-        left_over = f.sub(self.rows, first)
-        f.branch(f.compare("sge", left_over, most), lambda: variant(most, first),
-                 lambda: self._edge_rows(variant, first, left_over))
-
-    def _edge_rows(self, variant, first: Size, count: Size) -> None:
-        """Fewer rows than a tile: tiles of 1, 2, 4 … rows by the bits of the count, largest first."""
-        f = self.f
-        size = 1 << (self.config.rows - 1).bit_length() >> 1
-        row = first
-        while size:
-            bit = f.value(f"and i64 {count}, {size}")
-            with f.when(f.compare("ne", bit, 0)):
-                variant(size, row)
-            row = f.add(row, bit)
-            size >>= 1
+        self.tiling.emit(f, tile, self.rows, variant)
 
     def _tile(self, rows: int, a: str, b: str, out: Size, column: Size) -> None:
         f, config, problem = self.f, self.config, self.problem

@@ -1,0 +1,111 @@
+"""Fused attention against the operator's float64 reference."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from engineworks.codegen.llvm.function import AVX2, AVX512, Isa
+from engineworks.core import dtypes
+from engineworks.core.dims import Dim, evaluate, symbol
+from engineworks.core.types import Layout, TensorType
+from engineworks.kernels.cpu.attention import CpuAttention
+from engineworks.kernels.workload import Operand, Workload
+from engineworks.ops.attention import Attention
+from engineworks.testing.kernels import run_image
+
+ISAS = pytest.mark.parametrize("isa", [AVX512, AVX2], ids=lambda i: i.name)
+BETWEEN_ROWS = (0, 2, 1, 3)
+"""Heads lie between the rows, as a projection writes them."""
+
+
+def tensor(*shape: Dim, order: Sequence[int] | None = None, pad: int = 0) -> TensorType:
+    return TensorType(dtypes.f32, tuple(shape)).with_layout(Layout(tuple(order or range(len(shape))), pad))
+
+
+def check(op: Attention, types: Sequence[TensorType], isa: Isa, *, out_order: Sequence[int] | None = None, effort: int = 3,
+          masks: np.ndarray | None = None, **dims: int) -> None:
+    (out,) = op.infer(*types)
+    if out_order:
+        out = out.with_layout(Layout(tuple(out_order)))
+    work = Workload(op, tuple(Operand(t) for t in types), len(types), (out,))
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal([evaluate(d, dims) for d in t.shape]).astype(np.float32) for t in types]
+    if masks is not None:
+        arrays[3] = masks.astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        expected = op.reference(*arrays)
+    tactics = list(CpuAttention().propose(work, isa, effort))
+    assert tactics
+    for tactic in tactics:
+        image = CpuAttention().build(work, tactic, isa)
+        (got,) = run_image(image, list(zip(arrays, types, strict=True)), [out], isa, dims, split=3)
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5, err_msg=tactic.text())
+
+
+@ISAS
+@pytest.mark.parametrize("queries,keys,depth,width", [(5, 7, 8, 8), (1, 1, 3, 5), (33, 40, 32, 64), (14, 64, 80, 80), (20, 31, 96, 128)])
+def test_static_sizes(isa: Isa, queries: int, keys: int, depth: int, width: int) -> None:
+    types = (tensor(2, 3, queries, depth), tensor(2, 3, keys, depth), tensor(2, 3, keys, width))
+    check(Attention(depth**-0.5), types, isa)
+
+
+@ISAS
+def test_heads_between_rows(isa: Isa) -> None:
+    types = [tensor(2, 3, 17, 64, order=BETWEEN_ROWS, pad=p) for p in (0, 5, 8)]
+    check(Attention(0.125), types, isa, out_order=BETWEEN_ROWS)
+
+
+@ISAS
+def test_values_whose_columns_are_apart_are_packed(isa: Isa) -> None:
+    types = (tensor(2, 2, 9, 16), tensor(2, 2, 21, 16, order=(0, 1, 3, 2)), tensor(2, 2, 21, 20, order=(0, 1, 3, 2)))
+    check(Attention(0.25), types, isa)
+
+
+@ISAS
+@pytest.mark.parametrize("shape", [(1, 1, 1, 23), (2, 1, 19, 23), (19, 23), (2, 3, 19, 1), (1, 3, 1, 23)])
+def test_masks_broadcast(isa: Isa, shape: tuple[int, ...]) -> None:
+    types = (tensor(2, 3, 19, 8), tensor(2, 3, 23, 8), tensor(2, 3, 23, 8), tensor(*shape))
+    check(Attention(0.3), types, isa, effort=1)
+
+
+@ISAS
+def test_masked_keys_and_fully_masked_rows(isa: Isa) -> None:
+    mask = np.zeros((6, 23))
+    mask[:, 11:] = -np.inf
+    mask[2] = -3.4e38
+    mask[4] = -np.inf
+    types = (tensor(1, 2, 6, 8), tensor(1, 2, 23, 8), tensor(1, 2, 23, 8), tensor(6, 23))
+    check(Attention(0.3), types, isa, masks=mask)
+
+
+@ISAS
+@pytest.mark.parametrize("past", [0, 13])
+def test_causal_and_shared_heads(isa: Isa, past: int) -> None:
+    types = (tensor(2, 6, 37, 16), tensor(2, 2, 37 + past, 16), tensor(2, 2, 37 + past, 16))
+    check(Attention(0.25, causal=True, past=past), types, isa)
+
+
+@ISAS
+@pytest.mark.parametrize("queries,keys", [(1, 1), (3, 70), (37, 33), (64, 1100)])
+def test_symbolic_sizes(isa: Isa, queries: int, keys: int) -> None:
+    B, S, T = symbol("B"), symbol("S"), symbol("T")
+    types = (tensor(B, 2, S, 16, order=BETWEEN_ROWS), tensor(B, 2, T, 16, order=BETWEEN_ROWS), tensor(B, 2, T, 24), tensor(B, 1, 1, T))
+    check(Attention(0.25), types, isa, effort=1, out_order=BETWEEN_ROWS, B=2, S=queries, T=keys)
+
+
+@ISAS
+@pytest.mark.parametrize("causal", [False, True])
+def test_long_sequences_go_block_by_block(isa: Isa, causal: bool) -> None:
+    types = (tensor(1, 2, 45, 8), tensor(1, 1, 1301, 8), tensor(1, 1, 1301, 8))
+    check(Attention(0.5, causal=causal, past=1256 if causal else 0), types, isa, effort=2)
+
+
+@ISAS
+def test_blocks_of_masked_keys_before_visible_ones(isa: Isa) -> None:
+    mask = np.zeros((20, 1200))
+    mask[:, :700] = -np.inf
+    mask[3] = -np.inf
+    types = (tensor(1, 1, 20, 8), tensor(1, 1, 1200, 8), tensor(1, 1, 1200, 8), tensor(20, 1200))
+    check(Attention(0.5), types, isa, masks=mask, effort=2)
