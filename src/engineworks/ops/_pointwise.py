@@ -1,4 +1,5 @@
-"""Bases of pointwise operators: arithmetic that also works on dims, and formulas that 16-bit floats evaluate in f32."""
+"""Bases of pointwise operators: arithmetic that also works on dims, formulas that 16-bit floats evaluate in f32, and
+how ONNX broadcasts two operands."""
 from __future__ import annotations
 
 from typing import Any
@@ -7,6 +8,9 @@ import numpy as np
 
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim
+from engineworks.ir.builder import GraphBuilder
+from engineworks.ir.foreign import ForeignNode, from_onnx, same_as_onnx
+from engineworks.ir.graph import Value
 from engineworks.ir.scalar import Scalar, cast
 from engineworks.ops._kinds import Pointwise
 
@@ -46,3 +50,18 @@ class Formula(Pointwise):
 def is_symbolic(*dims: Dim) -> bool:
     """True when a dim among them is not a plain integer."""
     return any(not isinstance(d, (int, np.integer)) for d in dims)
+
+
+def broadcasting_from_onnx(kind: str, op: type[Pointwise]) -> None:
+    """Register ONNX's `kind`, of two operands, as `op`. Since opset 7 operands broadcast as in numpy; before, only
+    the second did, and attribute `axis` could say at which axis of the first its own axes begin."""
+
+    def aligned(g: GraphBuilder, n: ForeignNode) -> Value:
+        a, b = n[0], n[1]
+        if n.attr("broadcast", 0) and n.attr("axis") is not None:
+            after = a.type.rank - n.attr("axis") % a.type.rank - b.type.rank
+            b = g.reshape_to(b, (*b.type.shape, *[1] * after))
+        return g.add_node(op(), [a, b])[0]
+
+    same_as_onnx(kind, op, since=7)
+    from_onnx(kind)(aligned)

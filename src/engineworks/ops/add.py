@@ -1,9 +1,10 @@
 """a + b, broadcast."""
 import numpy as np
 
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i64, op
+from engineworks.ir import example, f32, i64, op
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._pointwise import broadcasting_from_onnx
 
 
 @op("add")
@@ -22,6 +23,4 @@ class Add(Pointwise):
     examples = (example(f32(2, 5), f32(5)), example(i64("N", 3), i64(1), dims={"N": (1, 4)}))
 
 
-@from_onnx("Add")
-def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    return g.add(n[0], n[1])
+broadcasting_from_onnx("Add", Add)

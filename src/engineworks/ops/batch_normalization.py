@@ -72,9 +72,12 @@ def _blend(g: GraphBuilder, old: Value, new: Value, momentum: float) -> Value:
     return g.cast_to(g.add(kept, g.mul(new, 1 - momentum)), old.type.dtype)
 
 
-@from_onnx("BatchNormalization", since=7)
+@from_onnx("BatchNormalization")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    """Until opset 13 more outputs than one mean training; opset 7 and 8 could normalise each element alone."""
+    """Until opset 13 more outputs than one mean training, until opset 6 `is_test` says so too; until opset 8 each
+    element could be normalised alone."""
+    if n.opset < 7 and not n.attr("is_test", 0):
+        raise n.unsupported("is_test=0 means training; export the model for inference")
     if any(n.output_names[1:]):
         raise n.unsupported("outputs beyond the first mean training; export the model for inference")
     if not n.attr("spatial", 1):

@@ -2,9 +2,9 @@
 from typing import Any
 
 from engineworks.errors import Undecided
-from engineworks.ir import example, f32, i64, op, same_as_onnx
+from engineworks.ir import example, f32, i64, op
 from engineworks.ir.scalar import Scalar
-from engineworks.ops._pointwise import DimPointwise, is_symbolic
+from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx, is_symbolic
 
 
 @op("div")
@@ -29,4 +29,4 @@ class Div(DimPointwise):
     )
 
 
-same_as_onnx("Div", Div, since=7)
+broadcasting_from_onnx("Div", Div)

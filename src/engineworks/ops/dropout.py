@@ -15,9 +15,11 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, Value | None]:
     return n[0], _mask(g, n, dtypes.bool_)
 
 
-@from_onnx("Dropout", since=7)
+@from_onnx("Dropout")
 def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, Value | None]:
-    """Opset 7 to 11 know inference only; before 10 the mask has the dtype of x."""
+    """Opset 7 to 11 know inference only, older ones by `is_test`; before 10 the mask has the dtype of x."""
+    if n.opset < 7 and not n.attr("is_test", 0):
+        raise n.unsupported("is_test=0 means training; export the model for inference")
     return n[0], _mask(g, n, dtypes.bool_ if n.opset >= 10 else n[0].type.dtype)
 
 

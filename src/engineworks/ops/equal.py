@@ -4,9 +4,9 @@ from typing import Any
 from engineworks.core import dtypes
 from engineworks.core.dims import known_equal
 from engineworks.errors import Undecided
-from engineworks.ir import boolean, example, f32, i64, op, same_as_onnx
+from engineworks.ir import boolean, example, f32, i64, op
 from engineworks.ir.scalar import Scalar, apply
-from engineworks.ops._pointwise import DimPointwise
+from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx
 
 
 @op("equal")
@@ -33,4 +33,4 @@ class Equal(DimPointwise):
                 example(f32(values=[1, float("nan"), -0.0]), f32(values=[1, float("nan"), 0.0])))  # fmt: skip
 
 
-same_as_onnx("Equal", Equal, since=7)
+broadcasting_from_onnx("Equal", Equal)

@@ -4,7 +4,7 @@ import numpy as np
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 
 
-@from_onnx("Gemm", since=7)
+@from_onnx("Gemm")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     a, b, c = n[0], n[1], n[2]
     if n.attr("transA", 0):

@@ -2,9 +2,9 @@
 from typing import Any
 
 from engineworks.core import dtypes
-from engineworks.ir import example, f32, i64, op, same_as_onnx
+from engineworks.ir import example, f32, i64, op
 from engineworks.ir.scalar import Scalar, apply
-from engineworks.ops._pointwise import DimPointwise
+from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx
 
 
 @op("greater")
@@ -22,4 +22,4 @@ class Greater(DimPointwise):
     examples = (example(f32(2, 5), f32(5)), example(i64("N", 3), i64(1), dims={"N": (1, 4)}))
 
 
-same_as_onnx("Greater", Greater, since=7)
+broadcasting_from_onnx("Greater", Greater)

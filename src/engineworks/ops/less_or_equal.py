@@ -22,4 +22,4 @@ class LessOrEqual(DimPointwise):
     examples = (example(f32(2, 5), f32(5)), example(i64("N", 3), i64(1), dims={"N": (1, 4)}))
 
 
-same_as_onnx("LessOrEqual", LessOrEqual, since=7)
+same_as_onnx("LessOrEqual", LessOrEqual)

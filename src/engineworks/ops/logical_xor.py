@@ -1,9 +1,9 @@
 """a exclusive-or b of booleans, broadcast."""
 from typing import Any
 
-from engineworks.ir import boolean, example, op, same_as_onnx
+from engineworks.ir import boolean, example, op
 from engineworks.ir.scalar import Scalar, apply
-from engineworks.ops._pointwise import DimPointwise
+from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx
 
 
 @op("logical_xor")
@@ -22,4 +22,4 @@ class LogicalXor(DimPointwise):
     examples = (example(boolean(2, 5), boolean(5)), example(boolean("N", 3), boolean(1), dims={"N": (1, 4)}))
 
 
-same_as_onnx("Xor", LogicalXor, since=7)
+broadcasting_from_onnx("Xor", LogicalXor)

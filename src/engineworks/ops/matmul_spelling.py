@@ -1,4 +1,4 @@
-"""ONNX MatMul and MatMulInteger: numpy's matmul, whose 1-D operands gain an axis that the result loses."""
+"""ONNX MatMul and its integer forms: numpy's matmul, whose 1-D operands gain an axis that the result loses."""
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
@@ -25,14 +25,34 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return product_of(g, n[0], n[1])
 
 
+def integer_product(g: GraphBuilder, a: Value, a_zero: Value | None, b: Value, b_zero: Value | None) -> Value:
+    """8-bit operands as i32, zero points taken off: one for each row of a, for each column of b, or one for all."""
+    a, b = g.cast_to(a, dtypes.i32), g.cast_to(b, dtypes.i32)
+    if a_zero is not None:
+        a = g.sub(a, _by_rows(g, g.cast_to(a_zero, dtypes.i32), a))
+    if b_zero is not None:
+        b = g.sub(b, g.cast_to(b_zero, dtypes.i32))
+    return product_of(g, a, b)
+
+
+def _by_rows(g: GraphBuilder, vector: Value, a: Value) -> Value:
+    """A vector with an element for each row of a, so that it broadcasts to a."""
+    rows = vector.type.rank == 1 and a.type.rank > 1
+    return g.reshape_to(vector, (*vector.type.shape, 1)) if rows else vector
+
+
 @from_onnx("MatMulInteger")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    """8-bit operands as i32, zero points taken off: one for each row of a, for each column of b, or one for all."""
-    a, b = g.cast_to(n[0], dtypes.i32), g.cast_to(n[1], dtypes.i32)
-    if n[2] is not None:
-        zero = g.cast_to(n[2], dtypes.i32)
-        rows = zero.type.rank == 1 and a.type.rank > 1
-        a = g.sub(a, g.reshape_to(zero, (*zero.type.shape, 1)) if rows else zero)
-    if n[3] is not None:
-        b = g.sub(b, g.cast_to(n[3], dtypes.i32))
-    return product_of(g, a, b)
+    return integer_product(g, n[0], n[2], n[1], n[3])
+
+
+@from_onnx("QLinearMatMul")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """The exact integer product, times both scales, quantised anew."""
+    a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = n.inputs
+    assert a is not None and a_scale is not None and b is not None and b_scale is not None
+    assert y_scale is not None and y_zero is not None
+    total = g.cast(integer_product(g, a, a_zero, b, b_zero), dtype=dtypes.f32)
+    scales = g.mul(_by_rows(g, g.cast_to(a_scale, dtypes.f32), total), g.cast_to(b_scale, dtypes.f32))
+    rows_first = max(total.type.rank - 2, 0)
+    return g.quantize_linear(g.mul(total, scales), y_scale, y_zero, dtype=y_zero.type.dtype, axis=rows_first)

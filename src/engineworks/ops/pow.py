@@ -18,7 +18,7 @@ class Pow(Pointwise):
                 example(i64("N", 3), i64(1, low=0, high=3), dims={"N": (1, 4)}))  # fmt: skip
 
 
-@from_onnx("Pow", since=7)
+@from_onnx("Pow")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     """The result has the base's dtype. Small constant exponents are products: exact, and no call to pow."""
     base, exponent = n[0], n[1]

@@ -1,5 +1,5 @@
 """x where x ≥ 0, else slope x, with a slope that is a tensor."""
-from engineworks.ir import example, f32, op, same_as_onnx
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._kinds import Pointwise
 
@@ -16,3 +16,12 @@ class PRelu(Pointwise):
 
 
 same_as_onnx("PRelu", PRelu, since=7)
+
+
+@from_onnx("PRelu")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """Before opset 7 the slope is one number, or one for each channel."""
+    x, slope = n[0], n[1]
+    if slope.type.rank == 1 and slope.type.shape[0] != 1 and x.type.rank > 1:
+        slope = g.reshape_to(slope, (slope.type.shape[0], *[1] * (x.type.rank - 2)))
+    return g.prelu(x, slope)

@@ -33,7 +33,7 @@ BitShift Equal Greater GreaterOrEqual Less LessOrEqual Where IsNaN IsInf Cast Ca
 ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp ArgMax
 ArgMin Softmax LogSoftmax Hardmax BatchNormalization InstanceNormalization LayerNormalization GroupNormalization
 RMSNormalization MeanVarianceNormalization LpNormalization LRN Gemm MatMul Einsum DynamicQuantizeLinear
-QuantizeLinear DequantizeLinear MatMulInteger"""
+QuantizeLinear DequantizeLinear MatMulInteger QLinearMatMul Shrink BitCast"""
 OPERATORS = set(_NAMES.split())
 
 ABSENT_TYPES = ("FLOAT4E2M1", "FNUZ", "INT2", "E8M0", "float4e2m1", "int2", "FLOAT6", "float6")
@@ -115,7 +115,7 @@ def _run_one(node: Node, arrays: list[np.ndarray | None]) -> tuple[np.ndarray, .
         return (reference_by_element(op, arrays),)
     if op.has("decompose"):
         return (run_decomposed(op, arrays),)
-    return run_node(node, arrays, {}, {})
+    return run_node(node, arrays, {})
 
 
 def run_decomposed(op: Op, arrays: list[np.ndarray | None], types: list[TensorType | None] | None = None) -> np.ndarray:
@@ -183,6 +183,7 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "group_normalization": lambda x, s, b, groups, epsilon=1e-5: _torch(lambda *t: F.group_norm(t[0], groups, t[1], t[2], epsilon))(x, s, b),
     "batch_normalization": lambda x, s, b, m, v, epsilon=1e-5: _torch(lambda *t: F.batch_norm(*t, eps=epsilon))(x, m, v, s, b),
     "rms_normalization": lambda x, s, axis=-1, epsilon=1e-5: _torch(lambda t, w: F.rms_norm(t, w.shape, w, epsilon))(x, s),
+    "shrink": lambda x, lambd=0.5, bias=0.0: (F.softshrink if bias else F.hardshrink)(torch.from_numpy(x), lambd).numpy(),
     "lrn": lambda x, size, alpha=1e-4, beta=0.75, bias=1.0: _lrn(x, size, alpha, beta, bias),
 }  # fmt: skip
 
@@ -207,7 +208,7 @@ def _lrn(x: np.ndarray, size: int, alpha: float, beta: float, bias: float) -> np
 MINE = sorted(INDEPENDENT) + [
     "reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod", "reduce_l1", "reduce_l2", "reduce_sum_square",
     "reduce_log_sum", "reduce_any", "reduce_all", "argmax", "argmin", "hardmax", "cast", "identity", "quantize_linear",
-    "dequantize_linear",
+    "dequantize_linear", "bit_cast",
 ]  # fmt: skip
 Drawn = tuple[Op, list[np.ndarray | None], list[TensorType | None], dict[str, int]]
 

@@ -181,3 +181,23 @@ def test_gemm_transposes_scales_and_broadcasts_its_operands() -> None:
         right = 0.5 * (a.T if trans_a else a) @ (b.T if trans_b else b) + 2 * c
         made = run_onnx("Gemm", {"a": a, "b": b, "c": c}, alpha=0.5, beta=2.0, transA=trans_a, transB=trans_b)
         np.testing.assert_allclose(made, right, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(1, (3,)), (0, (2, 3)), (-1, (4,)), (None, (3, 4)), (None, ())])
+def test_operands_before_opset_7_align_at_an_axis(axis: int | None, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.standard_normal((2, 3, 4)).astype(np.float32), rng.standard_normal(shape).astype(np.float32)
+    attributes = {"broadcast": 1} if axis is None else {"broadcast": 1, "axis": axis}
+    begins = a.ndim - b.ndim if axis is None else axis % a.ndim
+    aligned = b.reshape((*[1] * begins, *shape, *[1] * (a.ndim - begins - b.ndim)))
+    np.testing.assert_array_equal(run_onnx("Sub", {"a": a, "b": b}, opset=6, **attributes), a - aligned)
+
+
+def test_the_slope_of_prelu_before_opset_7_is_one_for_each_channel() -> None:
+    x, slope = np.full((2, 3, 4), -1, np.float32), np.array([1, 2, 3], np.float32)
+    np.testing.assert_array_equal(run_onnx("PRelu", {"x": x, "s": slope}, opset=6)[0, :, 0], [-1, -2, -3])
+
+
+def test_training_is_refused_before_opset_7() -> None:
+    with pytest.raises(UnsupportedOperator, match="is_test"):
+        run_onnx("Dropout", {"x": np.ones((2, 3), np.float32)}, opset=6)
