@@ -177,5 +177,5 @@ def _dim(dim: Any) -> int | str | None:
         case "dim_value":
             return int(dim.dim_value) if dim.dim_value >= 0 else None  # some exporters write -1 for unknown
         case "dim_param":
-            return dim.dim_param or None
+            return None if dim.dim_param in ("", "?") else dim.dim_param  # paddle2onnx writes '?' for unknown
     return None
