@@ -130,7 +130,7 @@ def _ready(
 
 
 def largest_error(outputs: peers.Outputs, expected: peers.Outputs) -> float:
-    """The largest difference of any output as a fraction of its largest value; infinite for other shapes or NaN."""
+    """The largest difference of an output as a fraction of its largest value; infinite if shapes differ."""
     worst = 0.0
     for name, wanted in expected.items():
         made = outputs[name]
@@ -156,9 +156,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--effort", type=int, default=3, help="of our builds, 0 to 5")
     parser.add_argument("--peers-only", action="store_true", help="leave Engineworks out")
     parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines to append to")
-    parser.add_argument(
-        "--readme", action="store_true", help="only write README.md's table from the results"
-    )
+    parser.add_argument("--readme", action="store_true", help="only write README.md's table from the results")
     return parser.parse_args(arguments)
 
 

@@ -80,9 +80,11 @@ def get(name: str, size: Size = "full", dynamic: bool = False) -> ZooModel:
         size: "small" has fewer layers, channels and pixels: for tests.
         dynamic: with symbolic sizes, and a profile.
     Raises:
-        KeyError: no such network.
+        ValueError: no such network.
         PackageMissing: it lies in a package that is not installed; the message says which.
     """
+    if name not in MODULES:
+        raise ValueError(f"no network is called {name!r}; there are {', '.join(MODULES)}")
     path = CACHE / f"{name}-{size}{'-dynamic' if dynamic else ''}-{_digest(MODULES[name])}.onnx"
     recipe = _recipe(name)
     if not path.exists():
