@@ -172,6 +172,7 @@ class Emitter:
             outputs=tuple(_tensor(v, n) for v, n in zip(self.graph.outputs, self.graph.output_names, strict=True)),
             name=self.name or self.graph.name,
             symbols=tuple(self._symbols()),
+            checks=tuple(schema.Check(dim_text(c.left), "==", dim_text(c.right), c.message) for c in self.graph.scope.checks),
             buffers=tuple(buffers),
             kernels=tuple(schema.Kernel(s, tactics.get(s, "")) for s in symbols),
             program=tuple(records),

@@ -11,7 +11,9 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import TypeVar
@@ -286,3 +288,24 @@ class Scope:
                 check = Check(a, b, f"{why}: {a} must be {b}")
                 if check not in self.checks:
                     self.checks.append(check)
+
+
+_active: ContextVar[Scope | None] = ContextVar("active scope", default=None)
+
+
+@contextmanager
+def deciding_in(scope: Scope) -> Iterator[None]:
+    """While types are inferred for a graph, sizes that cannot be decided equal become checks of its scope.
+
+    `Op.infer` sees types only; this is how the graph's scope reaches the shape rules beneath it.
+    """
+    token = _active.set(scope)
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+def active_scope() -> Scope | None:
+    """The scope of the graph whose types are being inferred, if any."""
+    return _active.get()

@@ -13,6 +13,7 @@ from typing import Literal
 from engineworks.core.dims import (
     Dim,
     Scope,
+    active_scope,
     ceil_div,
     dim_max,
     dim_min,
@@ -93,6 +94,7 @@ def _broadcast_size(a: Dim, b: Dim, axis: int, shapes: Sequence[Sequence[Dim]], 
             return a if isinstance(a, int) else b
         case False if known_equal(a, 1) is False and known_equal(b, 1) is False:
             raise InvalidModel(f"{where} has sizes {a} and {b}, which differ and neither is 1")
+    scope = scope or active_scope()
     if scope is None:
         raise Undecided(f"{where} has sizes {a} and {b}, which may differ. Narrow the profile's ranges.")
     kept, other = (a, b) if isinstance(a, int) else (b, a)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engineworks.core import dtypes
-from engineworks.core.dims import Dim, Sym, product
+from engineworks.core.dims import Dim, Sym, product, deciding_in
 from engineworks.core.dtypes import DType
 from engineworks.core.shapes import normalize_axes
 from engineworks.core.types import TensorType
@@ -71,7 +71,8 @@ class GraphBuilder:
             InvalidModel: the op does not accept these types; the sentence names the op and the origin.
         """
         try:
-            types = op.infer(*[None if v is None else v.type for v in inputs])
+            with deciding_in(self.graph.scope):
+                types = op.infer(*[None if v is None else v.type for v in inputs])
         except InvalidModel as error:
             raise InvalidModel(f"{op} at {'/'.join(self._origin)}: {error}") from error
         node = Node(op, inputs, self._origin)

@@ -28,6 +28,8 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     inside: set[int] = field(default_factory=set)
     extra: list[Value] = field(default_factory=list)
+    copied: set[int] = field(default_factory=set)
+    """Free views inside that other groups follow too."""
 
     def add(self, node: Node) -> None:
         self.nodes.append(node)
@@ -108,13 +110,14 @@ class LoopGrower:
         if not outside:
             self.taken.add(id(node))
         elif node.op.name in FREE_VIEWS:
+            draft.copied.add(id(node))
             self.copies.setdefault(id(node), set()).update(id(u) for u, _ in value.uses if id(u) in draft.inside)
         else:
             draft.extra.append(value)
             self.taken.add(id(node))
 
     def _outside(self, draft: Draft, value: Value) -> list[Node]:
-        users = [u for u, _ in value.uses if id(u) not in draft.inside]
+        users = [u for u, _ in value.uses if id(u) not in draft.inside or id(u) in draft.copied]
         return users + ([value.producer] if self.graph.is_output(value) and value.producer else [])
 
     def _obstacle(self, draft: Draft, node: Node, value: Value) -> str | None:
