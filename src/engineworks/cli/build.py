@@ -1,0 +1,63 @@
+"""engineworks build: model in, engine file out."""
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from engineworks.cli.console import duration, emit_json, progress, say, size
+from engineworks.cli.flags import BuildFlags, config_of
+
+Shapes = Annotated[list[str], Parameter(alias="-s", negative="", consume_multiple=True)]
+
+
+def build(
+    model: Path,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    shapes: Shapes | None = None,
+    flags: Annotated[BuildFlags, Parameter(name="*")] = BuildFlags(),  # noqa: B008  (frozen)
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Compile a model into an engine file.
+
+    Args:
+        model: an ONNX file.
+        output: the engine file; by default the model's name with .engine.
+        shapes: of inputs with dynamic axes: NAME=1x3x224x224, or NAME=MIN:OPT:MAX.
+        json: print the result as JSON.
+    """
+    from engineworks.builder.build import build_engine
+    from engineworks.engine import container
+
+    path = output or model.with_suffix(".engine")
+    started = time.perf_counter()
+    with progress("build") as report:
+        emitted = build_engine(model, config_of(flags, shapes or [], name=flags.name or model.stem), report)
+    written = container.write(path, emitted.manifest, emitted.sections)
+    result = summary(emitted.manifest) | {"file": str(path), "file_bytes": written, "build_s": time.perf_counter() - started}
+    if json:
+        emit_json(result)
+        return
+    say(f"{path}: {size(written)}, built in {duration(result['build_s'])} for {result['target']}")
+    say(f"  {result['kernels']} kernels in {result['launches']} launches, weights {size(result['weights_bytes'])}, "
+        f"activations {size(result['arena_bytes'])}")  # fmt: skip
+
+
+def summary(manifest: Any) -> dict[str, Any]:
+    """The sizes of an engine that people ask for first."""
+    target = manifest.target
+    sections = {s.name: s.size for s in manifest.sections}
+    return {
+        "name": manifest.name,
+        "target": f"{target.device}:{target.arch}",
+        "inputs": {t.name: f"{t.dtype}[{', '.join(map(str, t.dims))}]" for t in manifest.inputs},
+        "outputs": {t.name: f"{t.dtype}[{', '.join(map(str, t.dims))}]" for t in manifest.outputs},
+        "kernels": len(manifest.kernels),
+        "launches": sum(r.op == "call" for r in manifest.program),
+        "weights_bytes": sections.get("weights", max((w.offset + w.size for w in manifest.weights), default=0)),
+        "arena_bytes": manifest.arena_bytes,
+    }

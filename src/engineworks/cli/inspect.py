@@ -1,0 +1,85 @@
+"""engineworks inspect: what a file says about itself; nothing is executed."""
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from engineworks.cli.build import summary
+from engineworks.cli.console import emit_json, say, size, table
+
+
+def inspect(
+    file: Path,
+    /,
+    *,
+    verify: Annotated[bool, Parameter(negative="")] = False,
+    kernels: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Show what is in an engine or a model.
+
+    Args:
+        file: an engine, or an ONNX file.
+        verify: compare the checksums of all sections.
+        kernels: list the launches and their kernels.
+        json: print everything as JSON.
+    """
+    if file.suffix == ".onnx":
+        _inspect_model(file, json)
+        return
+    from engineworks.engine import container
+
+    opened = container.read(file)
+    if verify:
+        opened.verify()
+    manifest = opened.manifest
+    if json:
+        import msgspec
+
+        emit_json(msgspec.to_builtins(manifest))
+        return
+    facts = summary(manifest)
+    features = ", ".join(manifest.target.features)
+    say(f"{file}: engine '{manifest.name}', written by Engineworks {manifest.package}")
+    say(f"  target   {facts['target']}" + (f" ({features})" if features else ""))
+    say(f"  weights  {size(facts['weights_bytes'])} in {len(manifest.weights)} tensors")
+    bound = manifest.arena_lower_bound
+    say(f"  memory   {size(manifest.arena_bytes)} of activations" + (f" (at least {size(bound)} is needed)" if bound else ""))
+    say(f"  program  {facts['launches']} launches of {facts['kernels']} kernels")
+    tensors = [("input", t) for t in manifest.inputs] + [("output", t) for t in manifest.outputs]
+    table(["", "name", "dtype", "shape"], [(k, t.name, t.dtype, "x".join(map(str, t.dims))) for k, t in tensors])
+    if manifest.symbols:
+        rows = [(s.name, s.min, s.opt, s.max, "data" if s.is_data_dependent else "shape") for s in manifest.symbols]
+        table(["dim", "min", "opt", "max", "known from"], rows)
+    table(["section", "size", "sha256"], [(s.name, size(s.size), s.sha256[:16]) for s in manifest.sections], right=(1,))
+    if kernels:
+        rows = [_launch(number, r, manifest) for number, r in enumerate(manifest.program) if r.op == "call"]
+        table(["record", "source nodes", "tactic", "tasks"], rows)
+    if verify:
+        say("all checksums are right")
+
+
+def _launch(number: int, record: Any, manifest: Any) -> tuple[Any, ...]:
+    kernel = manifest.kernels[record.kernel]
+    return number, record.name, kernel.tactic or kernel.symbol, record.tasks
+
+
+def _inspect_model(file: Path, json: bool) -> None:
+    from engineworks.frontends.onnx.reader import read
+
+    foreign = read(file)
+    counts = Counter(f"{n.domain}::{n.kind}" if n.domain else n.kind for n in foreign.nodes)
+    inputs = {i.name: f"{i.dtype}[{', '.join('?' if d is None else str(d) for d in i.shape or ())}]" for i in foreign.inputs}
+    if json:
+        emit_json({
+            "name": foreign.name, "opsets": dict(foreign.opsets), "inputs": inputs, "outputs": foreign.outputs,
+            "operators": dict(counts), "weights": len(foreign.constants),
+        })  # fmt: skip
+        return
+    opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in foreign.opsets.items())
+    say(f"{file}: ONNX model '{foreign.name}', opsets {opsets}, {len(foreign.nodes)} nodes, {len(foreign.constants)} weights")
+    table(["", "name", "type"], [("input", n, t) for n, t in inputs.items()] + [("output", n, "") for n in foreign.outputs])
+    table(["operator", "count"], counts.most_common(), right=(1,))
