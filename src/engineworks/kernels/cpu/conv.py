@@ -32,6 +32,7 @@ class Geometry:
     Attributes:
         size, out: input and output sizes; before, after: padding.
         x_strides, y_strides: elements between neighbours along (image, depth, row, pixel); channels have stride 1.
+        x_first, y_first: elements from the buffers' starts to the first window (padding not counted) and output.
     """
 
     batch: Dim
@@ -47,6 +48,8 @@ class Geometry:
     after: ThreeDims
     x_strides: tuple[Dim, Dim, Dim, Dim]
     y_strides: tuple[Dim, Dim, Dim, Dim]
+    x_first: Dim = 0
+    y_first: Dim = 0
 
     @property
     def group_channels(self) -> int:
@@ -353,3 +356,10 @@ def ranges(f: Function, lo: Size, hi: Size, count: Dim, size: Size) -> Iterator[
     with f.loop(f.udiv(lo, size), f.ceil_div(hi, size)) as part:
         start = f.mul(part, size)
         yield part, f.smax(f.sub(lo, start), 0), f.smin(f.sub(hi, start), size)
+
+
+def valid_taps(f: Function, start: Size, size: Size, kernel: int, dilation: int) -> tuple[Size, Size]:
+    """[first, end) of the taps at start + tap * dilation that lie in [0, size)."""
+    first = f.udiv(f.add(f.smax(f.sub(0, start), 0), dilation - 1), dilation)
+    room = f.smax(f.sub(size, start), 0)
+    return f.smin(first, kernel), f.smin(f.udiv(f.add(room, dilation - 1), dilation), kernel)

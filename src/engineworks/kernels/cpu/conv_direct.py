@@ -69,7 +69,7 @@ class CpuConvDirect:
         require_f32(work)
         g = geometry_of(work)
         finish_of(work)
-        seen = [Tactic(self.name, c, direct_seconds(g, isa, c.height, c.width, c.vectors)) for c in _configs(g, isa)]
+        seen = [Tactic(self.name, c, direct_seconds(g, isa, c.height, c.width, c.vectors)) for c in configs_of(g, isa)]
         seen.sort(key=lambda t: t.predicted_s)
         return seen[: (1, 2, 4, 8, 16, 64)[effort]]
 
@@ -83,12 +83,18 @@ class CpuConvDirect:
             target = padded(g)
             source = stage_input(parts, input_type(work, 0), g, target, isa)
             g = target
-        if g.is_static:
-            _tiles_step(parts, work, g, config, isa, end, source, filters)
-        else:
-            emit_rows(parts, work, g, config.width, config.vectors, config.unroll, isa, end, source, filters)
+        direct_step(parts, work, g, config, isa, end, source, filters)
         return KernelImage(parts.functions, frozenset(parts.declarations), tuple(parts.steps), tuple(parts.packed),
                            tuple(parts.workspace), parts.scratch_bytes)
+
+
+def direct_step(parts: ImageParts, work: Workload, g: Geometry, config: DirectConfig, isa: Isa, end: Finish,
+                source: Word, filters: Word) -> None:
+    """Append the step that computes `g` from `source` with packed `filters`."""
+    if g.is_static:
+        _tiles_step(parts, work, g, config, isa, end, source, filters)
+    else:
+        emit_rows(parts, work, g, config.width, config.vectors, config.unroll, isa, end, source, filters)
 
 
 def _needs_copy(work: Workload, g: Geometry) -> bool:
@@ -106,7 +112,8 @@ def _border_variants(g: Geometry) -> int:
     return kinds(0) * kinds(1) * min(kinds(2), 4)
 
 
-def _configs(g: Geometry, isa: Isa) -> list[DirectConfig]:
+def configs_of(g: Geometry, isa: Isa) -> list[DirectConfig]:
+    """Tiles with orders and blocks, the most promising tiles first."""
     if not g.is_static:
         return [DirectConfig(1, rows, vectors) for rows, vectors in row_tiles(isa)]
     flat = g.is_pointwise

@@ -44,6 +44,7 @@ class _Rows:
         self.operands = {index: arguments.pointer(Input(index)) for index, _, _ in end.operands}
         self.x_strides, self.y_strides = arguments.sizes(g.x_strides), arguments.sizes(g.y_strides)
         self.out = arguments.sizes(g.out)
+        self.first = arguments.sizes((g.x_first, g.y_first))
         self.pixels = arguments.size(g.batch * g.out[0] * g.out[1] * g.out[2]) if g.is_pointwise else 0
         self.segment = self._segment()
 
@@ -92,7 +93,7 @@ class _Rows:
         x = f.add(f.mul(image, self.x_strides[0]),
                   f.add(f.mul(f.mul(oz, steps[0]), self.x_strides[1]), f.mul(f.mul(oy, steps[1]), self.x_strides[2])))
         y = f.add(f.mul(image, self.y_strides[0]), f.add(f.mul(oz, self.y_strides[1]), f.mul(oy, self.y_strides[2])))
-        self._pieces(self.out[2], panel, x, y)
+        self._pieces(self.out[2], panel, f.add(x, self.first[0]), f.add(y, self.first[1]))
 
     def _pieces(self, count: Size, panel: Size, x: Size, y: Size) -> None:
         """Tiles over `count` pixels whose first is at element x of the input and element y of the output."""

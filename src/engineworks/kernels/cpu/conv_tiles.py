@@ -86,7 +86,8 @@ def window_tiling(g: Geometry, height: int, width: int) -> Tiling:
                 key = (h, w, depth_taps, _row_sets(g, oy, ox, h, w))
                 y0, x0 = oy * stride_h - int(g.before[1]), ox * stride_w - int(g.before[2])
                 groups.setdefault(key, []).append(
-                    ((first_depth * x_depth + y0 * x_row + x0 * x_pixel) * 4, z * y_depth + oy * y_row + ox * y_pixel)
+                    ((int(g.x_first) + first_depth * x_depth + y0 * x_row + x0 * x_pixel) * 4,
+                     int(g.y_first) + z * y_depth + oy * y_row + ox * y_pixel)
                 )
     variants, table = [], []
     for (h, w, depth_taps, sets), tiles in groups.items():
