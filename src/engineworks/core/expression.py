@@ -7,7 +7,7 @@ safe.
     sum     = product { ("+" | "-") product }
     product = sign { ("*" | "//" | "%") sign }
     sign    = { "-" } atom
-    atom    = integer | name | ("min" | "max") "(" sum { "," sum } ")" | "(" sum ")"
+    atom    = integer | name | "`" any name "`" | ("min" | "max") "(" sum { "," sum } ")" | "(" sum ")"
 
 `//` and `%` round towards minus infinity, as in Python.
 """
@@ -26,7 +26,7 @@ MAX_LENGTH = 8192
 MAX_DEPTH = 48
 """Nested parentheses."""
 
-_TOKEN = re.compile(r"\s*(?:(\d{1,19})(?![\w.])|([A-Za-z_][\w.]*)|(//|[-+*%(),]))")
+_TOKEN = re.compile(r"\s*(?:(\d{1,19})(?![\w.])|([A-Za-z_][\w.]*|`[^`]+`)|(//|[-+*%(),]))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +142,10 @@ class _Parser:
             parts = self._nested(many=True)
             extreme = min if token == "min" else max
             return lambda values: extreme(part(values) for part in parts)
-        if token and (token[0].isalpha() or token[0] == "_"):
-            self.names.append(token)
-            return lambda values: values[token]
+        if token and (token[0].isalpha() or token[0] in "_`"):
+            name = token.strip("`")
+            self.names.append(name)
+            return lambda values: values[name]
         raise ValueError(f"'{self.text}': expected a number, a name or '(', found '{token or 'the end'}'")
 
     def _nested(self, *, many: bool = False) -> list[Evaluate]:

@@ -44,7 +44,9 @@ class Symbol(Strict):
 
     Attributes:
         min, opt, max: bounds, inclusive; `max` of a data-dependent symbol may be an expression over others.
-        input, axis: the input axis that defines it; input = -1: a kernel writes it.
+        input, axis: the input axis that defines it, whose dim is the symbol or a linear expression of it and of
+            symbols before it; input = -1: a kernel writes it.
+        multiple: its values are multiples of this.
     """
 
     name: Name
@@ -53,6 +55,7 @@ class Symbol(Strict):
     max: Dim
     input: Annotated[int, Meta(ge=-1, le=65535)] = -1
     axis: Annotated[int, Meta(ge=0, le=255)] = 0
+    multiple: Annotated[int, Meta(ge=1, le=2**31)] = 1
 
     @property
     def is_data_dependent(self) -> bool:

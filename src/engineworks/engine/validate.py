@@ -80,8 +80,20 @@ def _symbol_problems(symbol: Symbol, manifest: Manifest) -> Iterator[str]:
         yield f"{where}: only a data-dependent symbol has an expression for its maximum"
     if symbol.input >= len(manifest.inputs) or symbol.axis >= len(manifest.inputs[symbol.input].dims):
         yield f"{where}: input {symbol.input} has no axis {symbol.axis}"
-    elif manifest.inputs[symbol.input].dims[symbol.axis] != symbol.name:
-        yield f"{where}: axis {symbol.axis} of input {symbol.input} is not this symbol"
+    else:
+        yield from _source_problems(symbol, manifest)
+
+
+def _source_problems(symbol: Symbol, manifest: Manifest) -> Iterator[str]:
+    """The input axis gives the symbol's value, once the symbols before it are known."""
+    dim = manifest.inputs[symbol.input].dims[symbol.axis]
+    before = {s.name for s in manifest.symbols[: manifest.symbols.index(symbol)]}
+    try:
+        names = set(expression.names_of(dim))
+    except ValueError:
+        return  # reported with the tensor
+    if symbol.name not in names or not names <= before | {symbol.name}:
+        yield f"symbol '{symbol.name}': axis {symbol.axis} of input {symbol.input}, '{dim}', does not tell its value"
 
 
 def _profile_problems(manifest: Manifest) -> Iterator[str]:

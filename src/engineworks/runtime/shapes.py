@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engineworks.core.expression import evaluate, names_of
-from engineworks.engine.schema import Check, Manifest, Profile, Tensor
+from engineworks.engine.schema import Check, Manifest, Profile, Range, Symbol, Tensor
 from engineworks.errors import InvalidInput
 
 _RELATIONS = {
@@ -59,7 +59,8 @@ class ShapeSolver:
         values: dict[str, int] = {}
         for symbol in manifest.symbols:
             if not symbol.is_data_dependent:
-                values[symbol.name] = self._in_range(symbol.name, shapes[symbol.input][symbol.axis], symbol)
+                value = self._value(symbol, shapes[symbol.input][symbol.axis], values)
+                values[symbol.name] = self._in_range(symbol, value)
         for tensor, shape in zip(manifest.inputs, shapes, strict=True):
             self._compare(tensor, shape, values)
         for symbol in manifest.symbols:
@@ -77,13 +78,24 @@ class ShapeSolver:
         """
         _require(self._checks_after, values)
 
-    def _in_range(self, name: str, value: int, symbol) -> int:
-        bounds = self._bounds[name]
-        if not bounds.min <= value <= bounds.max:
+    def _value(self, symbol: Symbol, size: int, values: Mapping[str, int]) -> int:
+        """The symbol's value when its axis has this size; a value that does not fit is found by `_compare`."""
+        dim = self._manifest.inputs[symbol.input].dims[symbol.axis]
+        if isinstance(dim, int) or dim.strip("`") == symbol.name:
+            return size
+        offset = evaluate(dim, {**values, symbol.name: 0})
+        slope = evaluate(dim, {**values, symbol.name: 1}) - offset
+        return (size - offset) // slope if slope else size
+
+    def _in_range(self, symbol: Symbol, value: int) -> int:
+        bounds = self._bounds[symbol.name]
+        fits = bounds.min <= value <= _upper(bounds)
+        if not fits or value % symbol.multiple:
             tensor = self._manifest.inputs[symbol.input]
+            steps = f" in multiples of {symbol.multiple}" if symbol.multiple > 1 else ""
             raise InvalidInput(
-                f"input '{tensor.name}': axis {symbol.axis} ('{name}') is {value}; the engine was built for "
-                f"{bounds.min} to {bounds.max}{self._profile}.\n"
+                f"input '{tensor.name}': axis {symbol.axis} ('{symbol.name}') is {value}; the engine was built for "
+                f"{bounds.min} to {bounds.max}{steps}{self._profile}.\n"
                 f"  Build it again with a wider range, or use another profile."
             )
         return value
@@ -117,6 +129,11 @@ def dims_of(tensor: Tensor, values: Mapping[str, int]) -> Dims:
 def describe(tensor: Tensor) -> str:
     """'f32[B, 3, 224, 224]'."""
     return f"{tensor.dtype}[{', '.join(str(d) for d in tensor.dims)}]"
+
+
+def _upper(bounds: Symbol | Range) -> int:
+    assert isinstance(bounds.max, int), "only a data-dependent symbol has an expression for its maximum"
+    return bounds.max
 
 
 def _require(checks: Sequence[Check], values: Mapping[str, int]) -> None:

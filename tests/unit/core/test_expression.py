@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engineworks.core.dims import dim_max, dim_min, symbol
+from engineworks.core.dims import evaluate as dim_value
 from engineworks.core.expression import MAX_DEPTH, evaluate, names_of, parse
 
-VALUES = {"B": 5, "S": 7, "seq.len": 3}
+VALUES = {"B": 5, "S": 7, "seq.len": 3, "batch-size": 4}
 
 
 @pytest.mark.parametrize(
@@ -16,7 +18,7 @@ VALUES = {"B": 5, "S": 7, "seq.len": 3}
     [
         ("2*B*S + 1", 71), ("(B + 3)//4", 2), ("max(B, S)", 7), ("min(B, S, 2)", 2), ("-B//2", -3), ("-7 % 4", 1),
         ("B - -2", 7), ("2 - 3 - 4", -5), ("100//7//2", 7), ("2*seq.len", 6), ("  42 ", 42), ("max(1)", 1),
-        ("min(max(B, 6), (S))", 6),
+        ("min(max(B, 6), (S))", 6), ("2*`batch-size` + `B`", 13),
     ],
 )  # fmt: skip
 def test_an_expression_has_the_value_of_its_arithmetic(text, value):
@@ -91,3 +93,11 @@ def test_random_expressions_agree_with_python(text):
             evaluate(text, values)
         return
     assert evaluate(text, values) == expected
+
+
+@given(st.integers(-3, 9), st.integers(1, 9), st.integers(2, 5), st.integers(1, 50), st.integers(1, 50))
+def test_the_text_of_a_dim_has_the_value_of_the_dim(offset, factor, divisor, first, second):
+    a, b = symbol("B", 1, 64), symbol("seq len", 1, 64)
+    dim = dim_max((a * b * factor + offset) // divisor, 1) + (a + offset) % divisor - dim_min(a, b)
+    values = {"B": first, "seq len": second}
+    assert evaluate(str(dim), values) == dim_value(dim, values)

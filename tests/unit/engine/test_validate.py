@@ -45,7 +45,7 @@ BAD = [
     ({"outputs": (Tensor("y", "f32", ("B +",)),)}, "expected a number"),
     ({"outputs": (Tensor("y", "f99", ()),)}, "no dtype"),
     ({"symbols": (Symbol("B", 5, 4, 8, 0, 0), Symbol("n", 0, 0, 1))}, "not ascending"),
-    ({"symbols": (Symbol("B", 1, 4, 8, 0, 1), Symbol("n", 0, 0, 1))}, "is not this symbol"),
+    ({"symbols": (Symbol("B", 1, 4, 8, 0, 1), Symbol("n", 0, 0, 1))}, "does not tell its value"),
     ({"symbols": (Symbol("B", 1, 4, 8, 7, 0), Symbol("n", 0, 0, 1))}, "input 7 has no axis 0"),
     ({"symbols": (Symbol("B", 1, 4, 8, 0, 0), Symbol("n", 0, 1, "n + 1"))}, "'n', which is no symbol"),
     ({"profiles": (Profile("p", {"Z": Range(1, 1, 1)}),)}, "'Z' is no symbol"),

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from engineworks.engine import container
-from engineworks.engine.schema import TargetRecord
+from engineworks.engine.schema import Record, Ref, Symbol, TargetRecord, Tensor
+from engineworks.engine.validate import problems
 from engineworks.errors import CorruptEngine, EngineMismatch, InvalidInput, NewerFormat, RunError
 from engineworks.runtime.engine import Engine
+from engineworks.runtime.shapes import ShapeSolver
 
 X = np.linspace(-3, 3, 1000, dtype=np.float32).reshape(10, 100)
 EXPECTED = (X + np.float32(1)) * np.arange(1000, dtype=np.float32).reshape(10, 100)
@@ -79,6 +81,28 @@ def test_a_shape_outside_the_range_says_the_range(control_engine):
         engine.context("small").run(x=np.zeros((3, 10), np.int64))
     with pytest.raises(InvalidInput, match="there are: 0 'wide', 1 'small'"):
         engine.context("large")
+
+
+def test_a_symbol_may_be_inside_an_expression_and_have_any_name(control_engine):
+    manifest = control_engine("dynamic", False).manifest
+    odd = msgspec.structs.replace(
+        manifest,
+        inputs=(Tensor("x", "i64", ("2*`row pairs` + 1", 10)),),
+        outputs=(Tensor("y", "i64", ("2*`row pairs`", 10)),),
+        symbols=(Symbol("row pairs", 2, 4, 8, 0, 0, multiple=2),), profiles=(), checks=(),
+        buffers=tuple(msgspec.structs.replace(b, size=0, value=None) for b in manifest.buffers),
+        program=(
+            msgspec.structs.replace(manifest.program[0], words=(7, Ref(0), Ref(1)), tasks="20*`row pairs`"),
+            Record(op="end"),
+        ),
+    )  # fmt: skip
+    solver = ShapeSolver(odd, None)
+    assert problems(odd) == []
+    assert solver.solve([(9, 10)]).output_dims == ((8, 10),)
+    with pytest.raises(InvalidInput, match="must be 2"):
+        solver.solve([(10, 10)])
+    with pytest.raises(InvalidInput, match="2 to 8 in multiples of 2"):
+        solver.solve([(7, 10)])
 
 
 def test_an_engine_call_picks_a_profile_that_fits(control_engine):
@@ -207,6 +231,7 @@ BARE = """
 import sys
 import numpy as np
 from engineworks.runtime.engine import Engine
+from engineworks.runtime.shapes import ShapeSolver
 y = Engine.open(sys.argv[1])(x=np.zeros((10, 100), np.float32))["y"]
 assert (y.ravel() == np.arange(1000)).all()
 installed = [n for n, m in sys.modules.items() if "site-packages" in (getattr(m, "__file__", "") or "")]
