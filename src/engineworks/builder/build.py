@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,8 @@ from engineworks.kernels.image import ObjectCache
 from engineworks.builder.config import BuildConfig
 from engineworks.builder.emit import Emitted, Emitter
 from engineworks.builder.places import cache_folder
-from engineworks.builder.workloads import flops, workload_of, workload_of_node
+from engineworks.builder.planned import Planned, plan_graph
+from engineworks.builder.workloads import flops, workload_of_node
 from engineworks.codegen.llvm.function import Isa
 from engineworks.core import target as targets
 from engineworks.core.types import TensorType
@@ -24,13 +25,12 @@ from engineworks.ir.group import Group
 from engineworks.ir.passes import run_passes
 from engineworks.ir.rewriter import Rewriter
 from engineworks.kernels.cpu.backend import BACKEND
-from engineworks.kernels.workload import Workload
 from engineworks.passes.common_values import CommonValues
 from engineworks.passes.decompose import Decompose
 from engineworks.passes.fold_constants import FoldConstants
 from engineworks.passes.layouts import AssignLayouts
 from engineworks.passes.outputs import SeparateOutputs
-from engineworks.passes.partition import PartitionOptions, partition
+from engineworks.passes.partition import PartitionOptions
 from engineworks.rules.sets import canonical_rules, fusion_rules
 from engineworks.tuner.choice import Choice
 from engineworks.tuner.choose import Chooser, Progress
@@ -76,13 +76,13 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     rewriter = Rewriter(graph, limit=config.rewrite_limit)
     _optimise(rewriter, isa, config, phases)
     with phases.phase("partition"):
-        groups = partition(graph, PartitionOptions(BACKEND.epilogue_ops))
-        works = [None if g.kind == "alias" else workload_of(g) for g in groups]
+        options = PartitionOptions(BACKEND.epilogue_ops)
+        plan = plan_graph(graph, options, lambda body: _optimise(Rewriter(body), isa, config, _Phases()))
     cache = ObjectCache(cache_folder("objects") if config.timing_cache is not False else None)
     with phases.phase("tune"):
-        choices = _choose(graph, groups, works, isa, config, cache, progress)
+        _choose(plan, isa, config, cache, progress)
     with phases.phase("emit"):
-        emitter = Emitter(graph, groups, choices, target, isa, cache, PACKAGE_VERSION, config.name)
+        emitter = Emitter(plan, target, isa, cache, PACKAGE_VERSION, config.name)
         emitted = emitter.emit()
     made = _report(emitter, emitted, rewriter, phases, config)
     emitted.sections["report"] = report.encode(made)
@@ -115,32 +115,24 @@ def _optimise(rewriter: Rewriter, isa: Isa, config: BuildConfig, phases: _Phases
         phases.done.append(report.PhaseReport(timing.name, timing.duration_s, timing.nodes))
 
 
-def _choose(
-    graph: Graph, groups: list[Group], works: list[Workload | None], isa: Isa, config: BuildConfig, cache: ObjectCache,
-    progress: Progress | None,
-) -> list[Choice | None]:
+def _choose(plan: Planned, isa: Isa, config: BuildConfig, cache: ObjectCache, progress: Progress | None) -> None:
     tuner: ProcessTuner | None = None
     if config.effort > 0:
         from engineworks.builder.tuning import make_tuner
 
-        tuner = make_tuner(config, isa, cache, profiles.typical_dims(graph, config))
+        tuner = make_tuner(config, isa, cache, profiles.typical_dims(plan.graph, config))
     chooser = Chooser(BACKEND, isa, config.effort, tuner)
-    named = [(w, g.origin[0] if g.origin else g.kind) for g, w in zip(groups, works, strict=True) if w is not None]
     try:
-        chosen = chooser.choose_all(named, progress)
+        plan.choose(chooser.choose_all(plan.named_works(), progress))
     finally:
         if tuner is not None:
             tuner.close()
-    return [None if w is None else chosen[w.key()] for w in works]
 
 
 def _report(
     emitter: Emitter, emitted: Emitted, rewriter: Rewriter, phases: _Phases, config: BuildConfig
 ) -> report.BuildReport:
-    groups = tuple(
-        _group_report(number, group, choice)
-        for number, (group, choice) in enumerate(zip(emitter.groups, emitter.choices, strict=True))
-    )
+    groups = tuple(_group_reports(emitter.plan, ""))
     memory = emitted.memory
     return report.BuildReport(
         model=emitter.graph.name,
@@ -157,7 +149,14 @@ def _report(
     )
 
 
-def _group_report(number: int, group: Group, choice: Choice | None) -> report.GroupReport:
+def _group_reports(plan: Planned, prefix: str) -> Iterator[report.GroupReport]:
+    for number, (group, choice) in enumerate(zip(plan.groups, plan.choices, strict=True)):
+        yield _group_report(f"{prefix}{number}", group, choice)
+        for name, body in zip(("then", "else"), plan.bodies.get(number, ()), strict=False):
+            yield from _group_reports(body, f"{prefix}{number}.{name}.")
+
+
+def _group_report(number: str, group: Group, choice: Choice | None) -> report.GroupReport:
     types: list[TensorType] = [v.type for v in (*group.inputs, *group.outputs) if v is not None]
     moved = sum(float(t.size_bytes) for t in types if t.is_static)  # type: ignore[arg-type]
     common = {

@@ -3,8 +3,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from engineworks.kernels.image import ObjectCache, image_of
+from engineworks.builder.planned import Planned
 from engineworks.builder.storage import MemoryPlan, Storage, Storages, allocate, described, dim_text, plan_memory
 from engineworks.builder.weights import WeightsSection
 from engineworks.codegen.llvm.function import Isa
@@ -17,7 +19,6 @@ from engineworks.ir.graph import Graph, Value
 from engineworks.ir.group import Group
 from engineworks.kernels.tactic import Input, KernelImage, Output, Packed, Size, Step, Symbols, Word, Workspace
 from engineworks.planner.liveness import Step as Moment
-from engineworks.tuner.choice import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,10 @@ class _Launch:
     words: list[tuple[str, int, int] | Dim]
     tasks: Dim
     step: Step | None
-    group: int
+    group: str
+    name: str
+    op: Literal["call", "jump", "jump_if_zero"] = "call"
+    target: int = 0
     reads: set[int] = field(default_factory=set)
     writes: set[int] = field(default_factory=set)
     finished: tuple[int, ...] = ()
@@ -47,9 +51,7 @@ class _Launch:
 class Emitter:
     """Builds the manifest of one engine. Everything it is given is final."""
 
-    graph: Graph
-    groups: Sequence[Group]
-    choices: Sequence[Choice | None]
+    plan: Planned
     target: Target
     isa: Isa
     cache: ObjectCache
@@ -62,13 +64,21 @@ class Emitter:
     declarations: set[str] = field(default_factory=set)
     slots: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def graph(self) -> Graph:
+        """The outermost graph."""
+        return self.plan.graph
+
     def emit(self) -> Emitted:
         """The engine."""
-        self.storages = allocate(self.graph, self.groups)
+        for number, value in enumerate(self.graph.inputs):
+            storage = Storage("input", value.type.size_bytes, number, value)
+            self.storages.of_value[id(value)] = self.storages.add(storage)
+        outputs = [
+            self.storages.add(Storage("output", v.type.size_bytes, number, v)) for number, v in enumerate(self.graph.outputs)
+        ]
         self._number_symbols()
-        for number, (group, choice) in enumerate(zip(self.groups, self.choices, strict=True)):
-            if choice is not None:
-                self._launch(number, group, choice.image)
+        self._launch_plan(self.plan, outputs, "")
         memory = plan_memory(self.storages, [Moment(tuple(n.reads), tuple(n.writes)) for n in self.launches])
         manifest = self._manifest(memory)
         code = image_of(self.functions, self.declarations, self.isa, self.cache)
@@ -76,22 +86,72 @@ class Emitter:
         return Emitted(manifest, sections, memory)
 
     # -- launches ---------------------------------------------------------------------------------------------
-    def _launch(self, number: int, group: Group, image: KernelImage) -> None:
+    def _launch_plan(self, plan: Planned, outputs: Sequence[Storage], prefix: str) -> None:
+        allocate(self.storages, plan.graph, plan.groups, outputs)
+        for number, (group, choice) in enumerate(zip(plan.groups, plan.choices, strict=True)):
+            label = f"{prefix}{number}"
+            if number in plan.bodies:
+                self._launch_if(group, plan.bodies[number], label)
+            elif choice is not None:
+                self._launch(label, group, choice.image)
+
+    def _launch_if(self, group: Group, bodies: tuple[Planned, ...], label: str) -> None:
+        """Test the condition, run one body or the other; both write the outputs of the If."""
+        then, otherwise = bodies
+        outputs = [self.storages.of_value[id(v)] for v in group.outputs]
+        captured = iter(group.inputs[1:])
+        for body in bodies:
+            for inner in body.graph.inputs:
+                outer = next(captured)
+                assert outer is not None
+                if not outer.is_constant:
+                    self.storages.of_value[id(inner)] = self.storages.of_value[id(outer)]
+        test = self._jump("jump_if_zero", group, label)
+        test.words = [self._word(Input(0), group, [], [], test)]
+        self._launch_body(then, outputs, group, f"{label}.then.")
+        leave = self._jump("jump", group, label)
+        test.target = len(self.launches)
+        self._launch_body(otherwise, outputs, group, f"{label}.else.")
+        leave.target = len(self.launches)
+        sizes = [str(d) for d in getattr(group.anchor.op, "sizes", ())]
+        if sizes:
+            self._resolve_after(sizes, label, group)
+
+    def _launch_body(self, body: Planned, outputs: Sequence[Storage], group: Group, prefix: str) -> None:
+        self._launch_plan(body, outputs, prefix)
+        chosen = [
+            (str(outer), inner)
+            for value, made in zip(group.outputs, body.graph.outputs, strict=True)
+            for outer, inner in zip(value.type.shape, made.type.shape, strict=True)
+            if outer in getattr(group.anchor.op, "sizes", ())
+        ]
+        if chosen:
+            launch = self._record_resolver([("symbols", 0, 0), ("symbols", 0, 0)], prefix, group)
+            f = emit_resolve(launch.symbol, self.slots, [(self.slots[name], dim) for name, dim in chosen])
+            self.functions[launch.symbol] = f.text()
+            self.declarations.update(f.declarations)
+
+    def _jump(self, op: Literal["jump", "jump_if_zero"], group: Group, label: str) -> _Launch:
+        launch = _Launch("", [], 1, None, label, _name_of(group), op=op)
+        self.launches.append(launch)
+        return launch
+
+    def _launch(self, label: str, group: Group, image: KernelImage) -> None:
         self.functions.update(image.functions)
         self.declarations.update(image.declarations)
         constants = {k: v.array for k, v in enumerate(group.inputs) if v is not None and v.is_constant}
         packed = [self.weights.add(p.pack(constants)) for p in image.packed]
         workspace = [self.storages.add(Storage("arena", size)).index for size in image.workspace]
         for step in image.steps:
-            launch = _Launch(step.symbol, [], step.tasks, step, number)
+            launch = _Launch(step.symbol, [], step.tasks, step, label, _name_of(group))
             launch.words = [self._word(word, group, packed, workspace, launch) for word in step.words]
             self.launches.append(launch)
-        if self.launches and image.steps:
+        if image.steps:
             last = self.launches[-1]
             last.finished = tuple(self.storages.of_value[id(v)].index for v in group.outputs)
             last.writes.update(last.finished)
         if image.writes_symbols:
-            self._resolve_after(image.writes_symbols, number)
+            self._resolve_after(image.writes_symbols, label, group)
 
     def _word(self, word: Word, group: Group, packed: list[int], workspace: list[int], launch: _Launch
               ) -> tuple[str, int, int] | Dim:
@@ -121,22 +181,28 @@ class Emitter:
 
     # -- symbols ----------------------------------------------------------------------------------------------
     def _number_symbols(self) -> None:
-        """Slots: symbols of the inputs first, then those that kernels write."""
+        """Slots: symbols of the inputs first, then those that kernels and bodies write."""
         names: dict[str, None] = {}
         for value in self.graph.inputs:
             for dim in value.type.shape:
                 names.update(dict.fromkeys(sorted(symbols_of(dim))))
-        for choice in self.choices:
-            if choice is not None:
-                names.update(dict.fromkeys(choice.image.writes_symbols))
+        for plan in self.plan.all():
+            for group, choice in zip(plan.groups, plan.choices, strict=True):
+                if choice is not None:
+                    names.update(dict.fromkeys(choice.image.writes_symbols))
+                elif group.kind == "anchor":
+                    names.update((str(d), None) for d in getattr(group.anchor.op, "sizes", ()))
         self.slots = {name: slot for slot, name in enumerate(names)}
 
-    def _resolve_after(self, written: Sequence[str], group: int) -> None:
+    def _resolve_after(self, written: Sequence[str], label: str, group: Group) -> None:
         """A record that writes the sizes depending on `written` into the plan; filled in once the plan is known."""
-        launch = _Launch(f"resolve_{len(self.launches)}", [("symbols", 0, 0), ("plan", 0, 0)], 1, None, group)
-        launch.finished = ()
-        self.launches.append(launch)
+        launch = self._record_resolver([("symbols", 0, 0), ("plan", 0, 0)], label, group)
         self._pending.append((launch, tuple(written)))
+
+    def _record_resolver(self, words: list[tuple[str, int, int] | Dim], label: str, group: Group) -> _Launch:
+        launch = _Launch(f"resolve_{len(self.launches)}", words, 1, None, label, _name_of(group))
+        self.launches.append(launch)
+        return launch
 
     _pending: list[tuple[_Launch, tuple[str, ...]]] = field(default_factory=list)
 
@@ -155,7 +221,7 @@ class Emitter:
 
     # -- the manifest -----------------------------------------------------------------------------------------
     def _manifest(self, memory: MemoryPlan) -> Manifest:
-        symbols = list(dict.fromkeys(n.symbol for n in self.launches))
+        symbols = list(dict.fromkeys(n.symbol for n in self.launches if n.op == "call"))
         kernels = {s: k for k, s in enumerate(symbols)}
         buffers = [self._buffer(s, memory) for s in self.storages.all]
         weights, slots, plan = len(buffers), len(buffers) + 1, len(buffers) + 2
@@ -164,7 +230,8 @@ class Emitter:
         places = {"weights": weights, "symbols": slots, "plan": plan}
         records = [self._record(n, kernels, places) for n in self.launches] + [schema.Record(op="end")]
         self._write_resolvers(records)
-        tactics = {s.symbol: c.tactic.text() for c in self.choices if c is not None for s in c.image.steps}
+        choices = [c for plan in self.plan.all() for c in plan.choices if c is not None]
+        tactics = {s.symbol: c.tactic.text() for c in choices for s in c.image.steps}
         return Manifest(
             package=self.package,
             target=schema.TargetRecord(self.target.device, self.target.arch, self.target.features),
@@ -176,7 +243,7 @@ class Emitter:
             buffers=tuple(buffers),
             kernels=tuple(schema.Kernel(s, tactics.get(s, "")) for s in symbols),
             program=tuple(records),
-            scratch_bytes=-(-max((c.image.scratch_bytes for c in self.choices if c), default=0) // 64) * 64,
+            scratch_bytes=-(-max((c.image.scratch_bytes for c in choices), default=0) // 64) * 64,
             arena_bytes=memory.total,
             arena_lower_bound=memory.lower_bound,
         )
@@ -195,15 +262,17 @@ class Emitter:
                 words.append(Ref(word[1], word[2]))
             else:
                 words.append(Ref(places[word[0]], word[1] + word[2]))
-        step, group = launch.step, self.groups[launch.group]
+        step = launch.step
         return schema.Record(
-            kernel=kernels[launch.symbol],
+            op=launch.op,
+            kernel=kernels.get(launch.symbol, 0),
+            target=launch.target,
             words=tuple(words),
             tasks=dim_text(launch.tasks),
             chunks=step.chunk_hint if step else 0,
-            single=step.single if step else True,
-            name=", ".join(group.origin)[:4096],
-            group=str(launch.group),
+            single=step.single if step else launch.op == "call",
+            name=launch.name,
+            group=launch.group,
             writes=launch.finished,
         )
 
@@ -231,6 +300,10 @@ class Emitter:
 
 def _tensor(value: Value, name: str) -> schema.Tensor:
     return schema.Tensor(name, value.type.dtype.name, tuple(dim_text(d) for d in value.type.shape))
+
+
+def _name_of(group: Group) -> str:
+    return ", ".join(group.origin)[:4096]
 
 
 def _depends(dim: Dim, names: Sequence[str]) -> bool:

@@ -31,7 +31,7 @@ class GroupReport(msgspec.Struct, frozen=True, omit_defaults=True):
         flops: of the anchor, 0 unless it is a product. bytes_moved: operands and results, each once.
     """
 
-    number: int
+    number: str
     kind: str
     origin: tuple[str, ...]
     ops: tuple[str, ...]

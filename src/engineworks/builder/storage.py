@@ -46,12 +46,13 @@ class Storages:
         return storage
 
 
-def allocate(graph: Graph, groups: Sequence[Group]) -> Storages:
-    """A storage for every value that a group reads or writes; constants excepted."""
-    storages = Storages()
-    outputs = {id(root_of(v, groups)): k for k, v in reversed(list(enumerate(graph.outputs)))}
-    for number, value in enumerate(graph.inputs):
-        storages.of_value[id(value)] = storages.add(Storage("input", value.type.size_bytes, number, value))
+def allocate(storages: Storages, graph: Graph, groups: Sequence[Group], outputs: Sequence[Storage]) -> None:
+    """A storage for every value that a group writes; constants excepted. Inputs have theirs already.
+
+    Args:
+        outputs: storages of the graph's outputs: the engine's own, or those of the control flow around a body.
+    """
+    placed = {id(root_of(v, groups)): s for v, s in reversed(list(zip(graph.outputs, outputs, strict=True)))}
     for group in groups:
         if group.kind == "alias":
             source = group.inputs[0]
@@ -61,10 +62,8 @@ def allocate(graph: Graph, groups: Sequence[Group]) -> Storages:
         for value in group.outputs:
             if id(value) in storages.of_value:
                 continue  # another piece of the same concat
-            place = "output" if id(value) in outputs else "arena"
-            number = outputs.get(id(value), 0)
-            storages.of_value[id(value)] = storages.add(Storage(place, value.type.size_bytes, number, value))
-    return storages
+            storage = placed.get(id(value)) or storages.add(Storage("arena", value.type.size_bytes, 0, value))
+            storages.of_value[id(value)] = storage
 
 
 def root_of(value: Value, groups: Sequence[Group]) -> Value:
