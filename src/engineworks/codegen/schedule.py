@@ -19,6 +19,8 @@ class CpuSchedule:
         unroll: vectors (and accumulators) in flight.
         cut: how many leading axes of `order` the task number stands for.
         grain: positions of the last of these axes that one task does.
+        tile: the axis before the last of `order`, when squares of it and the vector axis are transposed in registers;
+            -1 otherwise.
     """
 
     order: tuple[int, ...]
@@ -28,6 +30,7 @@ class CpuSchedule:
     unroll: int
     cut: int
     grain: int
+    tile: int = -1
 
     def tasks(self, extents: dict[int, Dim]) -> Dim:
         """Size of the task space."""

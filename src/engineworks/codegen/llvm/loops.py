@@ -14,6 +14,7 @@ from engineworks.codegen.llvm.loops_memory import Memory, Place
 from engineworks.codegen.llvm.loops_nest import Fold, Nest, Write, nest_of
 from engineworks.codegen.llvm.loops_reduce import Accumulator
 from engineworks.codegen.llvm.loops_scope import Emission, Lanes, Scope
+from engineworks.codegen.llvm.loops_tile import load_tile, tile_loads
 from engineworks.codegen.llvm.vector import Vector
 from engineworks.codegen.schedule import CpuSchedule
 from engineworks.core.dims import Dim
@@ -108,10 +109,44 @@ class _Loops:
         if first == self.schedule.vector:
             self._along(scope, low, end, self._row)
             return
+        if first == self.schedule.tile:
+            self._tiles(scope, low, end)
+            return
         with self.f.loop(low, end) as index:
             inner = scope.inner(first, index)
             self._hoist_all(inner)
             self._rows(inner, rest, 0, None)
+
+    def _tiles(self, scope: Scope, low: Size, high: Size) -> None:
+        """Squares of the tile axis (low … high-1) and the vector axis; what is left over goes element by element."""
+        f, lanes, tile, vector = self.f, self.schedule.lanes, self.schedule.tile, self.schedule.vector
+        whole = f.add(low, f.mul(f.udiv(f.sub(high, low), lanes), lanes))
+        extent = self.extent(vector)
+        squares = f.mul(f.udiv(extent, lanes), lanes)
+        with f.loop(low, whole, lanes) as start:
+            rows = [scope.inner(tile, f.add(start, k)) for k in range(lanes)]
+            for row in rows:
+                self._hoist_all(row)
+            with f.loop(0, squares, lanes) as index:
+                self._square(rows, index)
+            if squares != extent:
+                with f.loop(start, f.add(start, lanes)) as position:
+                    self._along(scope.inner(tile, position), squares, extent, self._row)
+        if whole != high:
+            with f.loop(whole, high) as position:
+                row = scope.inner(tile, position)
+                self._hoist_all(row)
+                self._along(row, 0, extent, self._row)
+
+    def _square(self, rows: list[Scope], index: Size) -> None:
+        """One square: `rows` are the scopes of its positions along the tile axis."""
+        group = Lanes(rows[0].inner(), index, self.schedule.lanes)
+        loads = tile_loads(self.nest, self.schedule.tile, self.schedule.vector)
+        tiles = {load: load_tile(self.emission, group, load) for load in loads}
+        for k, row in enumerate(rows):
+            scope = self._with_groups(row, index, 1, None)
+            scope.groups[0].values |= {load: columns[k] for load, columns in tiles.items()}
+            self._row(scope)
 
     def _hoist_all(self, scope: Scope) -> None:
         """Emit what no inner loop changes, of all stages."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from engineworks.codegen.llvm.function import Isa
 from engineworks.codegen.llvm.loops_index import Linear, axis_term, linear_of
 from engineworks.codegen.llvm.loops_nest import Fold, Nest, Write
+from engineworks.codegen.llvm.loops_tile import tile_loads
 from engineworks.codegen.llvm.vector import BITS, compute_kind
 from engineworks.codegen.schedule import CpuSchedule
 from engineworks.core.dims import Dim, bounds, product
@@ -106,8 +107,12 @@ def _schedule(nest: Nest, axis_id: int, isa: Isa) -> CpuSchedule:
     lanes = 1 if axis_id < 0 else _lanes(nest, isa)
     order = tuple(sorted((a for a in nest.parallel if a != axis_id), key=lambda a: -_walk(nest, a)))
     reduced = tuple(sorted((a for a in nest.reduced if a != axis_id), key=lambda a: -_walk(nest, a)))
+    tile = -1
     if axis_id in nest.parallel:
         order = (*order, axis_id)
+        tile = _tile_axis(nest, axis_id, lanes)
+        if tile >= 0:
+            order = (*(a for a in order if a not in (tile, axis_id)), tile, axis_id)
     elif axis_id >= 0:
         reduced = (*reduced, axis_id)
     extent = likely(nest.extents[axis_id]) if axis_id >= 0 else 1
@@ -115,8 +120,20 @@ def _schedule(nest: Nest, axis_id: int, isa: Isa) -> CpuSchedule:
     unroll = 4 if work <= 16 else 2 if work <= 60 else 1
     while unroll > 1 and extent < lanes * unroll:
         unroll //= 2
-    cut, grain = _tasks(nest, order, axis_id, lanes * unroll)
-    return CpuSchedule(order, reduced, axis_id, lanes, unroll, cut, grain)
+    blocks = {axis_id: lanes * unroll, tile: lanes}
+    cut, grain = _tasks(nest, order[:-1] if tile >= 0 else order, blocks, extent if tile >= 0 else 1)
+    return CpuSchedule(order, reduced, axis_id, lanes, unroll, cut, grain, tile)
+
+
+def _tile_axis(nest: Nest, vector_axis: int, lanes: int) -> int:
+    """The parallel axis along which most loads that stride over the vector axis are contiguous; -1 when there is none."""
+    if likely(nest.extents[vector_axis]) < lanes:
+        return -1
+    able = [a for a in nest.parallel if a != vector_axis and likely(nest.extents[a]) >= lanes]
+    counted = [(len(tile_loads(nest, a, vector_axis)), a) for a in able]
+    # Every position of the tile repeats the body, so long bodies are not worth it.
+    count, best = max(counted, default=(0, -1))
+    return best if count and work_of(nest) <= 40 else -1
 
 
 def _walk(nest: Nest, axis_id: int) -> int:
@@ -136,25 +153,29 @@ def _lanes(nest: Nest, isa: Isa) -> int:
             if node in seen:
                 continue
             seen.add(node)
+            if node.dtype.name == "i64" and not leaves_of(node, "load"):
+                continue  # positions, compared or cast: few and cheap
             widest = max(widest, BITS[compute_kind(node.dtype)])
             if node.head != "load":
                 stack.extend(node.args)
     return max(isa.vector_bits // max(widest, 32), 4)
 
 
-def _tasks(nest: Nest, order: tuple[int, ...], vector: int, block: int) -> tuple[int, int]:
-    """(cut, grain): leading axes until there are tasks enough, then blocks of the last of them."""
+def _tasks(nest: Nest, order: tuple[int, ...], blocks: dict[int, int], row: int) -> tuple[int, int]:
+    """(cut, grain): leading axes until there are tasks enough, then blocks of the last of them.
+
+    `blocks` are the multiples that the grain of an axis must be; `row` elements lie behind each position of `order`.
+    """
     sizes = [likely(nest.extents[a]) for a in order]
     reduced = max(1, product([likely(nest.extents[a]) for a in nest.reduced]))
-    total = max(1, product(sizes)) * reduced
+    total = max(1, product(sizes)) * reduced * row
     wanted = max(1, min(total // _TASK_ELEMENTS, 4 * _LEAST_TASKS))
     done = 1
     for cut, size in enumerate(sizes, 1):
         inner = max(1, total // max(1, done * size))
         if done * size >= wanted or cut == len(sizes):
             grain = max(1, min(max(1, -(-done * size // wanted)), -(-_TASK_ELEMENTS // inner) if inner < _TASK_ELEMENTS else 1))
-            if order[cut - 1] == vector:
-                grain = -(-max(grain, 1) // block) * block
-            return cut, grain
+            block = blocks.get(order[cut - 1], 1)
+            return cut, -(-grain // block) * block
         done *= size
     return 0, 1

@@ -72,6 +72,17 @@ class Memory:
         text = f"load {vector_type(kind, lanes)}, ptr {pointer}, align {dtype.size_bytes}"
         return self._as_register(Vector(self.f, self.isa, kind, lanes, self.f.value(text)), dtype)
 
+    def raw(self, pointer: str, dtype: DType, lanes: int) -> Vector:
+        """Contiguous elements as plain bits that any shuffle handles; `from_raw` makes them register form."""
+        bits = f"i{dtype.size_bytes * 8}"
+        kind = bits if dtype.size_bytes < 4 else _kind(dtype)
+        text = f"load {vector_type(kind, lanes)}, ptr {pointer}, align {dtype.size_bytes}"
+        return Vector(self.f, self.isa, kind, lanes, self.f.value(text))
+
+    def from_raw(self, value: Vector, dtype: DType) -> Vector:
+        """Register form of what `raw` loaded."""
+        return self._as_register(value.bits(_kind(dtype)), dtype)
+
     def _as_register(self, value: Vector, dtype: DType) -> Vector:
         return value.compare("ne", 0) if dtype.kind == "bool" else value
 

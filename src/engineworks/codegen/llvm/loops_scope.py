@@ -224,7 +224,7 @@ class Lanes:
         return (first + first.of(f"<{steps}>")).name
 
     # -- memory -----------------------------------------------------------------------------------------------
-    def _place(self, operand: int, offset: Scalar) -> Place:
+    def place(self, operand: int, offset: Scalar) -> Place:
         """Where the lanes' elements lie."""
         e = self.scope.emission
         form = linear_of(offset)
@@ -238,7 +238,7 @@ class Lanes:
 
     def _load(self, node: Scalar) -> Vector:
         e = self.scope.emission
-        place, mask, condition = self._place(node.payload, node.args[0]), self.mask, None
+        place, mask, condition = self.place(node.payload, node.args[0]), self.mask, None
         if len(node.args) > 1 and e.is_moving(node.args[1]):
             guard = self.vector(node.args[1])
             mask = guard if mask is None else guard & mask
@@ -249,7 +249,7 @@ class Lanes:
     def store(self, output: int, offset: Scalar, body: Scalar) -> None:
         """Write one element a lane."""
         value = self.vector(body)
-        place = self._place(-1 - output, offset)
+        place = self.place(-1 - output, offset)
         self.scope.emission.memory.store(place, body.dtype, casts.encode(body.dtype, value), self.mask)
 
 
