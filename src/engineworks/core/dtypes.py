@@ -32,6 +32,14 @@ class DType:
     def __repr__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> tuple:
+        """Copies and messages between processes give the one object again: dtypes are compared by identity."""
+        return by_name, (self.name,)
+
+    def __reduce__(self) -> tuple:
+        # Unpickled in another process it is the same object there, so that `is` compares dtypes everywhere.
+        return by_name, (self.name,)
+
     @property
     def size_bytes(self) -> int:
         """Bytes of one element in a buffer; sub-byte types take a whole byte until a kernel packs them."""
