@@ -69,6 +69,10 @@ class Scalar:
     def __repr__(self) -> str:
         return to_text(self)
 
+    def __reduce__(self) -> tuple:
+        """A copy, or what another process unpickles, is the interned node again."""
+        return Scalar.make, (self.head, self.args, self.dtype, self.payload)
+
     # Arithmetic with Python numbers takes this expression's dtype.
     def _binary(self, head: str, other: Scalar | Number, *, swapped: bool = False) -> Scalar:
         right = other if isinstance(other, Scalar) else const(other, self.dtype)
