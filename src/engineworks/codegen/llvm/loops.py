@@ -231,7 +231,9 @@ class _Loops:
 
         def nested(scope: Scope, axes: tuple[int, ...]) -> None:
             self._hoist(scope, stage)
-            if not axes:
+            if not axes and isinstance(stage, Fold) and not scope.groups:
+                body(self._with_groups(scope, 0, 1, None))  # every axis has one position: no vector axis
+            elif not axes:
                 body(scope)
             elif axes[0] == self.schedule.vector:
                 self._along(scope, 0, self.extent(axes[0]), body)
