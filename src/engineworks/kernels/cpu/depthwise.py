@@ -24,6 +24,7 @@ from engineworks.kernels.cpu.conv import (
     ranges,
     require_f32,
     tile_operands,
+    valid_taps,
 )
 from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND, typical
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word
@@ -310,7 +311,7 @@ class _Depthwise:
     def _border_pixel(self, pixel: Size, iy: Size, x: Size, y: Size, size: tuple[Size, Size], left: Size) -> None:
         f, g = self.f, self.g
         ix = f.sub(f.mul(pixel, g.strides[2]), left)
-        taps = [_valid_taps(f, start, size[a], g.kernel[1 + a], g.dilations[1 + a]) for a, start in enumerate((iy, ix))]
+        taps = [valid_taps(f, start, size[a], g.kernel[1 + a], g.dilations[1 + a]) for a, start in enumerate((iy, ix))]
         start, out = f.add(x, f.mul(ix, self.x_strides[3])), f.add(y, f.mul(pixel, self.y_strides[3]))
         self._over_channels(start, out, self._looped(1, taps[0], taps[1]), self._out_rows(1, 1))
 
@@ -343,13 +344,6 @@ def _pairs(position: int, taps: Iterable[int], outputs: int, stride: int, dilati
         if distance >= 0 and distance % stride == 0 and distance // stride < outputs:
             out.append((tap, distance // stride))
     return out
-
-
-def _valid_taps(f: Function, start: Size, size: Size, kernel: int, dilation: int) -> tuple[Size, Size]:
-    """[first, end) of the taps at start + tap * dilation that lie in [0, size)."""
-    first = f.udiv(f.add(f.smax(f.sub(0, start), 0), dilation - 1), dilation)
-    room = f.smax(f.sub(size, start), 0)
-    return f.smin(first, kernel), f.smin(f.udiv(f.add(room, dilation - 1), dilation), kernel)
 
 
 PROVIDERS = (CpuDepthwise(),)
