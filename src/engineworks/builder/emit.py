@@ -77,7 +77,11 @@ class Emitter:
         outputs = [
             self.storages.add(Storage("output", v.type.size_bytes, number, v)) for number, v in enumerate(self.graph.outputs)
         ]
-        self._number_symbols()
+        given = self._number_symbols()
+        if len(self.slots) > given:
+            # Sizes that kernels write are resolved on the way; those of the inputs then are too, first of all.
+            launch = self._record_resolver([("symbols", 0, 0), ("plan", 0, 0)], "resolve", None)
+            self._pending.append((launch, frozenset(list(self.slots)[:given])))
         self._launch_plan(self.plan, outputs, "")
         memory = plan_memory(self.storages, [Moment(tuple(n.reads), tuple(n.writes)) for n in self.launches])
         manifest = self._manifest(memory)
@@ -180,12 +184,13 @@ class Emitter:
                 return ("storage", index, word.offset)
 
     # -- symbols ----------------------------------------------------------------------------------------------
-    def _number_symbols(self) -> None:
-        """Slots: symbols of the inputs first, then those that kernels and bodies write."""
+    def _number_symbols(self) -> int:
+        """Slots: symbols of the inputs first, then those that kernels and bodies write; how many the inputs give."""
         names: dict[str, None] = {}
         for value in self.graph.inputs:
             for dim in value.type.shape:
                 names.update(dict.fromkeys(sorted(symbols_of(dim))))
+        given = len(names)
         for plan in self.plan.all():
             for group, choice in zip(plan.groups, plan.choices, strict=True):
                 if choice is not None:
@@ -193,28 +198,33 @@ class Emitter:
                 elif group.kind == "anchor":
                     names.update((str(d), None) for d in getattr(group.anchor.op, "sizes", ()))
         self.slots = {name: slot for slot, name in enumerate(names)}
+        return given
 
     def _resolve_after(self, written: Sequence[str], label: str, group: Group) -> None:
         """A record that writes the sizes depending on `written` into the plan; filled in once the plan is known."""
         launch = self._record_resolver([("symbols", 0, 0), ("plan", 0, 0)], label, group)
-        self._pending.append((launch, tuple(written)))
+        self._pending.append((launch, frozenset(written)))
 
-    def _record_resolver(self, words: list[tuple[str, int, int] | Dim], label: str, group: Group) -> _Launch:
-        launch = _Launch(f"resolve_{len(self.launches)}", words, 1, None, label, _name_of(group))
+    def _record_resolver(self, words: list[tuple[str, int, int] | Dim], label: str, group: Group | None) -> _Launch:
+        name = "" if group is None else _name_of(group)
+        launch = _Launch(f"resolve_{len(self.launches)}", words, 1, None, label, name)
         self.launches.append(launch)
         return launch
 
-    _pending: list[tuple[_Launch, tuple[str, ...]]] = field(default_factory=list)
+    _pending: list[tuple[_Launch, frozenset[str]]] = field(default_factory=list)
 
     def _write_resolvers(self, records: Sequence[schema.Record]) -> None:
+        """Each resolver writes the words for which it brings the last symbol they need."""
         base = words_base(tuple(records))
+        words: list[tuple[int, Dim]] = []
+        for number, launch in enumerate(self.launches):
+            words.append((number * schema.RECORD_WORDS + 3, launch.tasks))
+            words += [(base[number] + k, w) for k, w in enumerate(launch.words) if not isinstance(w, tuple)]
+        dependent = [(index, dim) for index, dim in words if not isinstance(dim, int)]
+        known: frozenset[str] = frozenset()
         for launch, written in self._pending:
-            writes: list[tuple[int, Dim]] = []
-            for number, other in enumerate(self.launches):
-                if _depends(other.tasks, written):
-                    writes.append((number * schema.RECORD_WORDS + 3, other.tasks))
-                writes += [(base[number] + k, w) for k, w in enumerate(other.words)
-                           if not isinstance(w, tuple) and _depends(w, written)]
+            known |= written
+            writes = [(i, d) for i, d in dependent if symbols_of(d) & written and symbols_of(d) <= known]
             f = emit_resolve(launch.symbol, self.slots, writes)
             self.functions[launch.symbol] = f.text()
             self.declarations.update(f.declarations)
@@ -243,6 +253,7 @@ class Emitter:
             buffers=tuple(buffers),
             kernels=tuple(schema.Kernel(s, tactics.get(s, "")) for s in symbols),
             program=tuple(records),
+            resolves_itself=bool(self._pending),
             scratch_bytes=-(-max((c.image.scratch_bytes for c in choices), default=0) // 64) * 64,
             arena_bytes=memory.total,
             arena_lower_bound=memory.lower_bound,
@@ -304,9 +315,3 @@ def _tensor(value: Value, name: str) -> schema.Tensor:
 
 def _name_of(group: Group) -> str:
     return ", ".join(group.origin)[:4096]
-
-
-def _depends(dim: Dim, names: Sequence[str]) -> bool:
-    return not isinstance(dim, int) and bool(symbols_of(dim) & set(names))
-
-
