@@ -3,12 +3,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from engineworks.cli.console import duration, emit_json, progress, say, size
 from engineworks.cli.flags import BuildFlags, config_of
+
+if TYPE_CHECKING:
+    from engineworks.engine.schema import Manifest
 
 Shapes = Annotated[list[str], Parameter(alias="-s", negative="", consume_multiple=True)]
 
@@ -38,7 +41,7 @@ def build(
     with progress("build") as report:
         emitted = build_engine(model, config_of(flags, shapes or [], name=flags.name or model.stem), report)
     written = container.write(path, emitted.manifest, emitted.sections)
-    result = summary(emitted.manifest) | {"file": str(path), "file_bytes": written, "build_s": time.perf_counter() - started}
+    result = summary(emitted.manifest, len(emitted.sections.get("weights", b""))) | {"file": str(path), "file_bytes": written, "build_s": time.perf_counter() - started}
     if json:
         emit_json(result)
         return
@@ -47,10 +50,9 @@ def build(
         f"activations {size(result['arena_bytes'])}")  # fmt: skip
 
 
-def summary(manifest: Any) -> dict[str, Any]:
+def summary(manifest: Manifest, weights_bytes: int) -> dict[str, Any]:
     """The sizes of an engine that people ask for first."""
     target = manifest.target
-    sections = {s.name: s.size for s in manifest.sections}
     return {
         "name": manifest.name,
         "target": f"{target.device}:{target.arch}",
@@ -58,6 +60,6 @@ def summary(manifest: Any) -> dict[str, Any]:
         "outputs": {t.name: f"{t.dtype}[{', '.join(map(str, t.dims))}]" for t in manifest.outputs},
         "kernels": len(manifest.kernels),
         "launches": sum(r.op == "call" for r in manifest.program),
-        "weights_bytes": sections.get("weights", max((w.offset + w.size for w in manifest.weights), default=0)),
+        "weights_bytes": weights_bytes,
         "arena_bytes": manifest.arena_bytes,
     }

@@ -1,11 +1,11 @@
 """engineworks compare: how far an engine is from its model, value by value."""
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from cyclopts import Parameter
@@ -13,6 +13,10 @@ from cyclopts import Parameter
 from engineworks.cli.arrays import given_arrays
 from engineworks.cli.console import emit_json, say, table
 from engineworks.cli.engines import open_engine
+
+if TYPE_CHECKING:
+    from engineworks.runtime.capture import Captured
+    from engineworks.runtime.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def compare(
     """
     opened = open_engine(engine or model, shapes or [])
     arrays = given_arrays(opened.manifest, input or [], shapes or [], seed)
-    captured = {c.name: (c.record, c.array) for c in _captured(opened, arrays)} if layers else {}
+    captured = {c.name: (c.record, c.array) for c in _captured(opened, arrays) if c.name} if layers else {}
     outputs = opened.run(**arrays)
     expected = reference_values(model, arrays, [*captured, *outputs], reference)
     ends = [distance(n, a, expected[n]) for n, a in outputs.items()]
@@ -75,7 +79,7 @@ def compare(
     return 0 if is_close else 1
 
 
-def _captured(engine, arrays):  # type: ignore[no-untyped-def]
+def _captured(engine: Engine, arrays: Mapping[str, np.ndarray]) -> Iterator[Captured]:
     from engineworks.runtime.capture import capture
 
     return capture(engine.context(), **arrays)

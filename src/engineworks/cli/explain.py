@@ -67,6 +67,11 @@ def group_time(group: dict[str, Any]) -> str:
     return f"~{duration(group['predicted_s'])}" if group.get("predicted_s") else ""
 
 
+def losers(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tactics of a group that were not taken."""
+    return [a for a in group.get("alternatives", []) if a["tactic"] != group.get("tactic")]
+
+
 def _print(report: dict[str, Any], tactics: bool, missed: bool, rewrites: bool) -> None:
     groups = report["groups"]
     nodes = sum(len(g["ops"]) for g in groups)
@@ -77,7 +82,7 @@ def _print(report: dict[str, Any], tactics: bool, missed: bool, rewrites: bool) 
     rows = [(g["number"], ", ".join(g["origin"]), " + ".join(o.partition("(")[0] for o in g["ops"]), g.get("tactic", g["kind"]), group_time(g)) for g in groups]
     table(["group", "source nodes", "operators", "tactic", "time"], rows, "groups", right=(4,))
     if tactics:
-        rows = [(g["number"], a["tactic"], group_time(a), a.get("rejected", "")) for g in groups for a in g.get("alternatives", [])]
+        rows = [(g["number"], a["tactic"], group_time(a), a.get("rejected", "")) for g in groups for a in losers(g)]
         table(["group", "tactic", "time", "rejected because"], rows, "tactics that lost", right=(2,))
     if missed:
         rows = [(m["rule"], ", ".join(m["origin"]), m["why"]) for m in report["missed"]]

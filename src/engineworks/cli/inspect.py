@@ -41,11 +41,11 @@ def inspect(
 
         emit_json(msgspec.to_builtins(manifest))
         return
-    facts = summary(manifest)
+    facts = summary(manifest, sum(s.size for s in manifest.sections if s.name == "weights"))
     features = ", ".join(manifest.target.features)
     say(f"{file}: engine '{manifest.name}', written by Engineworks {manifest.package}")
     say(f"  target   {facts['target']}" + (f" ({features})" if features else ""))
-    say(f"  weights  {size(facts['weights_bytes'])} in {len(manifest.weights)} tensors")
+    say(f"  weights  {size(facts['weights_bytes'])}")
     bound = manifest.arena_lower_bound
     say(f"  memory   {size(manifest.arena_bytes)} of activations" + (f" (at least {size(bound)} is needed)" if bound else ""))
     say(f"  program  {facts['launches']} launches of {facts['kernels']} kernels")

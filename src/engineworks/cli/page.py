@@ -74,6 +74,7 @@ def _tactics(report: dict[str, Any]) -> str:
         [str(g["number"]), f"<code>{escape(a['tactic'])}</code>", duration(_seconds(a)), escape(a.get("rejected", ""))]
         for g in report["groups"]
         for a in g.get("alternatives", [])
+        if a["tactic"] != g.get("tactic")
     ]
     return _table("Tactics that lost", ["group", "tactic", "time", "rejected because"], rows)
 

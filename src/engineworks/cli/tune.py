@@ -36,7 +36,7 @@ def tune(
     if json:
         emit_json({"seconds": time.perf_counter() - started, "groups": groups})
         return
-    rows = [(", ".join(g["origin"]), g["tactic"], _time(g), 1 + len(g.get("alternatives", []))) for g in groups]
+    rows = [(", ".join(g["origin"]), g["tactic"], _time(g), len(g.get("alternatives", []))) for g in groups]
     table(["source nodes", "fastest tactic", "time", "tried"], rows, right=(2, 3))
     say(f"{len(groups)} kernels in {duration(time.perf_counter() - started)}; the times are kept for later builds")
 

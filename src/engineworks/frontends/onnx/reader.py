@@ -179,3 +179,11 @@ def _dim(dim: Any) -> int | str | None:
         case "dim_param":
             return None if dim.dim_param in ("", "?") else dim.dim_param  # paddle2onnx writes '?' for unknown
     return None
+
+
+def read_metadata(source: str | Path) -> dict[str, str]:
+    """The free-form entries that an exporter left in an ONNX file (class names, character lists). Raises as `read`."""
+    path = Path(source)
+    if not path.is_file():
+        raise InvalidModel(f"there is no file '{path}'. Check the path; it is relative to {Path.cwd()}.")
+    return {p.key: p.value for p in _parse(path.read_bytes(), f"'{path}'").metadata_props}
