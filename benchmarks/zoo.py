@@ -19,6 +19,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from benchmarks.models.recipe import Inputs, Recipe, Shapes, Size
 
 if TYPE_CHECKING:
@@ -90,6 +92,27 @@ def get(name: str, size: Size = "full", dynamic: bool = False) -> ZooModel:
     if not path.exists():
         _write(recipe, size, dynamic, path)
     return ZooModel(name, size, path, recipe.inputs(size), recipe.profile(size) if dynamic else None)
+
+
+def inputs_at(name: str, size: Size = "full", **sizes: int) -> Inputs:
+    """The sample inputs with other sizes: cut, or repeated from their start.
+
+    Args:
+        sizes: by the name of a dynamic axis, such as batch=3, length=17.
+    Raises:
+        ValueError: the network has no such axis.
+    """
+    recipe = _recipe(name)
+    known = {axis.name for per in recipe.axes.values() for axis in per.values()}
+    if not sizes.keys() <= known:
+        raise ValueError(f"{name} has the dynamic axes {', '.join(sorted(known))}, not {', '.join(sizes)}")
+    values = recipe.inputs(size)
+    for given, per in recipe.axes.items():
+        for number, axis in per.items():
+            if axis.name in sizes:
+                count = values[given].shape[number]
+                values[given] = values[given].take(np.arange(sizes[axis.name]) % count, axis=number)
+    return values
 
 
 def torch_module(name: str, size: Size = "full") -> tuple[torch.nn.Module, tuple[str, ...]] | None:

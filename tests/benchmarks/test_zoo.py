@@ -54,6 +54,16 @@ def test_profile_spans_the_usual_shape(name: str) -> None:
         assert all(a <= b <= c for a, b, c in zip(least, usual, most, strict=True))
 
 
+def test_inputs_take_other_sizes() -> None:
+    model = _model("bert_base", dynamic=True)
+    inputs = zoo.inputs_at("bert_base", "small", batch=3, length=21)
+    assert {value.shape for value in inputs.values()} == {(3, 21)}
+    states, pooled = _run(model, inputs)
+    assert states.shape == (3, 21, 64) and pooled.shape == (3, 64)
+    with pytest.raises(ValueError, match="dynamic axes batch, length"):
+        zoo.inputs_at("bert_base", "small", width=3)
+
+
 def test_the_torch_module_computes_what_the_file_does() -> None:
     import torch
 
