@@ -74,7 +74,8 @@ class Attention(Op):
         if mask is not None:
             scores = g.add(scores, mask)
         if self.causal:
-            scores = g.where(self._visible(g, q.type.shape[-2], k.type.shape[-2]), scores, float("-inf"))
+            visible = self._visible(g, q.type.shape[-2], k.type.shape[-2])
+            scores = g.where(visible, scores, g.constant(float("-inf"), q.type.dtype))
         return g.reshape_to(g.matmul(g.softmax(scores, axis=-1), v), shape)
 
     def _repeated(self, g: GraphBuilder, x: Value, heads: Dim) -> Value:

@@ -52,7 +52,8 @@ class MatMulConfig:
 class Sides:
     """Where the operands are and how they step, after packing: elements, or for a packed right side panels.
 
-    `right_panel`: elements from panel to panel; `right_step`: elements from k row to k row.
+    `right_panel`: elements from panel to panel; `right_step`: elements from k row to k row. `out` and `extra`: the
+    output and the epilogue's operands, where they are not the workload's own.
     """
 
     left: Word
@@ -62,6 +63,8 @@ class Sides:
     right_panel: Dim
     right_step: Dim
     batches: tuple[Batch, ...]
+    out: Word = Output(0)
+    extra: tuple[Word, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +110,9 @@ class _Kernel:
         self.out = work.outputs[0].dtype
         size = self.words.size
         self.left, self.right = self.words.pointer(sides.left), self.words.pointer(sides.right)
-        self.target = self.words.pointer(Output(0))
-        self.extra = [self.words.pointer(Input(work.anchor_inputs + k)) for k in range(len(self._kinds()))]
+        self.target = self.words.pointer(sides.out)
+        own = [Input(work.anchor_inputs + k) for k in range(len(self._kinds()))]
+        self.extra = [self.words.pointer(word) for word in (own if sides.extra is None else sides.extra)]
         self.sums = self.words.pointer(partial.word) if partial else ""
         self.sums_row = size(self.panels * self.width)
         self.row_bytes = size(sides.left_row * 4)

@@ -106,34 +106,37 @@ class _Packer:
 
 
 def pack_panel(f: Function, isa: Isa, source: str, target: str, width: int, depth: Size, columns: Size,
-               depth_bytes: Size, column_bytes: Size) -> None:
+               depth_bytes: Size, column_bytes: Size, row_bytes: int = 0) -> None:
     """Emit code that writes one panel [depth rounded up to lanes][width] at `target`.
 
     Args:
-        columns: of the source from here on, at least one; columns beyond them are filled with anything.
+        columns: of the source from here on, at least one; columns beyond them are filled with anything finite that
+            the source holds, or left as they were.
+        row_bytes: from one k row of the target to the next; `width` elements unless given.
     """
+    row_bytes = row_bytes or width * 4
     if column_bytes == 4:
-        _pack_rows(f, isa, source, target, width, depth, columns, depth_bytes)
+        _pack_rows(f, isa, source, target, width, depth, columns, depth_bytes, row_bytes)
     elif depth_bytes == 4:
-        _pack_transposed(f, isa, source, target, width, depth, columns, column_bytes)
+        _pack_transposed(f, isa, source, target, width, depth, columns, column_bytes, row_bytes)
     else:
-        _pack_elements(f, source, target, width, depth, columns, depth_bytes, column_bytes)
+        _pack_elements(f, source, target, width, depth, columns, depth_bytes, column_bytes, row_bytes)
 
 
 def _pack_rows(f: Function, isa: Isa, source: str, target: str, width: int, depth: Size, columns: Size,
-               depth_bytes: Size) -> None:
+               depth_bytes: Size, row_bytes: int) -> None:
     """Columns are contiguous: copy vectors."""
     vectors = width // isa.lanes
     masks = [iota_below(f, isa.lanes, f.sub(columns, j * isa.lanes)) for j in range(vectors)]
     with f.loop(0, depth) as k:
-        row, out = f.at(source, f.mul(k, depth_bytes)), f.at(target, f.mul(k, width * 4))
+        row, out = f.at(source, f.mul(k, depth_bytes)), f.at(target, f.mul(k, row_bytes))
         for j in range(vectors):
             value = load_vector(f, isa.lanes, dtypes.f32, f.at(row, j * isa.lanes * 4), masks[j])
             store_vector(f, isa.lanes, dtypes.f32, f.at(out, j * isa.lanes * 4), value)
 
 
 def _pack_transposed(f: Function, isa: Isa, source: str, target: str, width: int, depth: Size, columns: Size,
-                     column_bytes: Size) -> None:
+                     column_bytes: Size, row_bytes: int) -> None:
     """k is contiguous: transpose squares of lanes x lanes. Columns beyond the matrix read its last one again."""
     lanes = isa.lanes
     last = f.sub(columns, 1)
@@ -143,9 +146,9 @@ def _pack_transposed(f: Function, isa: Isa, source: str, target: str, width: int
         for j in range(0, width, lanes):
             here = f.at(source, f.mul(k, 4))
             rows = [load_vector(f, lanes, dtypes.f32, f.at(here, offset), mask) for offset in offsets[j : j + lanes]]
-            out = f.at(target, f.add(f.mul(k, width * 4), j * 4))
+            out = f.at(target, f.add(f.mul(k, row_bytes), j * 4))
             for i, value in enumerate(transposed(f, lanes, rows)):
-                store_vector(f, lanes, dtypes.f32, f.at(out, i * width * 4), value)
+                store_vector(f, lanes, dtypes.f32, f.at(out, i * row_bytes), value)
 
 
 def transposed(f: Function, lanes: int, rows: Sequence[str]) -> list[str]:
@@ -170,11 +173,11 @@ def _indices(order: Sequence[int]) -> str:
 
 
 def _pack_elements(f: Function, source: str, target: str, width: int, depth: Size, columns: Size, depth_bytes: Size,
-                   column_bytes: Size) -> None:
+                   column_bytes: Size, row_bytes: int) -> None:
     """Nothing is contiguous: element by element."""
     count = f.smin(columns, width)
     with f.loop(0, depth) as k:
-        row, out = f.at(source, f.mul(k, depth_bytes)), f.at(target, f.mul(k, width * 4))
+        row, out = f.at(source, f.mul(k, depth_bytes)), f.at(target, f.mul(k, row_bytes))
         with f.loop(0, count) as c:
             value = f.value(f"load float, ptr {f.at(row, f.mul(c, column_bytes))}, align 4")
             f.line(f"store float {value}, ptr {f.at(out, f.mul(c, 4))}, align 4")

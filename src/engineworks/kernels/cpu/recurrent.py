@@ -1,0 +1,180 @@
+"""f32 LSTM, GRU and RNN layers: one product for the inputs of all time steps, then a kernel that walks the sequences."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from engineworks.codegen.llvm.function import Isa
+from engineworks.core import dtypes
+from engineworks.core.types import TensorType
+from engineworks.errors import NoTactic
+from engineworks.ir.scalar import argument
+from engineworks.kernels import cost
+from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Sides, emit_matmul
+from engineworks.kernels.cpu.matmul_problem import problem_of
+from engineworks.kernels.cpu.recurrent_emit import Layer, State, emit_recurrent
+from engineworks.kernels.cpu.recurrent_weights import Collected, Gates, bias_word, weights_word
+from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word
+from engineworks.kernels.workload import Epilogue, Operand, Workload
+from engineworks.ops._recurrent import Recurrent
+from engineworks.ops.gru import Gru
+from engineworks.ops.lstm import Lstm
+from engineworks.ops.matmul import MatMul
+
+_X, _W, _R, _BIAS, _LENGTHS, _H, _C, _PEEPHOLES = range(8)
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrentConfig:
+    """rows: sequences that a task walks together; input_rows: the tile of the inputs' product."""
+
+    rows: int
+    input_rows: int
+
+
+class CpuRecurrent:
+    """f32 lstm, gru and rnn."""
+
+    name = "cpu.recurrent"
+    version = 1
+
+    def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
+        op = _require(work)
+        most = {16: {4: 6, 3: 6, 1: 8}, 8: {4: 2, 3: 3, 1: 8}}[isa.lanes][op.gates]
+        inputs = {16: {4: 6, 3: 8, 1: 14}, 8: {4: 2, 3: 4, 1: 8}}[isa.lanes][op.gates]
+        rows = _type(work, _X).shape[1]
+        sizes = [min(most, max(rows, 1))] if isinstance(rows, int) else [min(most, 4)]
+        if sizes[0] > 2 and effort > 0:
+            sizes.append(sizes[0] // 2)  # more tasks for more threads
+        return [Tactic(self.name, RecurrentConfig(s, inputs), _predict(work, op, s)) for s in sizes]
+
+    def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
+        assert isinstance(tactic.config, RecurrentConfig), tactic.text()
+        return _build(work, tactic.config, isa)
+
+
+def _require(work: Workload) -> Recurrent:
+    """The op, when the kernel takes the workload."""
+    op = work.anchor
+    if not isinstance(op, Recurrent):
+        raise NoTactic("not a recurrent layer")
+    if work.epilogue is not None:
+        raise NoTactic("recurrent layers take no pointwise work after them")
+    x, w, r = (_type(work, k) for k in (_X, _W, _R))
+    if x.dtype is not dtypes.f32:
+        raise NoTactic(f"recurrent layers of {x.dtype} have no kernel")
+    if not w.is_static or not r.is_static:
+        raise NoTactic(f"weights of symbolic size: {w}, {r}")
+    for t in (*work.outputs, *(_type(work, k) for k in (_H, _C) if _given(work, k))):
+        if t.strides()[-1] != 1:
+            raise NoTactic(f"{t} is not contiguous along the units")
+    return op
+
+
+def _given(work: Workload, index: int) -> bool:
+    return index < work.anchor_inputs and work.inputs[index] is not None
+
+
+def _type(work: Workload, index: int) -> TensorType:
+    operand = work.inputs[index]
+    assert operand is not None, f"input {index} is required"
+    return operand.type
+
+
+def _is_constant(work: Workload, index: int) -> bool:
+    operand = work.inputs[index]
+    return operand is not None and operand.constant
+
+
+def _build(work: Workload, config: RecurrentConfig, isa: Isa) -> KernelImage:
+    op = _require(work)
+    hidden = int(_type(work, _R).shape[2])  # type: ignore[arg-type]
+    gates = Gates(0, op.gates, op.gates, hidden, isa.lanes)
+    image = Collected()
+    sums = _input_sums(work, op, gates, config, isa, image)
+    layer = _layer(work, op, gates, config, isa, image, sums)
+    for directions in [tuple(range(op.directions))] if _directions_agree(op) else [(d,) for d in range(op.directions)]:
+        image.add(*emit_recurrent(replace(layer, directions=directions), isa))
+    return KernelImage(image.functions, frozenset(image.declarations), tuple(image.steps), tuple(image.packed),
+                       tuple(image.workspace), layer.scratch_bytes)
+
+
+def _directions_agree(op: Recurrent) -> bool:
+    """Both directions use the same activations, so one kernel does both."""
+    halves = [tuple(zip(op.activations, op.alphas, op.betas, strict=True))[d * op.per_direction :][: op.per_direction]
+              for d in range(op.directions)]
+    return len(set(halves)) == 1
+
+
+def _input_sums(work: Workload, op: Recurrent, gates: Gates, config: RecurrentConfig, isa: Isa, image: Collected) -> Word:
+    """x W + bias for all steps: [time][row][direction][block][gate][lane]."""
+    x, w = _type(work, _X), _type(work, _W)
+    time, rows, depth = x.shape
+    columns = op.directions * gates.blocks * gates.width
+    panels = weights_word(image, _W, w, _is_constant(work, _W), gates, isa)
+    out = TensorType(dtypes.f32, (time, rows, columns))
+    operands = [Operand(x), Operand(TensorType(dtypes.f32, (depth, columns)), True)]
+    epilogue, extra = None, ()
+    if _given(work, _BIAS):
+        # A GRU that resets after multiplying needs the hidden gate's recurrent bias inside the reset.
+        halves = tuple((True, not (_resets_after(op) and gate == 2)) for gate in range(op.gates))
+        extra = (bias_word(image, _BIAS, _type(work, _BIAS), _is_constant(work, _BIAS), gates, halves),)
+        operands.append(Operand(TensorType(dtypes.f32, (columns,))))
+        epilogue = Epilogue(argument(0, dtypes.f32) + argument(1, dtypes.f32), ("channel",))
+    product = Workload(MatMul(), tuple(operands), 2, (out,), epilogue)
+    problem = problem_of(product)
+    sums = image.buffer(out.size_bytes)
+    sides = Sides(Input(_X), panels, problem.left_row, problem.left_depth, gates.panel(int(depth)), gates.width,  # type: ignore[arg-type]
+                  problem.batches, sums, extra)
+    few = min(config.input_rows, max(problem.rows, 1)) if isinstance(problem.rows, int) else config.input_rows
+    chains = 4 if few * op.gates <= 4 else 2 if few * op.gates <= 8 else 1
+    image.add(*emit_matmul(product, problem, sides, MatMulConfig(few, op.gates, chains=chains), isa))
+    return sums
+
+
+def _resets_after(op: Recurrent) -> bool:
+    return isinstance(op, Gru) and op.linear_before_reset
+
+
+def _layer(work: Workload, op: Recurrent, gates: Gates, config: RecurrentConfig, isa: Isa, image: Collected, sums: Word) -> Layer:
+    x, r = _type(work, _X), _type(work, _R)
+    constant = _is_constant(work, _R)
+    parts = [gates]
+    if isinstance(op, Gru) and not op.linear_before_reset:
+        parts = [replace(gates, first=0, count=2), replace(gates, first=2, count=1)]
+    bias = None
+    if _resets_after(op) and _given(work, _BIAS):
+        hidden = replace(gates, first=2, count=1)
+        bias = bias_word(image, _BIAS, _type(work, _BIAS), _is_constant(work, _BIAS), hidden, ((False, True),))
+    states = (_H, _C) if isinstance(op, Lstm) else (_H,)
+    y_time, y_direction, y_row, _ = work.outputs[0].strides()
+    return Layer(
+        op=op, gates=gates, time=x.shape[0], rows=x.shape[1], sums=sums,
+        weights=tuple(weights_word(image, _R, r, constant, part, isa) for part in parts), hidden_bias=bias,
+        lengths=Input(_LENGTHS) if _given(work, _LENGTHS) else None,
+        peepholes=Input(_PEEPHOLES) if _given(work, _PEEPHOLES) else None,
+        initials=tuple(_state(Input(k), _type(work, k)) if _given(work, k) else None for k in states),
+        output=(Output(0), y_time, y_direction, y_row),
+        finals=tuple(_state(Output(k), work.outputs[k]) for k in range(1, len(work.outputs))),
+        directions=(0,), most_rows=config.rows,
+    )  # fmt: skip
+
+
+def _state(word: Word, t: TensorType) -> State:
+    direction, row, _ = t.strides()
+    return State(word, direction, row)
+
+
+def _predict(work: Workload, op: Recurrent, rows: int) -> float:
+    """Seconds on one thread: the sums' tiles; few rows wait for the weights to come from the second cache."""
+    x, r = _type(work, _X), _type(work, _R)
+    time, count, depth = (cost.typical(d) for d in x.shape)
+    hidden = cost.typical(r.shape[2])
+    per_step = 4.0 * op.gates * hidden * hidden / cost.CORE.near_bytes_per_s
+    tiles = -(-count // rows)
+    walk = time * op.directions * tiles * max(per_step, rows * op.gates * hidden * hidden / 32 / cost.CORE.clock_hz)
+    inputs = time * count * op.directions * op.gates * hidden * depth / 32 / cost.CORE.clock_hz
+    return walk + inputs + 2 * cost.CORE.launch_s
+
+
+PROVIDERS = (CpuRecurrent(),)

@@ -1,0 +1,155 @@
+"""Weights of recurrent layers in panels whose columns hold all gates of one block of units side by side.
+
+[direction][block of `lanes` units][k rounded up to lanes][gate][lane]: one tile then has every gate of its units in
+registers, and the cell needs no exchange. Constant weights are packed at build, others by a kernel.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from engineworks.codegen.llvm.function import Isa
+from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
+from engineworks.core import dtypes
+from engineworks.core.dims import Dim
+from engineworks.core.types import TensorType
+from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
+from engineworks.kernels.cpu.pack import pack_panel
+from engineworks.kernels.tactic import Input, Packed, PackedConstant, Step, Word, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """`count` gates from `first` on, of `total` gates of `hidden` units, for `lanes` units a block."""
+
+    first: int
+    count: int
+    total: int
+    hidden: int
+    lanes: int
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.hidden // self.lanes)
+
+    @property
+    def width(self) -> int:
+        """Elements of one panel's k row."""
+        return self.count * self.lanes
+
+    def panel(self, depth: int) -> int:
+        """Elements of one panel."""
+        return -(-depth // self.lanes) * self.lanes * self.width
+
+
+@dataclass(slots=True)
+class Collected:
+    """Steps, code, workspace and packed constants of an image while it is put together."""
+
+    functions: dict[str, str] = field(default_factory=dict)
+    declarations: set[str] = field(default_factory=set)
+    steps: list[Step] = field(default_factory=list)
+    workspace: list[Dim] = field(default_factory=list)
+    packed: list[PackedConstant] = field(default_factory=list)
+
+    def add(self, symbol: str, text: str, declarations: frozenset[str], step: Step) -> None:
+        """One more launch."""
+        self.functions[symbol] = text
+        self.declarations |= declarations
+        self.steps.append(step)
+
+    def constant(self, packed: PackedConstant) -> Packed:
+        """One more packed constant."""
+        self.packed.append(packed)
+        return Packed(len(self.packed) - 1)
+
+    def buffer(self, size_bytes: Dim) -> Workspace:
+        """One more temporary buffer."""
+        self.workspace.append(size_bytes)
+        return Workspace(len(self.workspace) - 1)
+
+
+# -- at build -------------------------------------------------------------------------------------------------
+def gate_panels(weights: np.ndarray, gates: Gates) -> np.ndarray:
+    """[D, total * hidden, K] -> [D, blocks, K rounded up, count, lanes], units and k beyond the matrix zero."""
+    directions, _, depth = weights.shape
+    chosen = weights.reshape(directions, gates.total, gates.hidden, depth)[:, gates.first : gates.first + gates.count]
+    rounded = -(-depth // gates.lanes) * gates.lanes
+    padded = np.zeros((directions, gates.count, gates.blocks * gates.lanes, rounded), np.float32)
+    padded[:, :, : gates.hidden, :depth] = chosen
+    apart = padded.reshape(directions, gates.count, gates.blocks, gates.lanes, rounded)
+    return np.ascontiguousarray(apart.transpose(0, 2, 4, 1, 3))
+
+
+def _pack_weights(arrays: Mapping[int, np.ndarray], *, index: int, gates: Gates) -> np.ndarray:
+    return gate_panels(np.asarray(arrays[index], np.float32), gates)
+
+
+def gate_bias(bias: np.ndarray, gates: Gates, halves: Sequence[tuple[bool, bool]]) -> np.ndarray:
+    """[D, 2 * total * hidden] -> [D, blocks, count, lanes]: for each gate the halves (input, recurrent) it takes."""
+    both = np.asarray(bias, np.float32).reshape(bias.shape[0], 2, gates.total, gates.hidden)
+    out = np.zeros((bias.shape[0], gates.count, gates.blocks * gates.lanes), np.float32)
+    for k, (own, recurrent) in enumerate(halves):
+        gate = gates.first + k
+        out[:, k, : gates.hidden] = own * both[:, 0, gate] + recurrent * both[:, 1, gate]
+    return np.ascontiguousarray(out.reshape(bias.shape[0], gates.count, gates.blocks, gates.lanes).swapaxes(1, 2))
+
+
+def _pack_bias(arrays: Mapping[int, np.ndarray], *, index: int, gates: Gates, halves: Sequence[tuple[bool, bool]]) -> np.ndarray:
+    return gate_bias(np.asarray(arrays[index]), gates, halves)
+
+
+# -- where they are -------------------------------------------------------------------------------------------
+def weights_word(image: Collected, index: int, type_: TensorType, constant: bool, gates: Gates, isa: Isa) -> Word:
+    """The panels of workload input `index`, [D, total * hidden, K]."""
+    if constant:
+        return image.constant(PackedConstant(partial(_pack_weights, index=index, gates=gates)))
+    directions, _, depth = (int(d) for d in type_.shape)  # type: ignore[arg-type]
+    target = image.buffer(directions * gates.blocks * gates.panel(depth) * 4)
+    direction_step, unit_step, k_step = type_.strides()
+    f = kernel_function()
+    words = Words(f)
+    source, out = words.pointer(Input(index)), words.pointer(target)
+    steps = [words.size(s * 4) for s in (direction_step, unit_step, k_step)]
+    with f.loop("%lo", "%hi") as task:
+        gate, rest = f.urem(task, gates.count), f.udiv(task, gates.count)
+        block, direction = f.urem(rest, gates.blocks), f.udiv(rest, gates.blocks)
+        unit = f.mul(block, gates.lanes)
+        row = f.add(f.mul(f.add(gate, gates.first), gates.hidden), unit)
+        from_ = f.at(source, f.add(f.mul(direction, steps[0]), f.mul(row, steps[1])))
+        to = f.at(out, f.add(f.mul(rest, gates.panel(depth) * 4), f.mul(gate, gates.lanes * 4)))
+        pack_panel(f, isa, from_, to, gates.lanes, depth, f.sub(gates.hidden, unit), steps[2], steps[1], gates.width * 4)
+    symbol, text = finish(f, "pack_gates")
+    tasks = directions * gates.blocks * gates.count
+    image.add(symbol, text, frozenset(f.declarations), Step(symbol, tuple(words.words), tasks))
+    return target
+
+
+def bias_word(image: Collected, index: int, type_: TensorType, constant: bool, gates: Gates,
+              halves: tuple[tuple[bool, bool], ...]) -> Word:
+    """The bias of workload input `index`, [D, 2 * total * hidden], as `gate_bias` arranges it."""
+    if constant:
+        return image.constant(PackedConstant(partial(_pack_bias, index=index, gates=gates, halves=halves)))
+    directions, length = (int(d) for d in type_.shape)  # type: ignore[arg-type]
+    target = image.buffer(directions * gates.blocks * gates.width * 4)
+    f = kernel_function()
+    words = Words(f)
+    source, out = words.pointer(Input(index)), words.pointer(target)
+    lanes = gates.lanes
+    with f.loop("%lo", "%hi") as task:
+        block, direction = f.urem(task, gates.blocks), f.udiv(task, gates.blocks)
+        unit = f.mul(block, lanes)
+        mask = iota_below(f, lanes, f.sub(gates.hidden, unit))
+        for k, takes in enumerate(halves):
+            total = "zeroinitializer"
+            for half in (h for h in (0, 1) if takes[h]):
+                first = (half * gates.total + gates.first + k) * gates.hidden
+                at = f.at(source, f.mul(f.add(f.add(f.mul(direction, length), unit), first), 4))
+                total = f.value(f"fadd <{lanes} x float> {load_vector(f, lanes, dtypes.f32, at, mask)}, {total}")
+            store_vector(f, lanes, dtypes.f32, f.at(out, f.mul(f.add(f.mul(task, gates.width), k * lanes), 4)), total)
+    symbol, text = finish(f, "pack_bias")
+    image.add(symbol, text, frozenset(f.declarations), Step(symbol, tuple(words.words), directions * gates.blocks))
+    return target

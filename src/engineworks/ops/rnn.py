@@ -1,0 +1,51 @@
+"""Plain recurrent layers, as ONNX's RNN defines them."""
+from __future__ import annotations
+
+import numpy as np
+
+from engineworks.core.types import TensorType
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i32, op
+from engineworks.ir.scalar import Scalar
+from engineworks.ops._recurrent import Recurrent, attributes_of, import_recurrent, in_f64
+
+
+@op("rnn")
+class Rnn(Recurrent):
+    """H = f(x W + h R + b). Inputs: those of Recurrent. Outputs: Y [T, D, B, H], the last h [D, B, H]."""
+
+    direction: str = "forward"
+    activations: tuple[str, ...] = ("tanh",)
+    alphas: tuple[float, ...] = (0.0,)
+    betas: tuple[float, ...] = (0.0,)
+    clip: float = 0.0
+
+    gates = 1
+    per_direction = 1
+
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        return self.sequence_types(inputs)
+
+    def cell(self, direction: int, total: Scalar) -> Scalar:
+        """H from the sum."""
+        return self.functions(direction)[0](self.clipped(total))
+
+    def step(self, direction: int, x: np.ndarray, w: np.ndarray, r: np.ndarray, bias: np.ndarray, state: list[np.ndarray],
+             extra: np.ndarray | None) -> list[np.ndarray]:
+        total = x @ w.T + state[0] @ r.T + bias.sum(axis=0)
+        return in_f64(lambda a: [self.cell(direction, a[0])], [total])
+
+    def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
+        given = [*inputs, *[None] * (6 - len(inputs))]
+        return self.run(given, given[5:6])
+
+    examples = (
+        example(f32(5, 2, 3), f32(1, 4, 3, constant=True), f32(1, 4, 4, constant=True)),
+        example(f32(4, 3, 3), f32(2, 5, 3), f32(2, 5, 5), f32(2, 10), i32(3, values=[4, 2, 1]), f32(2, 3, 5),
+                direction="bidirectional", activations=("relu", "affine"), alphas=(0.0, 0.5), betas=(0.0, 0.1)),
+    )  # fmt: skip
+
+
+@from_onnx("RNN")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
+    attributes = attributes_of(n, ("tanh",))
+    return import_recurrent(g, n, lambda inputs: g.rnn(*inputs, **attributes))
