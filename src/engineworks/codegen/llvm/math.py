@@ -282,7 +282,9 @@ def _two_sum(a: Vector, b: Vector) -> tuple[Vector, Vector]:
 def remainder(x: Vector, y: Vector) -> Vector:
     """C's fmod, exact: quotients of at most 26 bits are taken off until less than |y| is left."""
     if x.kind == "float":
-        return remainder(x.convert("fpext", "double"), y.convert("fpext", "double")).convert("fptrunc", "float")
+        wide = remainder(x.convert("fpext", "double"), y.convert("fpext", "double"))
+        # The fence keeps LLVM from merging this with a later rounding to half, for which x86 calls libgcc.
+        return wide.convert("fptrunc", "float").intrinsic("arithmetic.fence")
     f, size = x.f, y.abs()
     slot = f.variable(x.type, x.abs().name)
     again, body, done = f.fresh("fmod"), f.fresh("reduce"), f.fresh("reduced")
