@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engineworks.core.dims import Dim, ceil_div, product
+from engineworks.core.dims import Dim, bounds, ceil_div, product
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,12 @@ class CpuSchedule:
         if not self.cut:
             return 1
         return product([extents[a] for a in self.order[: self.cut - 1]]) * ceil_div(extents[self.order[self.cut - 1]], self.grain)
+
+
+def likely(dim: Dim) -> int:
+    """A number to plan with where the size is not known: the geometric middle of its range."""
+    if isinstance(dim, int):
+        return dim
+    low, high = bounds(dim)
+    low = max(1, low or 1)
+    return max(low, int((low * high) ** 0.5)) if high is not None else max(low, 256)

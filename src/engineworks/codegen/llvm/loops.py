@@ -16,8 +16,8 @@ from engineworks.codegen.llvm.loops_reduce import Accumulator
 from engineworks.codegen.llvm.loops_scope import Emission, Lanes, Scope
 from engineworks.codegen.llvm.loops_tile import load_tile, tile_loads
 from engineworks.codegen.llvm.vector import Vector
-from engineworks.codegen.schedule import CpuSchedule
-from engineworks.core.dims import Dim
+from engineworks.codegen.schedule import CpuSchedule, likely
+from engineworks.core.dims import Dim, product
 from engineworks.ir.kernel import LoopKernel
 from engineworks.ir.scalar import Scalar, leaves_of
 from engineworks.kernels.tactic import Input, KernelImage, Output, Size as SizeWord, Step
@@ -48,6 +48,12 @@ def _symbolic_sizes(nest: Nest, schedule: CpuSchedule) -> list[Dim]:
                 form = linear_of(offset)
                 found |= dict.fromkeys((form.constant, *(c for _, c in form.terms)))
     return [d for d in found if not isinstance(d, int)]
+
+
+_SPAN = 256
+"""Additions into one accumulator before it is added to the total."""
+
+Innermost = Callable[[Size, Callable[[Size, Size], None]], None]
 
 
 class _Loops:
@@ -226,8 +232,20 @@ class _Loops:
     def _over_reduced(self, scope: Scope, stage: Write) -> None:
         self._reduced_loops(scope, stage, lambda inner: self._write(inner, stage))
 
-    def _reduced_loops(self, scope: Scope, stage: Fold | Write, body: Callable[[Scope], None]) -> None:
-        """Loops over the reduced axes around `body`; the last of them in vectors where rows are not."""
+    def _reduced_loops(
+        self, scope: Scope, stage: Fold | Write, body: Callable[[Scope], None], innermost: Innermost | None = None
+    ) -> None:
+        """Loops over the reduced axes around `body`; the last of them in vectors where rows are not.
+
+        `innermost` may cut the last loop into spans; it gets the loop's extent and what runs one span.
+        """
+
+        def span(scope: Scope, axis_id: int, low: Size, high: Size) -> None:
+            if axis_id == self.schedule.vector:
+                self._along(scope, low, high, body)
+            else:
+                with self.f.loop(low, high) as index:
+                    nested(scope.inner(axis_id, index), ())
 
         def nested(scope: Scope, axes: tuple[int, ...]) -> None:
             self._hoist(scope, stage)
@@ -235,8 +253,10 @@ class _Loops:
                 body(self._with_groups(scope, 0, 1, None))  # every axis has one position: no vector axis
             elif not axes:
                 body(scope)
-            elif axes[0] == self.schedule.vector:
-                self._along(scope, 0, self.extent(axes[0]), body)
+            elif len(axes) == 1 and innermost is not None:
+                innermost(self.extent(axes[0]), lambda low, high: span(scope.inner(), axes[0], low, high))
+            elif len(axes) == 1:
+                span(scope, axes[0], 0, self.extent(axes[0]))
             else:
                 with self.f.loop(0, self.extent(axes[0])) as index:
                     nested(scope.inner(axes[0], index), axes[1:])
@@ -257,7 +277,7 @@ class _Loops:
     def _fold_rows(self, scope: Scope, number: int, stage: Fold) -> None:
         """Rows side by side: each group of lanes has its own accumulator."""
         accumulators = [self._accumulator(stage, g.lanes) for g in scope.groups]
-        self._reduced_loops(scope, stage, self._accumulate(stage, accumulators))
+        self._fold(scope, stage, accumulators, 1)
         for group, accumulator in zip(scope.groups, accumulators, strict=True):
             group.values[Scalar.make("stage", (), stage.dtype, number)] = accumulator.result(stage.dtype)
         scope.known.add(("stage", number))
@@ -265,11 +285,32 @@ class _Loops:
     def _fold_row(self, scope: Scope, number: int, stage: Fold) -> None:
         """One row: accumulators along it, folded at the end."""
         accumulators = [self._accumulator(stage, self.schedule.lanes) for _ in range(self.schedule.unroll)]
-        self._reduced_loops(scope, stage, self._accumulate(stage, accumulators))
+        self._fold(scope, stage, accumulators, self.schedule.lanes * self.schedule.unroll)
         while len(accumulators) > 1:
             other = accumulators.pop()
             accumulators[(len(accumulators) - 1) // 2].merge(other)
         scope.learn(number, stage.dtype, accumulators[0].folded().result(stage.dtype))
+
+    def _fold(self, scope: Scope, stage: Fold, totals: list[Accumulator], abreast: int) -> None:
+        """Run the reduced loops. `abreast` elements of the innermost loop go to different places.
+
+        Long float sums are made of sums of spans, so that the error grows with the square root of the length at most.
+        """
+        count = product([likely(self.nest.extents[a]) for a in self.schedule.reduced])
+        if stage.monoid != "sum" or not stage.dtype.is_float or count <= 2 * _SPAN * abreast:
+            self._reduced_loops(scope, stage, self._accumulate(stage, totals))
+            return
+        parts = [self._accumulator(stage, t.blank.lanes) for t in totals]
+
+        def spans(extent: Size, run: Callable[[Size, Size], None]) -> None:
+            with self.f.loop(0, extent, _SPAN * abreast) as low:
+                for part in parts:
+                    part.reset()
+                run(low, self.f.smin(self.f.add(low, _SPAN * abreast), extent))
+                for total, part in zip(totals, parts, strict=True):
+                    total.merge(part)
+
+        self._reduced_loops(scope, stage, self._accumulate(stage, parts), spans)
 
     def _accumulator(self, stage: Fold, lanes: int) -> Accumulator:
         return Accumulator(self.f, self.isa, stage.monoid, stage.body.dtype, lanes)

@@ -9,8 +9,8 @@ from engineworks.codegen.llvm.loops_index import Linear, axis_term, linear_of
 from engineworks.codegen.llvm.loops_nest import Fold, Nest, Write
 from engineworks.codegen.llvm.loops_tile import tile_loads
 from engineworks.codegen.llvm.vector import BITS, compute_kind
-from engineworks.codegen.schedule import CpuSchedule
-from engineworks.core.dims import Dim, bounds, product
+from engineworks.codegen.schedule import CpuSchedule, likely
+from engineworks.core.dims import product
 from engineworks.ir.scalar import LEAVES, Scalar, leaves_of
 
 _TASK_ELEMENTS = 8192
@@ -54,15 +54,6 @@ def work_of(nest: Nest) -> float:
 
 _COST = {"exp": 12, "log": 18, "tanh": 16, "erf": 18, "sigmoid": 18, "pow": 90, "sin": 22, "cos": 22, "tan": 40, "div": 4,
          "sqrt": 5, "rsqrt": 8, "expm1": 18, "log1p": 26, "asin": 20, "acos": 22, "atan": 22, "mod": 30, "rem": 30}  # fmt: skip
-
-
-def likely(dim: Dim) -> int:
-    """A number to plan with where the size is not known: the geometric middle of its range."""
-    if isinstance(dim, int):
-        return dim
-    low, high = bounds(dim)
-    low = max(1, low or 1)
-    return max(low, int((low * high) ** 0.5)) if high is not None else max(low, 256)
 
 
 def schedules_of(nest: Nest, isa: Isa) -> Iterator[CpuSchedule]:

@@ -42,6 +42,10 @@ class Accumulator:
         # -1 marks "nothing seen yet": any element beats it, even one equal to the identity.
         self._place = f.variable(self._places.type, self._places.splat(-1).name) if self.has_position else ""
 
+    def reset(self) -> None:
+        """Back to the identity."""
+        self.f.set(self.blank.type, self._value, self.blank.splat(identity(self.monoid, self.dtype)).name)
+
     def get(self) -> Vector:
         return self.blank.of(self.f.get(self.blank.type, self._value))
 

@@ -17,7 +17,6 @@ from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
 from engineworks.ir.scalar import Scalar
 
-
 CACHE_LINE = 64
 
 

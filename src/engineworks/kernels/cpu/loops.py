@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from engineworks.codegen.llvm.function import Isa
 from engineworks.codegen.llvm.loops import emit_loops
-from engineworks.codegen.llvm.loops_choice import accesses_of, likely, schedules_of, work_of
+from engineworks.codegen.llvm.loops_choice import accesses_of, schedules_of, work_of
 from engineworks.codegen.llvm.loops_nest import Nest, nest_of
-from engineworks.codegen.schedule import CpuSchedule
+from engineworks.codegen.schedule import CpuSchedule, likely
 from engineworks.core.dims import product, symbol_facts
 from engineworks.errors import NoTactic
 from engineworks.ir.kernel import LoopKernel
