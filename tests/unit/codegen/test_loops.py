@@ -111,6 +111,17 @@ def test_long_sums_stay_accurate(over: tuple[int, ...]) -> None:
     np.testing.assert_allclose(got, values.sum(over, dtype=np.float64), rtol=2e-6)
 
 
+@pytest.mark.parametrize(("shape", "over"), [((1 << 17,), (0,)), ((300, 333), (0, 1)), ((2, 70001), (1,)), ((4, 3, 30011), (0, 2))], ids=str)
+@pytest.mark.parametrize("monoid", ["sum", "max", "prod"])
+def test_few_long_rows_are_reduced_in_parts(shape: tuple[int, ...], over: tuple[int, ...], monoid: MonoidName) -> None:
+    values = normal(*shape) if monoid != "prod" else np.exp(normal(*shape) * 1e-3)
+    case = reduction(monoid, dtypes.f32, shape, over, values)
+    (tactic,) = CpuLoops().propose(workload(case[0]), AVX512, 0)
+    image = CpuLoops().build(workload(case[0]), tactic, AVX512)
+    assert len(image.steps) == 2
+    check(case, AVX512, effort=1, atol=1e-3)
+
+
 def test_contiguous_pointwise_kernel_is_one_flat_loop() -> None:
     x = loop_cases.tensor(2, 20, 5, 7, layout=loop_cases.NHWC)
     body = loop_cases.read(0, *loop_cases.A[:4]) * 2

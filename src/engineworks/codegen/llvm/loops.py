@@ -113,7 +113,7 @@ class _Loops:
         first, rest = axes[0], axes[1:]
         end = self.extent(first) if high is None else high
         if first == self.schedule.vector:
-            self._along(scope, low, end, self._row)
+            self._along(scope, low, end, self._row, self._leftover(low))
             return
         if first == self.schedule.tile:
             self._tiles(scope, low, end)
@@ -122,6 +122,13 @@ class _Loops:
             inner = scope.inner(first, index)
             self._hoist_all(inner)
             self._rows(inner, rest, 0, None)
+
+    def _leftover(self, low: Size) -> int | None:
+        """See `_along`: of the vector axis when tasks are blocks of it."""
+        extent, block = self.nest.extents[self.schedule.vector], self.schedule.lanes * self.schedule.unroll
+        if isinstance(low, int) or not isinstance(extent, int) or self.schedule.grain % block:
+            return None
+        return extent % block
 
     def _tiles(self, scope: Scope, low: Size, high: Size) -> None:
         """Squares of the tile axis (low … high-1) and the vector axis; what is left over goes element by element."""
@@ -167,20 +174,26 @@ class _Loops:
         for store in stage.saves if isinstance(stage, Fold) else (stage,):
             scope.hoist_address(-1 - store.output, store.offset)
 
-    def _along(self, scope: Scope, low: Size, high: Size, body: Callable[[Scope], None]) -> None:
-        """Call `body` on groups of lanes that cover low … high-1 of the vector axis: unrolled, single, masked."""
+    def _along(
+        self, scope: Scope, low: Size, high: Size, body: Callable[[Scope], None], leftover: int | None = None
+    ) -> None:
+        """Call `body` on groups of lanes that cover low … high-1 of the vector axis: unrolled, single, masked.
+
+        `leftover`: what high - low is beyond whole unrolled blocks, where it is either that or nothing.
+        """
         f, lanes = self.f, self.schedule.lanes
         block = lanes * self.schedule.unroll
         start = low
         for step in dict.fromkeys((block, lanes)):
             end = f.add(start, f.mul(f.udiv(f.sub(high, start), step), step))
-            if not (isinstance(end, int) and end == start):
-                with f.loop(start, end, step) as index:
-                    body(self._with_groups(scope, index, step // lanes, None))
+            if end == start or (step < block and leftover is not None and leftover < lanes):
+                continue
+            with f.loop(start, end, step) as index:
+                body(self._with_groups(scope, index, step // lanes, None))
             start = end
-        if lanes == 1 or (isinstance(start, int) and start == high):
+        if lanes == 1 or start == high or (leftover is not None and leftover % lanes == 0):
             return
-        mask = self._tail_mask(f.sub(high, start))
+        mask = self._tail_mask(f.sub(high, start) if leftover is None else leftover % lanes)
         if isinstance(start, int) and isinstance(high, int):
             body(self._with_groups(scope, start, 1, mask))
         else:

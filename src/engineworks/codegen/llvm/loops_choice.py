@@ -129,8 +129,8 @@ def _tile_axis(nest: Nest, vector_axis: int, lanes: int) -> int:
 
 def _walk(nest: Nest, axis_id: int) -> int:
     """How far apart neighbours along the axis lie, in the stores first."""
-    steps = [abs(likely(axis_term(a.form, axis_id))) if axis_term(a.form, axis_id) else 0 for a in accesses_of(nest) if a.is_store]
-    others = [abs(likely(axis_term(a.form, axis_id))) for a in accesses_of(nest) if axis_term(a.form, axis_id)]
+    steps = [abs(likely(axis_term(a.form, axis_id))) if axis_term(a.form, axis_id) != 0 else 0 for a in accesses_of(nest) if a.is_store]
+    others = [abs(likely(axis_term(a.form, axis_id))) for a in accesses_of(nest) if axis_term(a.form, axis_id) != 0]
     return max(steps, default=0) or max(others, default=0)
 
 

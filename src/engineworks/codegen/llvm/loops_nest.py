@@ -6,6 +6,7 @@ out of range. Operand numbers below zero are outputs read back: -1 is output 0.
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -81,6 +82,7 @@ class Nest:
         return replace(self, stages=tuple(stages))
 
 
+@functools.lru_cache(maxsize=128)
 def nest_of(kernel: LoopKernel) -> Nest:
     """The nest of a kernel, ready to be scheduled."""
     parallel = tuple(range(len(kernel.parallel)))

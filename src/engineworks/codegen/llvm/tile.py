@@ -53,6 +53,8 @@ class Tile:
         b_align: bytes B's vectors are aligned to.
         prefetch: (pointer, lines): memory that is needed soon, of which each turn of an innermost loop fetches the
             next so many cache lines.
+        ahead: (bytes, lines): each turn of an innermost loop fetches so many cache lines that lie this far from the
+            rows of B it reads.
     """
 
     rows: tuple[Size, ...]
@@ -64,6 +66,10 @@ class Tile:
     b_masks: tuple[str | None, ...] = ()
     b_align: int = 4
     prefetch: tuple[str, int] | None = None
+    fetch_offset: Size = 0
+    """Bytes from each k row of B to the cache line that the step fetches for later, such as a line of the same row of
+    the next panel; 0: none. Unlike `prefetch` it follows any nest."""
+    ahead: tuple[Size, int] | None = None
 
 
 def plain_tile(rows: Sequence[Size], vectors: int, k: Size, isa: Isa, *, a_step: Size = 4, unroll: int = 4,
@@ -140,6 +146,7 @@ class _Accumulation:
             return
         with f.loop(0, whole, unroll) as k:
             self._prefetch(k)
+            self._fetch_ahead(f.at(b, f.mul(k, b_bytes)))
             steps(k, unroll)
         if isinstance(count, int) and isinstance(whole, int):
             steps(whole, count - whole)
@@ -151,14 +158,25 @@ class _Accumulation:
         if self.tile.prefetch is None:
             return
         f, (pointer, lines) = self.f, self.tile.prefetch
-        here = f.at(pointer, f.mul(k, lines * CACHE_LINE // self.tile.unroll))
+        self._fetch(f.at(pointer, f.mul(k, lines * CACHE_LINE // self.tile.unroll)), lines)
+
+    def _fetch_ahead(self, b: str) -> None:
+        if self.tile.ahead is not None:
+            distance, lines = self.tile.ahead
+            self._fetch(self.f.value(f"getelementptr i8, ptr {b}, i64 {distance}"), lines)
+
+    def _fetch(self, pointer: str, lines: int) -> None:
         for line in range(lines):
-            f.call("void", "llvm.prefetch.p0", f"ptr {f.at(here, line * CACHE_LINE)}", "i32 0", "i32 2", "i32 1")
+            at = self.f.at(pointer, line * CACHE_LINE)
+            self.f.call("void", "llvm.prefetch.p0", f"ptr {at}", "i32 0", "i32 2", "i32 1")
 
     def _step(self, a: str, b: str, a_shift: Size, b_shift: Size, chain: int, rows: Sequence[int]) -> None:
         """One k: the vectors of B once, then a broadcast (folded into the multiply) and the multiplies of each row."""
         f, tile, vector = self.f, self.tile, self.vector
         columns = [self._load_b(f.at(b, f.add(b_shift, j * self.isa.lanes * 4)), j) for j in range(tile.vectors)]
+        if tile.fetch_offset != 0:
+            line = f.at(b, f.add(b_shift, tile.fetch_offset))
+            f.call("void", "llvm.prefetch.p0", f"ptr {line}", "i32 0", "i32 2", "i32 1")
         for r in rows:
             element = f.value(f"load float, ptr {f.at(a, f.add(tile.rows[r], a_shift))}, align 4")
             broadcast = splat(f, self.isa.lanes, "float", element)

@@ -3,16 +3,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from engineworks.codegen.llvm.function import Isa
 from engineworks.codegen.llvm.loops import emit_loops
 from engineworks.codegen.llvm.loops_choice import accesses_of, schedules_of, work_of
+from engineworks.codegen.llvm.loops_halves import halves_of
 from engineworks.codegen.llvm.loops_nest import Nest, nest_of
 from engineworks.codegen.schedule import CpuSchedule, likely
-from engineworks.core.dims import product, symbol_facts
+from engineworks.core.dims import Dim, product, symbol_facts
 from engineworks.errors import NoTactic
 from engineworks.ir.kernel import LoopKernel
-from engineworks.kernels.tactic import Effort, KernelImage, Tactic
+from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word, Workspace
 from engineworks.kernels.workload import Workload
 
 # What the cost model assumes of one core; only ratios between tactics matter.
@@ -20,6 +22,14 @@ _BYTES_PER_S = 1.5e10
 _VECTOR_OPERATIONS_PER_S = 3e9
 _CANDIDATES = (1, 1, 2, 4, 6, 8)
 """Schedules proposed at each effort."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """Two launches: parts of the rows, then the rows of parts."""
+
+    parts: CpuSchedule
+    whole: CpuSchedule
 
 
 class CpuLoops:
@@ -40,6 +50,13 @@ class CpuLoops:
         """
         kernel = _kernel_of(work)
         nest = nest_of(kernel)
+        halves = halves_of(kernel)
+        if halves is not None:
+            chosen = (next(schedules_of(nest_of(half), isa)) for half in halves)
+            seconds = predicted_s(nest, next(schedules_of(nest, isa)))
+            yield Tactic(self.name, Halves(*chosen), seconds * 0.9)
+            if effort == 0:
+                return
         count = _CANDIDATES[max(0, min(effort, len(_CANDIDATES) - 1))]
         for place, schedule in zip(range(count), schedules_of(nest, isa), strict=False):
             # The order is the heuristic's; the factor keeps it for those who sort by prediction.
@@ -48,13 +65,40 @@ class CpuLoops:
     def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
         """The image of one schedule."""
         kernel = _kernel_of(work)
-        return emit_loops(kernel, tactic.config, isa, self._symbol(kernel, tactic.config, isa))
+        if not isinstance(tactic.config, Halves):
+            return self._image(kernel, tactic.config, isa)
+        halves = halves_of(kernel)
+        assert halves is not None, "a tactic in halves was proposed for a kernel that has none"
+        parts = self._image(halves[0], tactic.config.parts, isa)
+        whole = self._image(halves[1], tactic.config.whole, isa)
+        return joined(parts, whole, halves[0].outputs[0].size_bytes)
+
+    def _image(self, kernel: LoopKernel, schedule: CpuSchedule, isa: Isa) -> KernelImage:
+        return emit_loops(kernel, schedule, isa, self._symbol(kernel, schedule, isa))
 
     def _symbol(self, kernel: LoopKernel, schedule: CpuSchedule, isa: Isa) -> str:
         shapes = [t.shape for t in (*kernel.operands, *kernel.outputs)]
         facts = {n: f for d in (*kernel.parallel, *kernel.reduced, *sum(shapes, ())) for n, f in symbol_facts(d).items()}
         identity = f"{kernel}\n{schedule}\n{isa.name}\n{self.version}\n{sorted(facts.items())}"
         return "loops_" + hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def joined(parts: KernelImage, whole: KernelImage, partial_bytes: Dim) -> KernelImage:
+    """Both launches as one image; the partial results lie in its workspace."""
+
+    def of_parts(word: Word) -> Word:
+        return Workspace(0) if isinstance(word, Output) else word
+
+    def of_whole(word: Word) -> Word:
+        if not isinstance(word, Input):
+            return word
+        return Workspace(0) if word.index == 0 else Input(word.index - 1, word.offset)
+
+    steps = [replace(s, words=tuple(map(of_parts, s.words))) for s in parts.steps]
+    steps += [replace(s, words=tuple(map(of_whole, s.words))) for s in whole.steps]
+    return KernelImage(
+        {**parts.functions, **whole.functions}, parts.declarations | whole.declarations, tuple(steps), workspace=(partial_bytes,)
+    )
 
 
 def _kernel_of(work: Workload) -> LoopKernel:
