@@ -39,7 +39,7 @@ class MatMul(Op):
         wide = np.float64 if a.dtype.kind not in "iu" else a.dtype
         return np.matmul(a.astype(wide), b.astype(wide)).astype(a.dtype)
 
-    examples = [
+    examples = (
         example(f32(5, 7), f32(7, 3)),
         example(f32(33, 40), f32(40, 50, constant=True)),
         example(f32(2, 3, 9, 8), f32(3, 8, 17)),
@@ -48,4 +48,4 @@ class MatMul(Op):
         example(f32(1, 64), f32(64, 40, constant=True)),
         example(f64(4, 5), f64(5, 6)),
         example(i32(4, 5), i32(5, 6)),
-    ]
+    )

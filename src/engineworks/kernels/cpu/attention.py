@@ -9,7 +9,7 @@ from engineworks.kernels import cost
 from engineworks.kernels.cpu.attention_emit import AttentionConfig, emit_attention, scratch_of
 from engineworks.kernels.cpu.attention_problem import AttentionProblem, Matrix, attention_problem
 from engineworks.kernels.cpu.matmul import CANDIDATES
-from engineworks.kernels.cpu.pack import PackSource, PackedPanels, emit_pack
+from engineworks.kernels.cpu.pack import PackedPanels, PackSource, emit_pack
 from engineworks.kernels.tactic import Effort, KernelImage, Tactic, Workspace
 from engineworks.kernels.workload import Workload
 

@@ -14,7 +14,16 @@ from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Partial, RightForm
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem, problem_of
 from engineworks.kernels.cpu.matmul_rows import row_tiles
 from engineworks.kernels.cpu.pack import PackSource, emit_pack, emit_padded_copy, packed_constant
-from engineworks.kernels.tactic import Effort, Input, KernelImage, Packed, PackedConstant, Step, Tactic, Workspace
+from engineworks.kernels.tactic import (
+    Effort,
+    Input,
+    KernelImage,
+    Packed,
+    PackedConstant,
+    Step,
+    Tactic,
+    Workspace,
+)
 from engineworks.kernels.workload import Workload
 
 CANDIDATES = (1, 2, 4, 8, 16, 1000)
@@ -211,8 +220,8 @@ class _Image:
         self.workspace.append(problem.batch_count * problem.rows * columns * 4)
         for start in range(0, problem.depth, config.depth_block):
             count = min(config.depth_block, problem.depth - start)
-            part = replace(sides, left=replace(sides.left, offset=start * sides.left_depth * 4),
-                           right=replace(sides.right, offset=start * self.width * 4))
+            part = replace(sides, left=_shifted(sides.left, start * sides.left_depth * 4),
+                           right=_shifted(sides.right, start * self.width * 4))
             partial = Partial(sums, starts=start == 0, ends=start + count == problem.depth)
             self._add(*emit_matmul(self.work, replace(problem, depth=count), part, config, self.isa, partial))
 
@@ -249,6 +258,12 @@ class _Image:
         self._add(made.symbol, made.text, made.declarations, made.step)
         return replace(sides, right=target, right_panel=made.panel, right_step=self.width,
                        batches=_dense_right(problem.batches, made.matrix))
+
+
+def _shifted(word: Word, size_bytes: int) -> Word:
+    """The address `size_bytes` further on."""
+    assert isinstance(word, Input | Packed | Workspace), "operands have addresses"
+    return replace(word, offset=word.offset + size_bytes)
 
 
 def _dense_right(batches: tuple[Batch, ...], matrix: Dim) -> tuple[Batch, ...]:

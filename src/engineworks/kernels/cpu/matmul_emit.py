@@ -6,7 +6,17 @@ from typing import Literal
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import load_vector
-from engineworks.codegen.llvm.tile import CACHE_LINE, Segment, Store, Tile, TileOperand, accumulate, by_columns, column_mask, store_tile
+from engineworks.codegen.llvm.tile import (
+    CACHE_LINE,
+    Segment,
+    Store,
+    Tile,
+    TileOperand,
+    accumulate,
+    by_columns,
+    column_mask,
+    store_tile,
+)
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem
@@ -15,6 +25,7 @@ from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
 from engineworks.kernels.tactic import Input, Output, Step, Word
 from engineworks.kernels.workload import Workload
 
+RESULT = Output(0)
 RightForm = Literal["constant", "packed", "direct"]
 LeftForm = Literal["direct", "padded"]
 
@@ -63,7 +74,7 @@ class Sides:
     right_panel: Dim
     right_step: Dim
     batches: tuple[Batch, ...]
-    out: Word = Output(0)
+    out: Word = RESULT
     extra: tuple[Word, ...] | None = None
 
 

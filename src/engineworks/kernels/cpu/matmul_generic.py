@@ -130,7 +130,8 @@ class _Row:
 
     def _store(self, total: Vector, offset: Size, index: list[Size], mask: str | None) -> None:
         f, epilogue, dtype = self.f, self.work.epilogue, self.out.dtype
-        value = casts.encode(self.dtype, total).name
+        register = casts.encode(self.dtype, total)
+        value = (register.bits("bfloat") if self.dtype.name == "bf16" else register).name
         if epilogue:
             extra = [self._epilogue_operand(k, kind, offset, index, mask) for k, kind in enumerate(epilogue.kinds)]
             value = emit_epilogue(f, self.isa, epilogue.expression, [value, *extra], self.lanes)

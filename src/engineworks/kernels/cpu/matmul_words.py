@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+
 from engineworks.codegen.llvm.function import Function
 from engineworks.codegen.llvm.function import Size as Value
 from engineworks.core.dims import Dim
