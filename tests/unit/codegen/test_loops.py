@@ -12,7 +12,6 @@ from engineworks.ir.kernel import LoopKernel, MonoidName
 from engineworks.kernels.cpu.loops import CpuLoops
 from engineworks.kernels.workload import Operand, Workload
 from engineworks.testing.kernels import reference_loops, run_image
-
 from tests.unit.codegen import loop_cases
 from tests.unit.codegen.loop_cases import CASES, Case, normal, reduction
 

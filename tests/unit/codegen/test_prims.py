@@ -9,7 +9,6 @@ from engineworks.codegen.llvm.prims import EMIT
 from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
 from engineworks.ir.scalar import PRIMS, Scalar, apply, argument, cast, const, evaluate, expand
-
 from tests.unit.codegen.harness import run_expressions
 
 FLOATS = (dtypes.f32, dtypes.f64, dtypes.f16, dtypes.bf16, dtypes.f8e4m3, dtypes.f8e5m2)

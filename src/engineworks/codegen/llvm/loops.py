@@ -1,4 +1,4 @@
-"""LoopKernels as CPU kernels: a nest and a schedule become one LLVM function and the step that launches it.
+"""LoopKernels as CPU kernels: a nest and a schedule become one LLVM function.
 
 Either neighbours along a parallel axis share a vector (rows side by side; reductions keep one accumulator a row), or
 neighbours along a reduced axis do (one row at a time; its vector of accumulators is folded at the end).
@@ -6,6 +6,7 @@ neighbours along a reduced axis do (one row at a time; its vector of accumulator
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from engineworks.codegen.llvm import casts
 from engineworks.codegen.llvm.function import Function, Isa, Size
@@ -20,25 +21,39 @@ from engineworks.codegen.schedule import CpuSchedule, likely
 from engineworks.core.dims import Dim, product
 from engineworks.ir.kernel import LoopKernel
 from engineworks.ir.scalar import Scalar, leaves_of
-from engineworks.kernels.tactic import Input, KernelImage, Output, Size as SizeWord, Step
 
 
-def emit_loops(kernel: LoopKernel, schedule: CpuSchedule, isa: Isa, symbol: str) -> KernelImage:
-    """The image of one kernel. Workload input k is operand k; sizes that are not constants are argument words."""
+@dataclass(frozen=True, slots=True)
+class LoopCode:
+    """One emitted kernel.
+
+    Attributes:
+        text: the LLVM definition.
+        sizes: the dims that follow the addresses of the operands and of the outputs as argument words.
+        tasks: size of the task space.
+    """
+
+    symbol: str
+    text: str
+    declarations: frozenset[str]
+    sizes: tuple[Dim, ...]
+    tasks: Dim
+
+
+def emit_loops(kernel: LoopKernel, schedule: CpuSchedule, isa: Isa, symbol: str) -> LoopCode:
+    """The code of one kernel. Its words: every operand's address, every output's, then `sizes`."""
     nest = nest_of(kernel)
-    sizes = _symbolic_sizes(nest, schedule)
+    sizes = _symbolic_sizes(nest)
     f = Function(symbol)
     count = len(nest.operands)
     bases = {k: f.pointer(k) for k in range(count)}
     bases |= {-1 - k: f.pointer(count + k) for k in range(len(nest.outputs))}
     words = {dim: f.word(count + len(nest.outputs) + k) for k, dim in enumerate(sizes)}
     _Loops(f, isa, nest, schedule, bases, words).emit()
-    arguments = (*(Input(k) for k in range(count)), *(Output(k) for k in range(len(nest.outputs))), *map(SizeWord, sizes))
-    step = Step(symbol, arguments, schedule.tasks(dict(nest.extents)))
-    return KernelImage({symbol: f.text()}, frozenset(f.declarations), (step,))
+    return LoopCode(symbol, f.text(), frozenset(f.declarations), tuple(sizes), schedule.tasks(dict(nest.extents)))
 
 
-def _symbolic_sizes(nest: Nest, schedule: CpuSchedule) -> list[Dim]:
+def _symbolic_sizes(nest: Nest) -> list[Dim]:
     """Every dim that the code reads, in a fixed order."""
     found: dict[Dim, None] = dict.fromkeys(nest.extents.values())
     for expr in nest.expressions():

@@ -10,7 +10,14 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from engineworks.codegen.llvm.loops_index import Linear, axis_term, bounds_of, linear_of, simplify, wanted_split
+from engineworks.codegen.llvm.loops_index import (
+    Linear,
+    axis_term,
+    bounds_of,
+    linear_of,
+    simplify,
+    wanted_split,
+)
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, known_at_most, known_less
 from engineworks.core.dtypes import DType

@@ -85,7 +85,7 @@ def emit_epilogue(f: Function, isa: Isa, expression: Scalar, arguments: Sequence
     return emit(f, isa, lanes or isa.lanes, expression, lambda leaf: arguments[leaf.payload])
 
 
-def _on_grid(value: bool | int | float, dtype: DType) -> bool | int | float:
+def _on_grid(value: bool | float, dtype: DType) -> bool | int | float:
     """Constants of narrow floats are what numpy would hold."""
     return float(dtype.numpy.type(value)) if dtype.is_float and dtype.bits < 32 else value
 

@@ -14,7 +14,7 @@ from engineworks.codegen.schedule import CpuSchedule, likely
 from engineworks.core.dims import Dim, product, symbol_facts
 from engineworks.errors import NoTactic
 from engineworks.ir.kernel import LoopKernel
-from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word, Workspace
+from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Size, Step, Tactic, Word, Workspace
 from engineworks.kernels.workload import Workload
 
 # What the cost model assumes of one core; only ratios between tactics matter.
@@ -74,7 +74,10 @@ class CpuLoops:
         return joined(parts, whole, halves[0].outputs[0].size_bytes)
 
     def _image(self, kernel: LoopKernel, schedule: CpuSchedule, isa: Isa) -> KernelImage:
-        return emit_loops(kernel, schedule, isa, self._symbol(kernel, schedule, isa))
+        code = emit_loops(kernel, schedule, isa, self._symbol(kernel, schedule, isa))
+        addresses = (*map(Input, range(len(kernel.operands))), *map(Output, range(len(kernel.outputs))))
+        step = Step(code.symbol, (*addresses, *map(Size, code.sizes)), code.tasks)
+        return KernelImage({code.symbol: code.text}, code.declarations, (step,))
 
     def _symbol(self, kernel: LoopKernel, schedule: CpuSchedule, isa: Isa) -> str:
         shapes = [t.shape for t in (*kernel.operands, *kernel.outputs)]
