@@ -8,11 +8,16 @@ from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, i64, op
 
 
+MOST_AT_RUN_TIME = 1 << 20
+"""Elements of a range whose limits are known at run time only: memory for so many is set aside."""
+
+
 @op("range")
 class Range(Op):
     """start + i * delta for i < ceil((limit - start) / delta); the three inputs are scalars known at run time.
 
-    `count` is the symbol for how many there are.
+    `count` is the symbol for how many there are. Kernels set it to -1, which is no size, where its upper bound is
+    too low.
     """
 
     count: Dim
@@ -51,8 +56,8 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
         return _from(g, start, delta, g.iota(count=dim_max(ceil_div(span, abs(step)), 0), dtype=dtype))
     if dtype in (dtypes.f16, dtypes.bf16):
         wide = (g.cast_to(v, dtypes.f32) for v in (start, limit, delta))
-        return g.cast_to(g.range(*wide, count=g.graph.scope.fresh("range", 0)), dtype)
-    return g.range(start, limit, delta, count=g.graph.scope.fresh("range", 0))
+        return g.cast_to(g.range(*wide, count=g.graph.scope.fresh("range", 0, MOST_AT_RUN_TIME)), dtype)
+    return g.range(start, limit, delta, count=g.graph.scope.fresh("range", 0, MOST_AT_RUN_TIME))
 
 
 def _from(g: GraphBuilder, start: Value, delta: Value, steps: Value) -> Value:

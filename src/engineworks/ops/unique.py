@@ -34,7 +34,8 @@ class Unique(Op):
 
     def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
         x = np.asarray(inputs[0])
-        rows = np.moveaxis(ordered_bits(x), self.axis, 0).reshape(x.shape[self.axis], -1)
+        moved = np.moveaxis(ordered_bits(x), self.axis, 0)
+        rows = moved.reshape(len(moved), int(np.prod(moved.shape[1:])))
         _, first, inverse, counts = np.unique(rows, True, True, True, axis=0)
         inverse = inverse.reshape(-1)
         if not self.is_sorted:

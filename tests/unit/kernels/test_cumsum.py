@@ -52,3 +52,4 @@ def test_a_range_of_fractions() -> None:
     given = [np.array(v, np.float32) for v in (0.5, 3.1, 0.25)]
     (out,) = run_op(CpuRange(), Range(count=symbol("n", 0)), given)
     np.testing.assert_allclose(out, np.arange(0.5, 3.1, 0.25), rtol=1e-6)
+
