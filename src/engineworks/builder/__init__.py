@@ -1,0 +1,1 @@
+"""From a model to an engine: the phases in order, and what they leave in the file."""

@@ -1,0 +1,1 @@
+"""Words that compiler and runtime share: dtypes, dims, shapes, types, targets."""

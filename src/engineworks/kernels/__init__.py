@@ -1,0 +1,1 @@
+"""Tactics: the ways to compute a workload, and who offers them."""

@@ -1,0 +1,1 @@
+"""Kernels of the CPU: one file a family, found by the backend."""

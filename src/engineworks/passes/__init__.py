@@ -1,0 +1,1 @@
+"""Whole-graph passes, one file each."""

@@ -1,0 +1,1 @@
+"""A device without hardware: it keeps bytes and records calls, for tests."""
