@@ -66,9 +66,6 @@ class Tile:
     b_masks: tuple[str | None, ...] = ()
     b_align: int = 4
     prefetch: tuple[str, int] | None = None
-    fetch_offset: Size = 0
-    """Bytes from each k row of B to the cache line that the step fetches for later, such as a line of the same row of
-    the next panel; 0: none. Unlike `prefetch` it follows any nest."""
     ahead: tuple[Size, int] | None = None
 
 
@@ -174,9 +171,6 @@ class _Accumulation:
         """One k: the vectors of B once, then a broadcast (folded into the multiply) and the multiplies of each row."""
         f, tile, vector = self.f, self.tile, self.vector
         columns = [self._load_b(f.at(b, f.add(b_shift, j * self.isa.lanes * 4)), j) for j in range(tile.vectors)]
-        if tile.fetch_offset != 0:
-            line = f.at(b, f.add(b_shift, tile.fetch_offset))
-            f.call("void", "llvm.prefetch.p0", f"ptr {line}", "i32 0", "i32 2", "i32 1")
         for r in rows:
             element = f.value(f"load float, ptr {f.at(a, f.add(tile.rows[r], a_shift))}, align 4")
             broadcast = splat(f, self.isa.lanes, "float", element)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
-from engineworks.codegen.llvm.tile import Store, TileOperand, by_columns, store_tile
+from engineworks.codegen.llvm.tile import CACHE_LINE, Store, TileOperand, by_columns, store_tile
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.core.types import TensorType
@@ -292,6 +292,19 @@ def store_sums(f: Function, isa: Isa, sums: Sequence[Sequence[str]], y: str, ope
         store_tile(f, isa, sums, Store(pointer, tuple(rows), dtype, count, end.expression, given))
 
     by_columns(f, len(sums[0]) * isa.lanes, columns[0], columns[1], emit)
+
+
+def fetch_operands(f: Function, operands: Mapping[int, str], end: Finish, rows: Sequence[Size], element: Size, width: int) -> None:
+    """Ask for a tile's elements of 'full' operands before its sums are made: its rows are too short for the hardware."""
+    for index, kind, operand in end.operands:
+        if kind != "full":
+            continue
+        size = operand.type.dtype.size_bytes
+        base = f.at(operands[index], f.mul(element, size))
+        for row in rows:
+            for byte in range(0, width * size, CACHE_LINE):
+                at = f.at(base, f.add(f.mul(row, size), byte))
+                f.call("void", "llvm.prefetch.p0", f"ptr {at}", "i32 0", "i32 3", "i32 1")
 
 
 # -- filters --------------------------------------------------------------------------------------------------

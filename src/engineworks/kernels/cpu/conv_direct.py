@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
-from engineworks.codegen.llvm.tile import Tile, accumulate
+from engineworks.codegen.llvm.tile import CACHE_LINE, Tile, accumulate
 from engineworks.core.dims import Dim
 from engineworks.kernels.cpu.conv import (
     Arguments,
@@ -14,6 +14,7 @@ from engineworks.kernels.cpu.conv import (
     Geometry,
     ImageParts,
     filters_word,
+    fetch_operands,
     finish_of,
     geometry_of,
     input_type,
@@ -33,6 +34,11 @@ from engineworks.kernels.workload import Workload
 MAX_VARIANTS = 30
 """Border variants beyond which the padding is copied instead: each costs code and compile time."""
 
+FAR_FILTER_BYTES = 1 << 20
+"""Filters beyond this size come from the last cache or from memory: the next panel is fetched ahead."""
+MAX_FETCHING_TILES = 32
+"""With more tiles to a panel the fetching costs more than the waiting."""
+
 
 @dataclass(frozen=True, slots=True)
 class DirectConfig:
@@ -44,6 +50,7 @@ class DirectConfig:
         order: what threads share out: 'tiles' (each thread runs all panels over its tiles) or 'panels'.
         block: tiles that stay in cache while all panels pass over them; 0: all of a thread's.
         unroll: k steps in one turn of the innermost loop.
+        fetch: cache lines of the next panel that each turn brings nearer; the tiles of one panel share the work.
     """
 
     height: int
@@ -52,13 +59,14 @@ class DirectConfig:
     order: Literal["tiles", "panels"] = "tiles"
     block: int = 0
     unroll: int = 4
+    fetch: int = 0
 
 
 class CpuConvDirect:
     """Convolutions of f32 with any stride, dilation, padding and groups, static or dynamic in size."""
 
     name = "cpu.conv_direct"
-    version = 1
+    version = 2
 
     def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
         """Tiles with the best predicted time, then orders and blocks around them.
@@ -122,9 +130,13 @@ def configs_of(g: Geometry, isa: Isa) -> list[DirectConfig]:
     for height, width, vectors in chosen:
         panels = -(-g.group_outputs // (vectors * isa.lanes)) * g.groups
         tiles = -(-int(g.out[1]) // height) * -(-int(g.out[2]) // width) * int(g.out[0])
+        if flat:
+            tiles = -(-int(g.out[0]) * int(g.out[1]) * int(g.out[2]) // width)
         base = DirectConfig(height, width, vectors)
-        x_bytes = int(g.x_strides[0]) * 4
         weights = g.depth * g.outputs * 4
+        if weights > FAR_FILTER_BYTES and tiles <= MAX_FETCHING_TILES:
+            base = replace(base, fetch=-(-base.unroll * vectors * isa.lanes * 4 // (CACHE_LINE * tiles)))
+        x_bytes = int(g.x_strides[0]) * 4
         orders: list[DirectConfig] = []
         if panels >= 4 and (tiles < 24 or weights > x_bytes):
             orders.append(replace(base, order="panels"))
@@ -229,12 +241,14 @@ def _emit_tile(k: _Kernel, variant: Variant, image: Size, panel: Size, tile: Siz
     x = f.at(k.pointers["x"], x_shift)
     x = f.value(f"getelementptr i8, ptr {x}, i64 {f.value(f'load i64, ptr {entry}')}")
     w = f.at(k.pointers["w"], f.mul(panel, g.depth * width * 4))
-    code = Tile(variant.rows, k.config.vectors, variant.segments, width * 4, k.config.unroll, b_align=k.isa.lanes * 4)
-    sums = accumulate(f, k.isa, code, x, w)
     column = f.mul(within, width)
     channel = f.add(f.mul(group, g.group_outputs), column)
     pixel = f.value(f"load i64, ptr {f.at(entry, 8)}")
     element = f.add(f.add(f.mul(image, k.image_steps[1]), pixel), channel)  # type: ignore[arg-type]
+    fetch_operands(f, k.operands, k.end, variant.out_rows, element, width)
+    ahead = (f.add(g.depth * width * 4, f.mul(tile, k.config.fetch * CACHE_LINE)), k.config.fetch) if k.config.fetch else None
+    code = Tile(variant.rows, k.config.vectors, variant.segments, width * 4, k.config.unroll, b_align=k.isa.lanes * 4, ahead=ahead)
+    sums = accumulate(f, k.isa, code, x, w)
     store_sums(f, k.isa, sums, k.pointers["y"], k.operands, k.end, k.work, variant.out_rows, element, channel,
                (f.sub(g.group_outputs, column), g.group_outputs))
 
