@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -115,7 +116,7 @@ def run_image(
         words = np.array([word(w) for w in step.words] or [0], np.int64)
         tasks = evaluate(step.tasks, values)
         cuts = sorted({tasks * part // split for part in range(split + 1)})
-        for low, high in zip(cuts, cuts[1:], strict=False):
+        for low, high in itertools.pairwise(cuts):
             loaded.call(step.symbol, words.ctypes.data, low, high, scratch.address)
     for block in [*made, *work, scratch, *packed, *(m for m in given if m is not None)]:
         block.check()
@@ -181,7 +182,7 @@ def reference_loops(
             body = np.broadcast_to(value(stage.body), shape)
             results[number] = _reduced(stage, body, over).reshape([*parallel, *(1 for _ in reduced)])
             continue
-        domain = shape if stage.over_reduced else tuple([*parallel, *(1 for _ in reduced)])
+        domain = shape if stage.over_reduced else (*parallel, *(1 for _ in reduced))
         index = tuple(np.broadcast_to(value(i), domain) for i in stage.index)
         body = np.broadcast_to(value(stage.body), domain)
         made[stage.output][index] = body if index else body.reshape(-1)[-1]

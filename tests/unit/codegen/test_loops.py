@@ -103,7 +103,7 @@ def test_every_length_of_row(count: int) -> None:
 @pytest.mark.parametrize("over", [(0,), (1,)], ids=str)
 def test_long_sums_stay_accurate(over: tuple[int, ...]) -> None:
     values = np.random.default_rng(1).uniform(0, 1, (1 << 18, 2) if over == (0,) else (2, 1 << 18)).astype(np.float32)
-    kernel, inputs, dims = reduction("sum", dtypes.f32, values.shape, over, values)
+    kernel, _, _ = reduction("sum", dtypes.f32, values.shape, over, values)
     provider = CpuLoops()
     (tactic,) = provider.propose(workload(kernel), AVX512, 0)
     (got,) = run_image(provider.build(workload(kernel), tactic, AVX512), [(values, kernel.operands[0])], kernel.outputs, AVX512)

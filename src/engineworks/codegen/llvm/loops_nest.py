@@ -298,7 +298,7 @@ def _kept_once(nest: Nest) -> Nest:
         if shared is None:
             continue
         kept = Scalar.make("load", (last.offset,), shared.dtype, -1 - last.output)
-        body = substitute(last.body, lambda node: kept if node is shared else None)
+        body = substitute(last.body, lambda node, shared=shared, kept=kept: kept if node is shared else None)
         saving = replace(stage, saves=(Save(last.output, last.offset, shared),))
         stages = (*nest.stages[:place], saving, *nest.stages[place + 1 : -1], replace(last, body=body))
         return replace(nest, stages=stages)

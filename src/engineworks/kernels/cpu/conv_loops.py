@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from engineworks.codegen.llvm.function import Isa
-from engineworks.codegen.llvm.loops import emit_loops
-from engineworks.codegen.llvm.loops_choice import likely, schedules_of
+from engineworks.codegen.llvm.loops_choice import schedules_of
 from engineworks.codegen.llvm.loops_nest import nest_of
-from engineworks.codegen.schedule import CpuSchedule
+from engineworks.codegen.schedule import CpuSchedule, likely
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, product
 from engineworks.core.types import TensorType, row_major
@@ -17,6 +16,7 @@ from engineworks.errors import NoTactic
 from engineworks.ir.kernel import LoopKernel, Reduce, Store
 from engineworks.ir.scalar import Scalar, apply, argument, axis, cast, const, load, size, stage, substitute, where
 from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND
+from engineworks.kernels.cpu.loops import loop_image
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Tactic
 from engineworks.kernels.workload import Workload
 from engineworks.ops._windows import per_axis, place_all
@@ -60,7 +60,7 @@ class CpuConvLoops:
 def loops_image(prefix: str, work: Workload, kernel: LoopKernel, schedule: CpuSchedule, isa: Isa) -> KernelImage:
     """The image of a nest whose operands are the workload's inputs that are not omitted, in order."""
     digest = hashlib.sha256(f"{kernel}\n{schedule}\n{isa.name}".encode()).hexdigest()[:16]
-    image = emit_loops(kernel, schedule, isa, f"{prefix}_{digest}")
+    image = loop_image(kernel, schedule, isa, f"{prefix}_{digest}")
     given = [k for k, operand in enumerate(work.inputs) if operand is not None]
     steps = tuple(
         replace(s, words=tuple(Input(given[w.index], w.offset) if isinstance(w, Input) else w for w in s.words))

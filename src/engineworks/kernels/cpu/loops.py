@@ -74,16 +74,21 @@ class CpuLoops:
         return joined(parts, whole, halves[0].outputs[0].size_bytes)
 
     def _image(self, kernel: LoopKernel, schedule: CpuSchedule, isa: Isa) -> KernelImage:
-        code = emit_loops(kernel, schedule, isa, self._symbol(kernel, schedule, isa))
-        addresses = (*map(Input, range(len(kernel.operands))), *map(Output, range(len(kernel.outputs))))
-        step = Step(code.symbol, (*addresses, *map(Size, code.sizes)), code.tasks)
-        return KernelImage({code.symbol: code.text}, code.declarations, (step,))
+        return loop_image(kernel, schedule, isa, self._symbol(kernel, schedule, isa))
 
     def _symbol(self, kernel: LoopKernel, schedule: CpuSchedule, isa: Isa) -> str:
         shapes = [t.shape for t in (*kernel.operands, *kernel.outputs)]
         facts = {n: f for d in (*kernel.parallel, *kernel.reduced, *sum(shapes, ())) for n, f in symbol_facts(d).items()}
         identity = f"{kernel}\n{schedule}\n{isa.name}\n{self.version}\n{sorted(facts.items())}"
         return "loops_" + hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def loop_image(kernel: LoopKernel, schedule: CpuSchedule, isa: Isa, symbol: str) -> KernelImage:
+    """The image of one nest whose operand k is workload input k."""
+    code = emit_loops(kernel, schedule, isa, symbol)
+    addresses = (*map(Input, range(len(kernel.operands))), *map(Output, range(len(kernel.outputs))))
+    step = Step(code.symbol, (*addresses, *map(Size, code.sizes)), code.tasks)
+    return KernelImage({code.symbol: code.text}, code.declarations, (step,))
 
 
 def joined(parts: KernelImage, whole: KernelImage, partial_bytes: Dim) -> KernelImage:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from engineworks.codegen.llvm.function import Isa
-from engineworks.codegen.llvm.loops_choice import likely, schedules_of
+from engineworks.codegen.llvm.loops_choice import schedules_of
 from engineworks.codegen.llvm.loops_nest import nest_of
+from engineworks.codegen.schedule import likely
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, product
 from engineworks.core.dtypes import DType
