@@ -22,8 +22,8 @@ class SeparateOutputs:
         for position, value in enumerate(graph.outputs):
             root = _root(value)
             if root.is_constant or id(root) in seen:
-                nodes = [value.producer] if value.producer is not None else []
-                with rewriter.building(*nodes) as g:
+                origin = value.producer.origin if value.producer is not None else (graph.output_names[position],)
+                with rewriter.building() as g, g.origin(*origin):
                     copied = g.relayout(value, order=row_major(value.type.rank).order)
                 graph.outputs[position] = copied
                 root = copied

@@ -30,6 +30,7 @@ class Draft:
     extra: list[Value] = field(default_factory=list)
     copied: set[int] = field(default_factory=set)
     """Free views inside that other groups follow too."""
+    may_fold: bool = True
 
     def add(self, node: Node) -> None:
         self.nodes.append(node)
@@ -75,7 +76,7 @@ class LoopGrower:
         groups = []
         for number, value in enumerate(concat.inputs):
             assert value is not None
-            draft = Draft([], value)
+            draft = Draft([], value, may_fold=False)
             draft.inside.add(id(concat))
             if not any(v is value for k, v in enumerate(concat.inputs) if k != number):
                 self._pull(draft, first=value)
@@ -159,6 +160,8 @@ class LoopGrower:
         axes = node.op.normal_axes(source.type.rank)
         if not axes:
             return "nothing is folded"
+        if not draft.may_fold:
+            return "a piece of a concat folds nothing"
         users = self._users(draft, node)
         if not all(isinstance(u.op, Pointwise) for u in users) or not draft.nodes:
             return "its result is read through a view"
