@@ -1,7 +1,7 @@
 """Choose a tactic for every workload: by prediction at effort 0, by measurement above."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,8 @@ from engineworks.tuner.choice import Alternative, Choice
 
 class Tuner(Protocol):
     """Times candidates of one workload; answers (tactic text -> seconds, or why it was rejected)."""
+
+    def prepare(self, problems: Sequence[tuple[Workload, list[Candidate]]], progress: Callable[[int, int], None]) -> None: ...
 
     def measure(self, work: Workload, candidates: list[Candidate]) -> dict[str, float | str]: ...
 
@@ -44,6 +46,9 @@ class Chooser:
         """
         distinct = {work.key(): (work, name) for work, name in works}
         chosen: dict[str, Choice] = {}
+        if self.tuner is not None:
+            proposed = [(work, self.backend.propose(work, self.isa, self.effort)[0]) for work, _ in distinct.values()]
+            self.tuner.prepare(proposed, lambda done, total: progress(done, total, "compiling") if progress else None)
         for done, (key, (work, name)) in enumerate(distinct.items()):
             if progress:
                 progress(done, len(distinct), name)

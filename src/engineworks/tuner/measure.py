@@ -1,11 +1,14 @@
 """Measures candidates in a process of its own, with the timing cache in front."""
 from __future__ import annotations
 
+import itertools
+import queue
 import select
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engineworks.codegen.llvm.function import Isa
@@ -14,6 +17,7 @@ from engineworks.errors import TuningError
 from engineworks.kernels.cpu.backend import Candidate
 from engineworks.kernels.image import ObjectCache
 from engineworks.kernels.workload import Workload
+from engineworks.runtime.cpu.pool import available_cores
 from engineworks.tuner.cache import Conditions, TimingCache, cache_key
 from engineworks.tuner.data import typical_dims
 from engineworks.tuner.worker import Job, Setup, receive, send
@@ -87,6 +91,44 @@ class ProcessTuner:
     measured: int = 0
     _worker: Worker | None = None
 
+    def prepare(self, problems: Sequence[tuple[Workload, list[Candidate]]], progress: Callable[[int, int], None]) -> None:
+        """Compile what will be measured, in as many processes as there are cores; measuring itself is done alone.
+
+        `progress` is called with (done, total). A candidate that kills its compiler is left for `measure` to reject.
+        """
+        jobs = [Job(w, tuple((c.provider.name, c.tactic) for c in missing), {}, compile_only=True)
+                for w, candidates in problems if (missing := self._missing(w, candidates))]  # fmt: skip
+        if len(jobs) < 2 or self.objects.folder is None:
+            return
+        waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        for job in jobs:
+            waiting.put(job)
+        done = itertools.count(1)
+
+        def serve() -> None:
+            worker = Worker(self._setup())
+            try:
+                while True:
+                    worker.start(waiting.get_nowait())
+                    worker.finish()
+                    progress(next(done), len(jobs))
+            except queue.Empty:
+                return
+            finally:
+                worker.stop()
+
+        threads = [threading.Thread(target=serve) for _ in range(min(available_cores(), len(jobs)))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _missing(self, work: Workload, candidates: list[Candidate]) -> list[Candidate]:
+        dims = typical_dims(work, self.dims)
+        if len(candidates) < 2:
+            return []
+        return [c for c in candidates if self.cache.get(cache_key(work, c.provider, c.tactic, self.conditions, dims)) is None]
+
     def measure(self, work: Workload, candidates: list[Candidate]) -> dict[str, float | str]:
         """Seconds, or why rejected, by tactic text."""
         dims = typical_dims(work, self.dims)
@@ -123,9 +165,12 @@ class ProcessTuner:
 
     def _running_worker(self) -> Worker:
         if self._worker is None:
-            folder = str(self.objects.folder) if self.objects.folder else None
-            self._worker = Worker(Setup(self.target, self.isa, folder, self.threads))
+            self._worker = Worker(self._setup())
         return self._worker
+
+    def _setup(self) -> Setup:
+        folder = str(self.objects.folder) if self.objects.folder else None
+        return Setup(self.target, self.isa, folder, self.threads)
 
     def close(self) -> None:
         """End the measuring process."""

@@ -14,7 +14,6 @@ from engineworks.engine import container, schema
 from engineworks.kernels.image import ObjectCache, image_of
 from engineworks.kernels.tactic import Input, KernelImage, Output, Packed, Size, Symbols, Word, Workspace
 from engineworks.kernels.workload import Workload
-from engineworks.runtime.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,10 @@ def strided_view(raw: np.ndarray, tensor: TensorType) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(raw.view(tensor.dtype.numpy), shape, strides)
 
 
-def trial_engine(work: Workload, image: KernelImage, data: TrialData, target: Target, isa: Isa, cache: ObjectCache, threads: int) -> Engine:
-    """An engine that runs `image` once. Inputs are i0, i1, …; outputs o0, …; all u8 vectors of their bytes."""
+def trial_bytes(
+    work: Workload, image: KernelImage, data: TrialData, target: Target, isa: Isa, cache: ObjectCache
+) -> bytes:
+    """An engine file that runs `image` once. Inputs are i0, i1, …; outputs o0, …; all u8 vectors of their bytes."""
     program, buffers, weights = _Assembly(work, image, data).records()
     inputs = tuple(
         schema.Tensor(f"i{k}", "u8", (int(bound_type(w.type, data.dims).size_bytes),))  # type: ignore[call-overload]
@@ -76,7 +77,7 @@ def trial_engine(work: Workload, image: KernelImage, data: TrialData, target: Ta
         arena_bytes=sum(int(b.size) for b in buffers if b.place == "arena"),
     )
     code = image_of(image.functions, image.declarations, isa, cache)
-    return Engine.open(container.encode(manifest, {"code": code, "weights": weights}), threads=threads)
+    return container.encode(manifest, {"code": code, "weights": weights})
 
 
 @dataclass(slots=True)
