@@ -37,7 +37,7 @@ def import_model(
         InvalidModel: names that lead nowhere, shapes that clash, nodes that break the format's rules.
         UnsupportedOperator: operators without a rule, all of them in one message.
     """
-    _require_rules(foreign)
+    require_rules(foreign)
     foreign = _with_fixed(foreign, fixed or {})
     graph = Graph(foreign.name)
     types = _input_types(foreign, input_shapes or {}, dims or {}, graph.scope)
@@ -262,7 +262,7 @@ def _fresh(name: str, taken: set[str]) -> str:
 MAX_NAMED_NODES = 5
 
 
-def _require_rules(foreign: ForeignGraph) -> None:
+def require_rules(foreign: ForeignGraph) -> None:
     """Raises UnsupportedOperator naming every operator that has no rule."""
     unknown: dict[tuple[str, str, int], list[str]] = {}
     for node in _all_nodes(foreign):

@@ -1,0 +1,63 @@
+"""Builder: makes networks and configs, and builds. A failed build is logged and gives None, as in TensorRT."""
+from __future__ import annotations
+
+from engineworks.errors import Error
+from engineworks.tensorrt.compile import compile_network
+from engineworks.tensorrt.config import IBuilderConfig, IOptimizationProfile
+from engineworks.tensorrt.engine import ICudaEngine
+from engineworks.tensorrt.enums import BuilderFlag, Severity
+from engineworks.tensorrt.logger import ILogger
+from engineworks.tensorrt.network import INetworkDefinition
+from engineworks.tensorrt.runtime import Runtime
+from engineworks.tensorrt.unsupported import Face
+from engineworks.tensorrt.values import HostMemory
+
+_PERMISSIONS = (BuilderFlag.FP16, BuilderFlag.INT8, BuilderFlag.BF16, BuilderFlag.FP8)
+
+
+class Builder(Face):
+    """The start of every build."""
+
+    platform_has_tf32 = platform_has_fast_fp16 = platform_has_fast_int8 = True
+    num_DLA_cores = max_DLA_batch_size = 0
+
+    def __init__(self, logger: ILogger) -> None:
+        self.logger = logger
+        self.max_batch_size = 1
+        self.max_threads = 1
+        self.error_recorder = None
+
+    def create_network(self, flags: int = 0) -> INetworkDefinition:
+        return INetworkDefinition(int(flags))
+
+    def create_builder_config(self) -> IBuilderConfig:
+        return IBuilderConfig()
+
+    def create_optimization_profile(self) -> IOptimizationProfile:
+        return IOptimizationProfile()
+
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> HostMemory | None:
+        """The engine file, or None after an error was logged."""
+        allowed = [f.name for f in _PERMISSIONS if config.get_flag(f)]
+        if allowed:
+            self.logger.log(Severity.INFO, f"{', '.join(allowed)} allowed; this engine computes in the model's own types")
+        try:
+            return HostMemory(compile_network(network, config))
+        except Error as error:
+            self.logger.log(Severity.ERROR, f"{type(error).__name__}: {error}")
+            return None
+
+    def build_engine_with_config(self, network: INetworkDefinition, config: IBuilderConfig) -> ICudaEngine | None:
+        plan = self.build_serialized_network(network, config)
+        return None if plan is None else Runtime(self.logger).deserialize_cuda_engine(plan)
+
+    build_engine = build_engine_with_config
+
+    def build_cuda_engine(self, network: INetworkDefinition) -> ICudaEngine | None:
+        return self.build_engine_with_config(network, self.create_builder_config())
+
+    def is_network_supported(self, network: INetworkDefinition, config: IBuilderConfig) -> bool:
+        return network.foreign is not None
+
+    def reset(self) -> None:
+        self.error_recorder = None

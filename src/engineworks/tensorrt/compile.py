@@ -1,0 +1,141 @@
+"""From network and config to an engine file's bytes; the one place where this face meets the builder."""
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engineworks.builder import profiles as build_profiles
+from engineworks.builder.build import build_engine
+from engineworks.builder.config import BuildConfig
+from engineworks.engine import container
+from engineworks.engine.schema import Manifest, Profile, Range
+from engineworks.errors import BuildError, InvalidModel
+from engineworks.frontends.importer import import_model
+from engineworks.ir.graph import Graph
+from engineworks.tensorrt.config import IBuilderConfig, IOptimizationProfile
+from engineworks.tensorrt.enums import BuilderFlag
+from engineworks.tensorrt.network import INetworkDefinition
+from engineworks.tensorrt.values import Dims
+
+Shapes = dict[str, tuple[Dims, Dims, Dims]]
+
+
+def types_of(network: INetworkDefinition) -> dict[str, tuple[str, tuple[object, ...]]]:
+    """dtype and shape of every named value of the network."""
+    graph = import_model(network.as_foreign(), input_shapes=network.fixed_shapes)
+    named = [v for v in graph.values() if v.name] + graph.outputs
+    found = {v.name: (v.type.dtype.name, v.type.shape) for v in named}
+    return found | {n: (v.type.dtype.name, v.type.shape) for n, v in zip(graph.output_names, graph.outputs, strict=True)}
+
+
+def compile_network(network: INetworkDefinition, config: IBuilderConfig) -> bytes:
+    """The engine file. Raises BuildError."""
+    with _timing_cache(config) as cache:
+        merged = _merged(network, config.profiles)
+        options = BuildConfig(
+            profile=merged or None,
+            effort=min(5, max(0, int(config.builder_optimization_level))),
+            timing_cache=cache,
+            name=network.name,
+        )
+        graph = _graph(network, merged)
+        with _monitored(config.progress_monitor) as progress:
+            emitted = build_engine(graph, options, progress)
+        manifest = _with_profiles(emitted.manifest, network, config.profiles)
+        return container.encode(manifest, emitted.sections)
+
+
+def _graph(network: INetworkDefinition, merged: Mapping[str, Any]) -> Graph:
+    foreign = network.as_foreign()
+    fixed = {n: s for n, s in network.fixed_shapes.items() if n not in {t.source for t in network.inputs if t.name in merged}}
+    fixed_ints = {n: s for n, s in fixed.items() if all(isinstance(d, int) for d in s)}
+    by_source = {t.source: merged[t.name] for t in network.inputs if t.name in merged}
+    shapes, dims = build_profiles.shapes_and_ranges(foreign, BuildConfig(profile=by_source or None, fixed_shapes=fixed_ints))  # type: ignore[arg-type]
+    graph = import_model(foreign, input_shapes=shapes, dims=dims)
+    for value in graph.inputs:
+        value.name = next(t.name for t in network.inputs if t.source == value.name)
+    graph.output_names = [t.name for t in network.outputs]
+    return graph
+
+
+def _merged(network: INetworkDefinition, profiles: Sequence[IOptimizationProfile]) -> Shapes:
+    """One range for each input, which covers all profiles; typical is the first one's."""
+    known = {t.name for t in network.inputs}
+    merged: Shapes = {}
+    for profile in profiles:
+        for name, (low, typical, high) in profile.shapes.items():
+            if name not in known:
+                raise InvalidModel(f"a profile sets the shape of '{name}'; the network's inputs are {', '.join(sorted(known))}")
+            if name in merged:
+                before = merged[name]
+                low, high = Dims(map(min, before[0], low)), Dims(map(max, before[2], high))
+                typical = before[1]
+            merged[name] = low, typical, high
+    return merged
+
+
+def _with_profiles(manifest: Manifest, network: INetworkDefinition, profiles: Sequence[IOptimizationProfile]) -> Manifest:
+    """The engine with TensorRT's profiles as its own: ranges of its symbols within what it was built for."""
+    if not profiles or manifest.profiles:
+        return manifest
+    made = []
+    for number, profile in enumerate(profiles):
+        ranges = {}
+        for symbol in manifest.symbols:
+            shapes = profile.shapes.get(manifest.inputs[symbol.input].name) if symbol.input >= 0 else None
+            if shapes is not None:
+                low, typical, high = (shape[symbol.axis] for shape in shapes)
+                ranges[symbol.name] = Range(low, typical, high)
+        made.append(Profile(str(number), ranges))
+    return msgspec.structs.replace(manifest, profiles=tuple(made))
+
+
+@contextmanager
+def _timing_cache(config: IBuilderConfig) -> Any:
+    """The cache as a file while it is needed; False when the program wants none."""
+    if config.get_flag(BuilderFlag.DISABLE_TIMING_CACHE):
+        yield False
+    elif config.timing_cache is None:
+        yield None
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "timing.jsonl"
+            if config.timing_cache.data:
+                path.write_bytes(config.timing_cache.data)
+            yield path
+            if os.path.exists(path):
+                config.timing_cache.data = path.read_bytes()
+
+
+@contextmanager
+def _monitored(monitor: Any) -> Any:
+    """A progress function that speaks to an IProgressMonitor; its False ends the build.
+
+    Raises:
+        BuildError: the monitor asked to stop.
+    """
+    if monitor is None:
+        yield None
+        return
+    phase = "Tune kernels"
+    state = {"open": False}
+
+    def report(done: int, total: int, what: str) -> None:
+        if not state["open"]:
+            monitor.phase_start(phase, None, total)
+            state["open"] = True
+        if not monitor.step_complete(phase, done):
+            raise BuildError(f"the progress monitor stopped the build at '{what}'")
+
+    progress: Callable[[int, int, str], None] = report
+    try:
+        yield progress
+    finally:
+        if state["open"]:
+            monitor.phase_finish(phase)
