@@ -3,7 +3,7 @@
     from benchmarks import zoo
     model = zoo.get("resnet50", size="small")        # .path, .inputs, .profile
 
-Files lie in build/zoo, named after what they are made from, so that a changed recipe is written anew.
+Files lie in build/zoo, named after what they are made from; a changed recipe replaces its file.
 """
 
 from __future__ import annotations
@@ -135,6 +135,10 @@ def _write(recipe: Recipe, size: Size, dynamic: bool, path: Path) -> None:
         beside = Path(folder) / path.name
         recipe.write(size, dynamic, beside)
         os.replace(beside, path)
+    of_older_recipes = path.name.rpartition("-")[0] + "-" + "[0-9a-f]" * 12 + ".onnx"
+    for old in path.parent.glob(of_older_recipes):
+        if old != path:
+            old.unlink(missing_ok=True)
 
 
 @functools.cache
