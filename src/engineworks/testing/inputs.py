@@ -4,14 +4,18 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from engineworks.core.dims import Dim, symbol
+from engineworks.core.dims import Dim, Sym, bounds, substitute, symbol, symbol_facts
 from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.cases import Example, Sample
 from engineworks.ir.graph import Graph, Value
 from engineworks.ir.op import REGISTRY, Op
+
+LARGEST_COUNT = 4096
+"""Bound of a size that only a run tells, where the example has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ class Case:
 
     @property
     def op(self) -> Op:
-        return self.kind(**self.example.attributes)
+        """Sizes that only a run tells are bounded, as importers do."""
+        return self.kind(**{n: _bounded(a) for n, a in self.example.attributes.items()})
 
     def arrays(self) -> list[np.ndarray | None]:
         """One array for each input, None where omitted; the same at every call."""
@@ -65,8 +70,15 @@ class Case:
             return None
         if sample.constant:
             return g.constant(array, sample.dtype, name=f"x{position}")
-        shape: list[Dim] = [symbol(d, lo=0) if isinstance(d, str) else d for d in sample.shape]
+        taken = self.example.dims
+        shape: list[Dim] = [symbol(d, min(taken[d]), max(taken[d])) if isinstance(d, str) else d for d in sample.shape]
         return g.input(f"x{position}", sample.dtype, shape)
+
+
+def _bounded(attribute: Any) -> Any:
+    if not isinstance(attribute, Sym) or bounds(attribute)[1] is not None:
+        return attribute
+    return substitute(attribute, {n: symbol(n, low, LARGEST_COUNT, step) for n, (low, _, step) in symbol_facts(attribute).items()})
 
 
 def cases() -> Iterator[Case]:
