@@ -7,7 +7,8 @@ from engineworks.builder.config import BuildConfig
 from engineworks.builder.places import cache_folder
 from engineworks.codegen.llvm.function import Isa
 from engineworks.core import target as targets
-from engineworks.kernels.image import ObjectCache, llvm_version
+from engineworks.codegen.llvm.compile import llvm_version
+from engineworks.kernels.image import ObjectCache
 from engineworks.runtime.cpu.pool import available_cores
 from engineworks.tuner.cache import Conditions, TimingCache
 from engineworks.tuner.measure import ProcessTuner

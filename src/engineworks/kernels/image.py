@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from engineworks.codegen.llvm.compile import compile_object, module_text
+from engineworks.codegen.llvm.compile import compile_object, llvm_version, module_text
 from engineworks.codegen.llvm.function import Isa
 from engineworks.codegen.llvm.pool import pool_text
 from engineworks.runtime.cpu.link import link
@@ -56,15 +56,6 @@ class ObjectCache:
         with os.fdopen(handle, "wb") as file:
             file.write(hashlib.sha256(data).digest() + data)
         os.replace(temporary, self.folder / f"{key}.o")  # two builds may write the same object at once
-
-
-@functools.cache
-def llvm_version() -> str:
-    """LLVM's and llvmlite's versions: part of every cache key."""
-    import llvmlite
-    import llvmlite.binding as llvm
-
-    return f"{llvmlite.__version__}/{'.'.join(map(str, llvm.llvm_version_info))}"
 
 
 def object_key(text: str, isa: Isa) -> str:

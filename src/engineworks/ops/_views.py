@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from engineworks.errors import Undecided
 from engineworks.ir.scalar import Scalar, apply, cast, const, size, where
 
 ZERO = const(0, dtypes.i64)
+Combine = Literal["none", "add", "mul", "max", "min"]
+"""How a scattered element meets the one that is there; none: it replaces it."""
 Terms = list[tuple[Scalar, Dim]]
 """Σ index * coefficient: a linear index before it is multiplied out."""
 
@@ -168,7 +170,7 @@ def ordered_bits(x: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(x), ~unsigned.type(0), ordered)
 
 
-def combine_at(out: np.ndarray, at: tuple[np.ndarray, ...], updates: np.ndarray, how: str) -> None:
+def combine_at(out: np.ndarray, at: tuple[np.ndarray, ...], updates: np.ndarray, how: Combine) -> None:
     """out[at] = updates, or combined with them; places named twice take every update."""
     if how == "none":
         out[at] = updates

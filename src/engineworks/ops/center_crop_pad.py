@@ -5,7 +5,7 @@ from engineworks.core.dims import Dim, known_at_most
 from engineworks.core.shapes import normalize_axes
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 from engineworks.ops._axes import ints_of
-from engineworks.ops.slice import Slice, sliced
+from engineworks.ops._slices import sliced
 
 
 @from_onnx("CenterCropPad")
@@ -29,7 +29,7 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
                 after[axis] = target - extent - before[axis]
             case None:
                 raise n.unsupported(f"whether axis {axis} is cropped or padded depends on sizes {extent} and {target}; narrow their ranges")
-    x = sliced(g, x, Slice(tuple(starts), tuple(ends), tuple(cut)))
+    x = sliced(g, x, starts, ends, cut)
     if all(p == 0 for p in (*before, *after)):
         return x
     return g.pad(x, g.constant(np.zeros(()), x.type.dtype), before=tuple(before), after=tuple(after))

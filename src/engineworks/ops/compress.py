@@ -1,11 +1,10 @@
 """ONNX Compress: the slices of x for which a condition holds. Built from non_zero and gather."""
 import numpy as np
 
-from engineworks.core.dims import dim_min
+from engineworks.core.dims import bounds, dim_min
 from engineworks.core.shapes import normalize_axis
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
-from engineworks.ops.non_zero import non_zero
-from engineworks.ops.slice import Slice, sliced
+from engineworks.ops._slices import sliced
 
 
 @from_onnx("Compress")
@@ -19,5 +18,6 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
         picked = np.flatnonzero(condition.array)
         return g.gather(x, g.constant(picked.astype(np.int64)), axis=axis)
     length = dim_min(condition.type.shape[0], x.type.shape[axis])
-    found = non_zero(g, sliced(g, condition, Slice((0,), (length,), (0,))))
+    count = g.graph.scope.fresh("nonzero", 0, bounds(length)[1])
+    found = g.non_zero(sliced(g, condition, (0,), (length,), (0,)), count=count)
     return g.gather(x, g.reshape_to(found, (found.type.shape[1],)), axis=axis)

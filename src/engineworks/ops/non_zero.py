@@ -32,11 +32,6 @@ class NonZero(Op):
     )
 
 
-def non_zero(g: GraphBuilder, x: Value) -> Value:
-    """The node with a fresh symbol that is at most the number of elements."""
-    return g.non_zero(x, count=g.graph.scope.fresh("nonzero", 0, bounds(x.type.count)[1]))
-
-
 @from_onnx("NonZero")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    return non_zero(g, n[0])
+    return g.non_zero(n[0], count=g.graph.scope.fresh("nonzero", 0, bounds(n[0].type.count)[1]))

@@ -1,15 +1,11 @@
 """Elements of x replaced or combined at the places that indices along one axis name."""
-from typing import Literal
-
 import numpy as np
 
 from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, i64, op
-from engineworks.ops._views import combine_at
-
-Combine = Literal["none", "add", "mul", "max", "min"]
+from engineworks.ops._views import Combine, combine_at
 
 
 @op("scatter_elements")

@@ -4,8 +4,7 @@ import numpy as np
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, i64, op
-from engineworks.ops._views import combine_at, integers
-from engineworks.ops.scatter_elements import Combine
+from engineworks.ops._views import Combine, combine_at, integers
 
 
 @op("scatter_nd")

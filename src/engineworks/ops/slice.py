@@ -4,12 +4,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from engineworks.core.dims import Dim
-from engineworks.core.shapes import normalize_axes, slice_bounds
+from engineworks.core.shapes import normalize_axes
 from engineworks.core.types import TensorType
-from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
 from engineworks.ir.scalar import Scalar, size
 from engineworks.ops._axes import ints_of
+from engineworks.ops._slices import Bounds, bounds_of, sliced
 
 
 @op("slice")
@@ -25,16 +25,9 @@ class Slice(Op):
     steps: tuple[int, ...] = ()
     keeps_dims = True
 
-    def bounds(self, shape: Sequence[Dim]) -> dict[int, tuple[Dim, Dim, int]]:
+    def bounds(self, shape: Sequence[Dim]) -> Bounds:
         """(first element, number of elements, step) by axis."""
-        steps = self.steps or (1,) * len(self.axes)
-        if not len(self.starts) == len(self.ends) == len(self.axes) == len(steps):
-            raise InvalidModel("starts, ends, axes and steps must be equally many")
-        normalize_axes(self.axes, len(shape))
-        return {
-            axis: (*slice_bounds(start, end, step, shape[axis]), step)
-            for start, end, axis, step in zip(self.starts, self.ends, self.axes, steps, strict=True)
-        }
+        return bounds_of(shape, self.starts, self.ends, self.axes, self.steps)
 
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         (x,) = inputs
@@ -62,35 +55,17 @@ class Slice(Op):
     )
 
 
-def sliced(g: GraphBuilder, x: Value, op: Slice) -> Value:
-    """The slice without axes that it takes whole; x itself when there are no others."""
-    steps = op.steps or (1,) * len(op.axes)
-    kept = []
-    for k, (axis, (first, count, step)) in enumerate(op.bounds(x.type.shape).items()):
-        if not (first == 0 and count == x.type.shape[axis] and step == 1):
-            kept.append(k)
-    if not kept:
-        return x
-    return g.slice(
-        x,
-        starts=tuple(op.starts[k] for k in kept),
-        ends=tuple(op.ends[k] for k in kept),
-        axes=tuple(op.axes[k] for k in kept),
-        steps=tuple(steps[k] for k in kept),
-    )
-
-
 @from_onnx("Slice", since=10)
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     starts, ends = n.dims(1, "starts"), n.dims(2, "ends")
     assert starts is not None and ends is not None
     axes = ints_of(n, 3, "axes") or tuple(range(len(starts)))
     steps = ints_of(n, 4, "steps") or ()
-    return sliced(g, n[0], Slice(starts, ends, normalize_axes(axes, n[0].type.rank), steps))
+    return sliced(g, n[0], starts, ends, normalize_axes(axes, n[0].type.rank), steps)
 
 
 @from_onnx("Slice", since=1)
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     starts, ends = tuple(n.attr("starts", ())), tuple(n.attr("ends", ()))
     axes = tuple(n.attr("axes", range(len(starts))))
-    return sliced(g, n[0], Slice(starts, ends, normalize_axes(axes, n[0].type.rank)))
+    return sliced(g, n[0], starts, ends, normalize_axes(axes, n[0].type.rank))

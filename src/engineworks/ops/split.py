@@ -2,7 +2,7 @@
 from engineworks.core.dims import Dim, ceil_div
 from engineworks.core.shapes import normalize_axis
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
-from engineworks.ops.slice import Slice, sliced
+from engineworks.ops._slices import sliced
 
 
 @from_onnx("Split")
@@ -15,7 +15,7 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     parts, start = [], 0
     for k, part in enumerate(sizes):
         end = x.type.shape[axis] if k == len(sizes) - 1 else start + part
-        parts.append(sliced(g, x, Slice((start,), (end,), (axis,))))
+        parts.append(sliced(g, x, (start,), (end,), (axis,)))
         start = start + part
     g.graph.scope.require(start, x.type.shape[axis], f"Split at node '{n.foreign.name}': the sum of the parts")
     return tuple(parts)

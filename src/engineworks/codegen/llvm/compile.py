@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import Any
 
 from engineworks.codegen.llvm.function import Isa
 
@@ -23,7 +24,16 @@ def module_text(functions: Iterable[str], declarations: Iterable[str], isa: Isa)
 
 
 @functools.cache
-def _machine(isa: Isa):
+def llvm_version() -> str:
+    """LLVM's and llvmlite's versions: part of every cache key."""
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    return f"{llvmlite.__version__}/{'.'.join(map(str, llvm.llvm_version_info))}"
+
+
+@functools.cache
+def _machine(isa: Isa) -> Any:  # llvmlite has no types
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
