@@ -14,9 +14,13 @@ CYCLES_PER_SECOND = 3.6e9
 FMA_LATENCY = 4
 FIRST_CACHE_BYTES = 32 << 10
 SECOND_CACHE_BYTES = 3 << 19
-FAR_BYTES_PER_CYCLE = 10
+FAR_BYTES_PER_CYCLE = 5
 PANEL_BYTES_PER_CYCLE = 40
 TILE_OVERHEAD_CYCLES = 30
+FAR_FILTER_BYTES = 1 << 18
+"""Filters beyond this size have left the second-level cache when a network comes back to them: they are fetched ahead."""
+MAX_FETCHING_TILES = 32
+"""With more tiles to a panel the fetching costs more than the waiting."""
 
 
 def most_rows(vectors: int, isa: Isa) -> int:
@@ -56,9 +60,8 @@ def direct_seconds(g: Geometry, isa: Isa, height: int, width: int, vectors: int)
     cycles = sum(number * (g.depth * step_cycles(rows, vectors, isa, g.depth) + TILE_OVERHEAD_CYCLES + rows * vectors)
                  for rows, number in tiles)
     cycles *= panels
-    filter_bytes = g.depth * panels * vectors * isa.lanes * 4
-    if filter_bytes > 2 * SECOND_CACHE_BYTES:
-        cycles += filter_bytes / FAR_BYTES_PER_CYCLE
+    arriving = g.depth * panels * vectors * isa.lanes * 4 / FAR_BYTES_PER_CYCLE
+    cycles = max(cycles, arriving) + 0.25 * min(cycles, arriving)
     return cycles / CYCLES_PER_SECOND
 
 

@@ -24,7 +24,7 @@ from engineworks.kernels.cpu.conv import (
     require_f32,
     store_sums,
 )
-from engineworks.kernels.cpu.conv_cost import best_tiles, direct_seconds
+from engineworks.kernels.cpu.conv_cost import FAR_FILTER_BYTES, MAX_FETCHING_TILES, best_tiles, direct_seconds
 from engineworks.kernels.cpu.conv_rows import emit_rows, row_tiles
 from engineworks.kernels.cpu.conv_stage import stage_input
 from engineworks.kernels.cpu.conv_tiles import Tiling, Variant, flat_tiling, window_tiling
@@ -33,11 +33,6 @@ from engineworks.kernels.workload import Workload
 
 MAX_VARIANTS = 30
 """Border variants beyond which the padding is copied instead: each costs code and compile time."""
-
-FAR_FILTER_BYTES = 1 << 20
-"""Filters beyond this size come from the last cache or from memory: the next panel is fetched ahead."""
-MAX_FETCHING_TILES = 32
-"""With more tiles to a panel the fetching costs more than the waiting."""
 
 
 @dataclass(frozen=True, slots=True)

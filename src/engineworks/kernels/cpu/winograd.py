@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
-from engineworks.codegen.llvm.tile import Store, Tile, accumulate, plain_tile, store_tile
+from engineworks.codegen.llvm.tile import CACHE_LINE, Store, Tile, accumulate, plain_tile, store_tile
 from engineworks.core import dtypes
 from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.conv import (
@@ -24,7 +24,13 @@ from engineworks.kernels.cpu.conv import (
     require_f32,
     tile_operands,
 )
-from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND, SECOND_CACHE_BYTES, step_cycles
+from engineworks.kernels.cpu.conv_cost import (
+    CYCLES_PER_SECOND,
+    FAR_FILTER_BYTES,
+    MAX_FETCHING_TILES,
+    SECOND_CACHE_BYTES,
+    step_cycles,
+)
 from engineworks.kernels.cpu.conv_tiles import spread
 from engineworks.kernels.cpu.winograd_transforms import Arithmetic, input_line, output_line, pack_filters
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic
@@ -34,8 +40,8 @@ MAX_SCRATCH_BYTES = 1 << 20
 """Transformed tiles of one block stay within the second-level cache, beside the filters."""
 ROW_PAD = 16
 """Elements after each row of transformed data, so that rows do not lie a power of two apart."""
-FILTER_BYTES_PER_CYCLE = 5
-"""Rate at which filters that do not fit the second-level cache arrive."""
+FILTER_BYTES_PER_CYCLE = 4.5
+"""Rate at which what does not fit the second-level cache arrives, fetched ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class CpuWinograd:
     """
 
     name = "cpu.winograd"
-    version = 1
+    version = 2
     fast = True
 
     def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
@@ -137,14 +143,14 @@ def _seconds(g: Geometry, isa: Isa, c: WinogradConfig) -> float:
     rows_at_once = _block_tiles(g, c) if c.block else tiles * batch
     blocks = -(-tiles * batch // rows_at_once)
     steps = sum(n * (g.channels * step_cycles(size, c.vectors, isa, g.channels) + 20) for size, n in spread(rows_at_once, c.rows))
-    cycles = blocks * points * panels * steps
-    moved = tiles * batch * points * (g.channels + g.outputs) / isa.lanes
-    cycles += moved * (2.5 if c.block else 3.5)
-    if not c.block and points * tiles * batch * sum(_row_lengths(g, c, isa)) * 4 > SECOND_CACHE_BYTES:
-        cycles += points * tiles * batch * sum(_row_lengths(g, c, isa)) * 4 / FILTER_BYTES_PER_CYCLE
-    filter_bytes = points * panels * c.vectors * isa.lanes * g.channels * 4
-    if filter_bytes > SECOND_CACHE_BYTES:
-        cycles += filter_bytes * blocks / FILTER_BYTES_PER_CYCLE
+    products = blocks * points * panels * steps
+    arriving = points * panels * c.vectors * isa.lanes * g.channels * 4 * blocks / FILTER_BYTES_PER_CYCLE
+    if arriving * FILTER_BYTES_PER_CYCLE <= SECOND_CACHE_BYTES * blocks:
+        arriving /= blocks
+    transformed = tiles * batch * points * (g.channels + g.outputs)
+    cycles = max(products, arriving) + 0.25 * min(products, arriving) + 2.5 * transformed / isa.lanes
+    if not c.block and transformed * 4 > SECOND_CACHE_BYTES:
+        cycles += 2 * transformed * 4 / FILTER_BYTES_PER_CYCLE
     return cycles / CYCLES_PER_SECOND
 
 
@@ -223,7 +229,7 @@ class _Winograd:
         arguments = Arguments(f)
         x, table, to = arguments.pointer(Input(0)), arguments.pointer(self.table), arguments.pointer(inputs)
         with ranges(f, "%lo", "%hi", g.batch, self.tiles) as (image, low, high):
-            here = f.at(to, f.mul(image, self.tiles * self.in_row * 4))
+            here = f.at(to, f.mul(image, self.tiles * self.points * self.in_row * 4))
             self._inputs(f, f.at(x, f.mul(image, int(g.x_strides[0])), "float"), table, here, (low, high), 0, rows)
         self.parts.step("winograd_input", f, arguments, rows)
         f = Function("winograd_products")
@@ -237,7 +243,7 @@ class _Winograd:
         source, y, table = arguments.pointer(products), arguments.pointer(Output(0)), arguments.pointer(self.table)
         operands = {index: arguments.pointer(Input(index)) for index, _, _ in self.end.operands}
         with ranges(f, "%lo", "%hi", g.batch, self.tiles) as (image, low, high):
-            here = f.at(source, f.mul(image, self.tiles * self.out_row * 4))
+            here = f.at(source, f.mul(image, self.tiles * self.points * self.out_row * 4))
             self._outputs(f, here, y, f.mul(image, int(g.y_strides[0])), table, operands, (low, high), 0, rows)
         self.parts.step("winograd_output", f, arguments, rows)
 
@@ -257,7 +263,7 @@ class _Winograd:
         for kind, tile in self._by_kind(f, span):
             offset = f.value(f"load i64, ptr {f.at(table, f.mul(tile, 16))}")
             source = f.value(f"getelementptr float, ptr {x}, i64 {offset}")
-            target = f.at(to, f.mul(f.sub(tile, first), self.in_row * 4))
+            target = f.at(to, f.mul(f.sub(tile, first), self.points * self.in_row * 4))
             whole = g.channels // lanes * lanes
             if whole:
                 with f.loop(0, whole, lanes) as channel:
@@ -279,29 +285,38 @@ class _Winograd:
         columns = [input_line(arithmetic, [element(y, x) for y in range(size)], self.c.m) for x in range(size)]
         for i in range(size):
             for j, value in enumerate(input_line(arithmetic, [columns[x][i] for x in range(size)], self.c.m)):
-                at = f.at(target, (i * size + j) * rows * self.in_row * 4)
+                at = f.at(target, (i * size + j) * self.in_row * 4)
                 store_vector(f, lanes, dtypes.f32, at, value)
 
     def _products(self, f: Function, source: str, w: str, to: str, point: Size, panels: tuple[Size, Size], rows: int) -> None:
         """The matrix product of one point: rows x channels by channels x outputs."""
-        a_point = f.at(source, f.mul(point, rows * self.in_row * 4))
-        c_point = f.at(to, f.mul(point, rows * self.out_row * 4))
+        a_point = f.at(source, f.mul(point, self.in_row * 4))
+        c_point = f.at(to, f.mul(point, self.out_row * 4))
         panel_bytes = self.g.channels * self.width * 4
         with f.loop(*panels) as panel:
             b = f.at(w, f.add(f.mul(point, self.panels * panel_bytes), f.mul(panel, panel_bytes)))
-            done = 0
+            done, tiles = 0, -(-rows // self.c.rows)
             for size, number in spread(rows, self.c.rows):
                 with f.loop(done, done + size * number, size) as row:
-                    a = f.at(a_point, f.mul(row, self.in_row * 4))
-                    code = self._tile(size)
+                    a = f.at(a_point, f.mul(row, self.points * self.in_row * 4))
+                    code = replace(self._tile(size), ahead=self._ahead(f, f.udiv(f.sub(row, done), size), tiles))
                     sums = accumulate(f, self.isa, code, a, b)
-                    element = f.add(f.mul(row, self.out_row), f.mul(panel, self.width))
-                    offsets = tuple(r * self.out_row for r in range(size))
+                    element = f.add(f.mul(row, self.points * self.out_row), f.mul(panel, self.width))
+                    offsets = tuple(r * self.points * self.out_row for r in range(size))
                     store_tile(f, self.isa, sums, Store(f.at(c_point, element, "float"), offsets))
                 done += size * number
 
+    def _ahead(self, f: Function, tile: Size, tiles: int) -> tuple[Size, int] | None:
+        """The tiles of a panel share the work of bringing in the next one, where filters come from far."""
+        panel_bytes = self.g.channels * self.width * 4
+        if self.points * self.panels * panel_bytes <= FAR_FILTER_BYTES or tiles > MAX_FETCHING_TILES:
+            return None
+        unroll = self._tile(1).unroll
+        lines = -(-unroll * self.width * 4 // (CACHE_LINE * tiles))
+        return f.add(panel_bytes, f.mul(tile, lines * CACHE_LINE)), lines
+
     def _tile(self, size: int) -> Tile:
-        return plain_tile([r * self.in_row * 4 for r in range(size)], self.c.vectors, self.g.channels, self.isa)
+        return plain_tile([r * self.points * self.in_row * 4 for r in range(size)], self.c.vectors, self.g.channels, self.isa)
 
     def _outputs(self, f: Function, source: str, y: str, image: Size, table: str, operands: dict[int, str],
                  span: tuple[Size, Size], first: Size, rows: int) -> None:
@@ -310,7 +325,7 @@ class _Winograd:
         whole = g.outputs // lanes * lanes
         for kind, tile in self._by_kind(f, span):
             element = f.add(image, f.value(f"load i64, ptr {f.at(table, f.add(f.mul(tile, 16), 8))}"))
-            here = f.at(source, f.mul(f.sub(tile, first), self.out_row * 4))
+            here = f.at(source, f.mul(f.sub(tile, first), self.points * self.out_row * 4))
             if whole:
                 with f.loop(0, whole, lanes) as channel:
                     self._output_tile(f, kind, here, y, operands, element, channel, None, rows)
@@ -324,7 +339,7 @@ class _Winograd:
         base = f.at(source, channel, "float")
 
         def product(i: int, j: int) -> str:
-            return load_vector(f, lanes, dtypes.f32, f.at(base, (i * size + j) * rows * self.out_row * 4))
+            return load_vector(f, lanes, dtypes.f32, f.at(base, (i * size + j) * self.out_row * 4))
 
         columns = [output_line(arithmetic, [product(i, j) for i in range(size)], self.c.m) for j in range(size)]
         lines = [output_line(arithmetic, [columns[j][i] for j in range(size)], self.c.m) for i in range(kind.height)]
