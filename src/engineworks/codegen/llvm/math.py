@@ -15,7 +15,8 @@ __all__ = ["acos", "asin", "atan", "cos", "erf", "exp", "expm1", "log", "log1p",
            "sin", "tan", "tanh"]  # fmt: skip
 
 _INFINITY = float("inf")
-_EXP_RANGE = {"float": (-104.0, 89.0), "double": (-746.0, 710.0)}
+# Below the first e**x rounds to zero, above the second to infinity.
+_EXP_RANGE = {"float": (-103.98, 89.0), "double": (-745.14, 710.0)}
 _MANTISSA = {"float": 23, "double": 52}
 _BIAS = {"float": 127, "double": 1023}
 _INTEGER = {"float": "i32", "double": "i64"}
@@ -64,8 +65,10 @@ def _reduce_exp(x: Vector) -> tuple[Vector, Vector]:
 def exp(x: Vector) -> Vector:
     """e**x."""
     low, high = _EXP_RANGE[x.kind]
-    n, r = _reduce_exp(x.at_least(low).at_most(high))
-    return _scale(r.polynomial((*tables.EXP[x.kind], 1.0, 1.0)), n)
+    # Underflow to zero is chosen, not computed: every tiny result costs a microcode assist, and masks make many.
+    vanishes = x.compare("olt", low)
+    n, r = _reduce_exp(vanishes.choose(x.splat(0.0), x).at_most(high))
+    return vanishes.choose(x.splat(0.0), _scale(r.polynomial((*tables.EXP[x.kind], 1.0, 1.0)), n))
 
 
 def expm1(x: Vector) -> Vector:
