@@ -45,4 +45,5 @@ def likely(dim: Dim) -> int:
         return dim
     low, high = bounds(dim)
     low = max(1, low or 1)
-    return max(low, int((low * high) ** 0.5)) if high is not None else max(low, 256)
+    # A stride may be negative for all sizes.
+    return int((low * max(low, high)) ** 0.5) if high is not None else max(low, 256)

@@ -80,10 +80,16 @@ def random_graph(pick: Pick, steps: int, dims: tuple[int, int] | None = None) ->
 
 def _attempt(grower: Grower, make: Recipe, x: Value) -> Value | None:
     """None also where the dims do not decide whether the step is allowed."""
+    checks = grower.g.graph.scope.checks
+    before = list(checks)
     try:
-        return make(grower, x)
+        made = make(grower, x)
     except Error:
+        made = None
+    if checks != before:
+        checks[:] = before  # it needs N to have a certain value
         return None
+    return made
 
 
 def _shape(pick: Pick, named: Dim | None) -> tuple[Dim, ...]:
