@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, known_at_most, known_less, known_positive
 from engineworks.errors import Undecided
-from engineworks.ir.scalar import Scalar, apply, axis, const, fold, rebuild, size
+from engineworks.ir.scalar import Scalar, apply, axis, cast, const, fold, rebuild, size
 
 Extents = Mapping[int, Dim]
 """Size of each axis, by axis id."""
@@ -234,6 +234,44 @@ def wanted_split(expr: Scalar, extents: Extents) -> tuple[int, Dim] | None:
 
     fold(expr, visit)
     return found[0] if found else None
+
+
+_NARROW = frozenset({"add", "sub", "mul", "neg", "floordiv", "mod", "min", "max"})
+_NARROW_LIMIT = 1 << 30
+
+
+def narrowed(expr: Scalar, extents: Extents) -> Scalar | None:
+    """An i64 expression in i32 where every value on the way is known to fit: vectors hold twice as many, and vectors
+    of i32 are divided by constants with multiplications, while LLVM takes vectors of i64 apart."""
+    low, high = bounds_of(expr, extents)
+    if not isinstance(low, int) or not isinstance(high, int) or low < -_NARROW_LIMIT or high > _NARROW_LIMIT:
+        return None
+    if expr.head == "const":
+        return const(expr.payload, dtypes.i32)
+    if expr.head == "axis":
+        return cast(expr, dtypes.i32)
+    if expr.head not in _NARROW:
+        return None
+    args = [narrowed(a, extents) for a in expr.args]
+    known = [a for a in args if a is not None]
+    return apply(expr.head, *known) if len(known) == len(args) else None
+
+
+def with_narrow_indices(expr: Scalar, extents: Extents) -> Scalar:
+    """Positions that are compared or converted are computed in i32 where that is safe."""
+
+    def visit(node: Scalar, args: tuple[Scalar, ...]) -> Scalar:
+        made = rebuild(node, args)
+        if made.head in ("lt", "le", "eq", "ne") and made.args[0].dtype is dtypes.i64:
+            sides = [narrowed(a, extents) for a in made.args]
+            if sides[0] is not None and sides[1] is not None:
+                return apply(made.head, sides[0], sides[1])
+        if made.head == "cast" and made.args[0].dtype is dtypes.i64:
+            source = narrowed(made.args[0], extents)
+            return made if source is None else cast(source, made.dtype)
+        return made
+
+    return fold(expr, visit)
 
 
 def axis_term(linear: Linear, axis_id: int) -> Dim:

@@ -40,9 +40,10 @@ class Memory:
 
     def at(self, operand: int, pointer: str, offset: Size) -> str:
         """pointer + offset elements of the operand's dtype."""
-        if offset == 0:
-            return pointer
-        return self.f.value(f"getelementptr {_kind(self._types[operand])}, ptr {pointer}, i64 {offset}")
+        return pointer if offset == 0 else self._moved(operand, pointer, f"i64 {offset}")
+
+    def _moved(self, operand: int, pointer: str, offset: str) -> str:
+        return self.f.value(f"getelementptr {_kind(self._types[operand])}, ptr {pointer}, {offset}")
 
     # -- loads (in register form) -----------------------------------------------------------------------------
     def load_one(self, place: Place, dtype: DType, guard: Vector | None) -> Vector:
@@ -134,7 +135,8 @@ class Memory:
     # -- addresses --------------------------------------------------------------------------------------------
     def _lane(self, place: Place, lane: int) -> str:
         if isinstance(place.step, Vector):
-            return self.at(place.operand, place.pointer, _element(place.step, lane).name)
+            step = _element(place.step, lane)
+            return self._moved(place.operand, place.pointer, f"{step.kind} {step.name}")
         return self.at(place.operand, place.pointer, self.f.mul(lane, place.step))
 
     def _pointers(self, place: Place, blank: Vector) -> str:

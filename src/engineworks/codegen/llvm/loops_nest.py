@@ -17,6 +17,7 @@ from engineworks.codegen.llvm.loops_index import (
     linear_of,
     simplify,
     wanted_split,
+    with_narrow_indices,
 )
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, known_at_most, known_less
@@ -105,7 +106,12 @@ def nest_of(kernel: LoopKernel) -> Nest:
             offset = flat_offset(kernel.outputs[stage.output], stage.index)
             stages.append(Write(stage.output, simplify(offset, extents), body, stage.over_reduced))
     nest = Nest(extents, parallel, reduced, tuple(stages), kernel.operands, kernel.outputs)
-    return _kept_once(_merged(_split(_without_unit_axes(nest))))
+    return _kept_once(_narrow(_merged(_split(_without_unit_axes(nest)))))
+
+
+def _narrow(nest: Nest) -> Nest:
+    stages = [replace(s, body=with_narrow_indices(s.body, nest.extents)) for s in nest.stages]
+    return replace(nest, stages=tuple(stages))
 
 
 def flat_offset(type_: TensorType, index: tuple[Scalar, ...]) -> Scalar:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from engineworks.codegen.llvm import casts
 from engineworks.codegen.llvm.function import Function, Isa, Size
-from engineworks.codegen.llvm.loops_index import Linear, linear_of
+from engineworks.codegen.llvm.loops_index import Linear, linear_of, narrowed
 from engineworks.codegen.llvm.loops_memory import Memory, Place
-from engineworks.codegen.llvm.loops_nest import Nest
+from engineworks.codegen.llvm.loops_nest import Fold, Nest
 from engineworks.codegen.llvm.prims import VectorEmitter
 from engineworks.codegen.llvm.vector import Vector
 from engineworks.core.dims import Dim
@@ -49,6 +49,8 @@ class Emission:
                 continue
             stack.pop()
             found = frozenset().union(*(self.facts[a] for a in top.args)) if top.args else self._leaf_facts(top)
+            if top.head == "load" and top.payload < 0:
+                found |= self._keepers(top.payload)
             self.facts[top] = found
         return self.facts[node]
 
@@ -59,6 +61,14 @@ class Emission:
             own = frozenset({("stage", leaf.payload)})
             return own | {self.vector_axis} if self.stages_are_vectors else own
         return frozenset()
+
+    def _keepers(self, operand: int) -> Facts:
+        """The stages that write the output which this operand reads back."""
+        return frozenset(
+            ("stage", number)
+            for number, stage in enumerate(self.nest.stages)
+            if isinstance(stage, Fold) and any(save.output == -1 - operand for save in stage.saves)
+        )
 
     def size(self, dim: Dim) -> Size:
         """A dim as a constant or the argument word that holds it."""
@@ -210,6 +220,9 @@ class Lanes:
                 self.values[node] = self.scope.splat(node, self.lanes)
             elif node.head == "load":
                 self.values[node] = self._load(node)
+            elif node.head == "cast" and node.dtype.name == "i32" and node.args[0].head == "axis":
+                narrow = e.f.value(f"trunc i64 {self.index} to i32")
+                self.values[node] = self._ramp(Vector(e.f, e.isa, "i32", 1, narrow))
             else:
                 stack.extend(node.args)
         return VectorEmitter(e.f, e.isa, self.lanes, self._leaf, self.values).vector(expr)
@@ -217,11 +230,15 @@ class Lanes:
     def _leaf(self, leaf: Scalar) -> str:
         assert leaf.head == "axis", f"{leaf.head} is not known in these lanes: {leaf}"
         e = self.scope.emission
-        first = _broadcast(Vector(e.f, e.isa, "i64", 1, str(self.index)), self.lanes)
+        return self._ramp(Vector(e.f, e.isa, "i64", 1, str(self.index))).name
+
+    def _ramp(self, first: Vector) -> Vector:
+        """first, first + 1, … one a lane."""
+        start = _broadcast(first, self.lanes)
         if self.lanes == 1:
-            return first.name
-        steps = ", ".join(f"i64 {k}" for k in range(self.lanes))
-        return (first + first.of(f"<{steps}>")).name
+            return start
+        steps = ", ".join(f"{first.kind} {k}" for k in range(self.lanes))
+        return start + start.of(f"<{steps}>")
 
     # -- memory -----------------------------------------------------------------------------------------------
     def place(self, operand: int, offset: Scalar) -> Place:
@@ -234,7 +251,8 @@ class Lanes:
         if len(moving) == 1 and moving[0][0] is axis(e.vector_axis):
             stride = e.size(moving[0][1])
             return Place(operand, e.memory.at(operand, start, e.f.mul(self.index, stride)), stride)
-        return Place(operand, start, self.vector(Linear(0, moving).scalar(e.rank)))
+        steps = Linear(0, moving).scalar(e.rank)
+        return Place(operand, start, self.vector(narrowed(steps, e.nest.extents) or steps))
 
     def _load(self, node: Scalar) -> Vector:
         e = self.scope.emission
