@@ -15,9 +15,11 @@ from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, splat, store_vector
 from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
-from engineworks.ir.scalar import Scalar
+from engineworks.ir.scalar import Scalar, count_nodes
 
 CACHE_LINE = 64
+LIGHT_EPILOGUE = 4
+"""Primitives of an epilogue that fits into the registers beside the sums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +236,12 @@ def store_tile(f: Function, isa: Isa, sums: Sequence[Sequence[str]], store: Stor
         vectors = min(vectors, -(-store.columns // lanes))
     masks = [column_mask(f, lanes, store.columns, j) for j in range(vectors)]
     fixed = [[_fixed_operand(f, lanes, o, j, masks[j]) for o in store.operands] for j in range(vectors)]
+    if store.expression is not None and count_nodes(store.expression) > LIGHT_EPILOGUE:
+        sums = _parked(f, lanes, sums)
     for row, offset in zip(sums, store.rows, strict=True):
         for j in range(vectors):
             element = f.add(offset, j * lanes)
-            value = row[j]
+            value = row[j]() if callable(row[j]) else row[j]
             if store.expression is not None:
                 arguments = [value]
                 for operand, known in zip(store.operands, fixed[j], strict=True):
@@ -245,6 +249,20 @@ def store_tile(f: Function, isa: Isa, sums: Sequence[Sequence[str]], store: Stor
                 value = _apply_epilogue(f, isa, store.expression, arguments)
             at = f.at(store.pointer, f.mul(element, store.dtype.size_bytes))
             store_vector(f, lanes, store.dtype, at, value, masks[j])
+
+
+def _parked(f: Function, lanes: int, sums: Sequence[Sequence[str]]) -> list[list[Callable[[], str]]]:
+    """The sums moved to the stack, each read back when its turn comes.
+
+    A long epilogue wants registers of its own. With the sums still in theirs, LLVM spills some of them for their whole
+    life, the k loop included, which halves its speed; volatile accesses end that life at the loop.
+    """
+    vector = f"<{lanes} x float>"
+    slots = [[f.variable(vector) for _ in row] for row in sums]
+    for row, places in zip(sums, slots, strict=True):
+        for value, place in zip(row, places, strict=True):
+            f.line(f"store volatile {vector} {value}, ptr {place}")
+    return [[lambda place=place: f.value(f"load volatile {vector}, ptr {place}") for place in places] for places in slots]
 
 
 def column_mask(f: Function, lanes: int, columns: Size | None, j: int) -> str | None:
