@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from engineworks.codegen.llvm.function import AVX2, AVX512, Isa
 from engineworks.core import dtypes
+from engineworks.core.dims import Dim, symbol
+from engineworks.core.dims import evaluate as dim_value
 from engineworks.core.dtypes import DType
 from engineworks.core.types import Layout, TensorType
 from engineworks.ir.kernel import LoopKernel, Reduce, Store
@@ -62,11 +64,14 @@ def test_expressions_match_numpy(isa: Isa, exprs: list[Scalar]) -> None:
 
 
 @st.composite
-def kernels(draw: st.DrawFn) -> LoopKernel:
-    """Domains of up to four axes; operands see any of the axes in any order, shifted, strided or guarded."""
-    sizes = draw(st.lists(st.sampled_from([1, 2, 3, 5, 8, 16, 17, 33, 40]), min_size=1, max_size=3))
+def kernels(draw: st.DrawFn) -> tuple[LoopKernel, dict[str, int]]:
+    """Domains of up to five axes, some of unknown size; operands see any of the axes in any order, strided or guarded."""
+    numbers = draw(st.lists(st.sampled_from([1, 2, 3, 5, 8, 16, 17, 33, 40]), min_size=1, max_size=3))
     reduced = draw(st.lists(st.sampled_from([1, 2, 3, 7, 16, 19, 70]), max_size=2))
-    extents = [*sizes, *reduced]
+    lengths = [*numbers, *reduced]
+    dims = {f"d{k}": n for k, n in enumerate(lengths) if draw(st.integers(0, 3)) == 0}
+    extents: list[Dim] = [symbol(f"d{k}", 1, 100) if f"d{k}" in dims else n for k, n in enumerate(lengths)]
+    sizes, inner = extents[: len(numbers)], extents[len(numbers) :]
     operands: list[TensorType] = []
     body: Scalar | None = None
     for _ in range(draw(st.integers(1, 3))):
@@ -76,7 +81,7 @@ def kernels(draw: st.DrawFn) -> LoopKernel:
         dtype = draw(st.sampled_from([dtypes.f32, dtypes.f32, dtypes.f16, dtypes.i32, dtypes.bool_]))
         value: Scalar = load(len(operands), [axis(a) * s for a, s in zip(chosen, step, strict=True)], dtype)
         if chosen and draw(st.integers(0, 3)) == 0:
-            limit = const(draw(st.integers(0, extents[chosen[0]])), dtypes.i64)
+            limit = const(draw(st.integers(0, lengths[chosen[0]])), dtypes.i64)
             shifted = [axis(a) * s - (1 if a == chosen[0] else 0) for a, s in zip(chosen, step, strict=True)]
             inside = apply("and", apply("lt", axis(chosen[0]), limit), apply("le", const(1, dtypes.i64), axis(chosen[0])))
             value = where(inside, load(len(operands), shifted, dtype), const(0, dtype))
@@ -88,10 +93,10 @@ def kernels(draw: st.DrawFn) -> LoopKernel:
     out = TensorType(dtypes.f32, tuple(sizes[a] for a in order), draw(layouts(len(sizes))))
     index = tuple(axis(a) for a in order)
     if not reduced:
-        return LoopKernel(tuple(sizes), (), tuple(operands), (out,), (Store(0, index, body, False),))
+        return LoopKernel(tuple(sizes), (), tuple(operands), (out,), (Store(0, index, body, False),)), dims
     monoid = draw(st.sampled_from(["sum", "max", "min"]))
     stages = (Reduce(monoid, body, dtypes.f32), Store(0, index, stage(0, dtypes.f32) * 2, False))
-    return LoopKernel(tuple(sizes), tuple(reduced), tuple(operands), (out,), stages)
+    return LoopKernel(tuple(sizes), tuple(inner), tuple(operands), (out,), stages), dims
 
 
 @st.composite
@@ -103,14 +108,15 @@ def layouts(draw: st.DrawFn, rank: int) -> Layout | None:
 
 @pytest.mark.parametrize("effort", [0, 5])
 @settings(max_examples=60, deadline=None)
-@given(kernel=kernels(), isa=ISA)
-def test_loop_nests_match_numpy(effort: int, kernel: LoopKernel, isa: Isa) -> None:
+@given(made=kernels(), isa=ISA)
+def test_loop_nests_match_numpy(effort: int, made: tuple[LoopKernel, dict[str, int]], isa: Isa) -> None:
+    kernel, dims = made
     rng = np.random.default_rng(1)
-    inputs = [np.round(rng.normal(size=[int(d) for d in t.shape]) * 4).astype(t.dtype.numpy) for t in kernel.operands]
-    (expected,) = reference_loops(kernel, inputs)
+    inputs = [np.round(rng.normal(size=[dim_value(d, dims) for d in t.shape]) * 4).astype(t.dtype.numpy) for t in kernel.operands]
+    (expected,) = reference_loops(kernel, inputs, dims)
     work = Workload(None, tuple(Operand(t) for t in kernel.operands), len(inputs), kernel.outputs, None, kernel)
     provider = CpuLoops()
     tactic = list(provider.propose(work, isa, effort))[-1]
     image = provider.build(work, tactic, isa)
-    (got,) = run_image(image, list(zip(inputs, kernel.operands, strict=True)), kernel.outputs, isa, split=2)
+    (got,) = run_image(image, list(zip(inputs, kernel.operands, strict=True)), kernel.outputs, isa, dims, split=2)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-3, err_msg=tactic.text())
