@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from engineworks.codegen.llvm.function import AVX2
 from engineworks.core.dims import Dim, symbol
 from engineworks.kernels.cpu.topk import CpuTopK
 from engineworks.ops.top_k import TopK
@@ -56,3 +57,12 @@ def test_sizes_known_at_run_time(n: int) -> None:
 
 def test_no_lines_do_nothing() -> None:
     check(np.zeros((0, 5), np.float32), 2)
+
+
+@pytest.mark.parametrize("order", ["random", "rising", "falling", "equal"])
+@pytest.mark.parametrize("k", [30, 70])
+def test_long_lines_in_any_order(order: str, k: int) -> None:
+    x = np.random.default_rng(5).normal(size=(2, 3001)).astype(np.float32)
+    x = {"random": x, "rising": np.sort(x), "falling": -np.sort(-x), "equal": np.ones_like(x)}[order]
+    check(x, k)
+    check(x, k, largest=False, isa=AVX2)

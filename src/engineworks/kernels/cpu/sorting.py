@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engineworks.codegen.llvm.function import Size
+from engineworks.codegen.llvm.vector import constant, vector_type
 from engineworks.core.dims import Dim
 from engineworks.core.dtypes import DType
 from engineworks.kernels.cpu.native import KernelBuilder
@@ -15,26 +16,33 @@ _LARGEST_FINITE_ABOVE = {"f64": 0x7FF0 << 48, "f32": 0x7F800000, "f16": 0x7C00, 
 """Magnitudes above are NaN."""
 
 
-def ordered_key(k: KernelBuilder, dtype: DType, raw: str, *, descending: bool = False) -> str:
+def ordered_key(k: KernelBuilder, dtype: DType, raw: str, *, descending: bool = False, lanes: int = 1) -> str:
     """The element's bits as an integer of its width whose unsigned order is the element's: NaN last, -0 as 0.
 
     Args:
+        raw: one integer, or a vector of `lanes`.
         descending: the reverse order.
     """
     f, bits = k.f, dtype.size_bytes * 8
-    kind, sign = f"i{bits}", 1 << (bits - 1)
+    kind, sign = vector_type(f"i{bits}", lanes), 1 << (bits - 1)
+
+    def number(value: int) -> str:
+        return constant(f"i{bits}", lanes, value)
+
+    def choose(condition: str, yes: str, no: str) -> str:
+        return f.value(f"select {vector_type('i1', lanes)} {condition}, {kind} {yes}, {kind} {no}")
+
     key = raw
     if dtype.kind == "int":
-        key = f.value(f"xor {kind} {raw}, {sign - (1 << bits)}")
+        key = f.value(f"xor {kind} {raw}, {number(-sign)}")
     elif dtype.is_float:
-        size = f.value(f"and {kind} {raw}, {sign - 1}")
-        plain = f.value(f"select i1 {f.value(f'icmp eq {kind} {size}, 0')}, {kind} 0, {kind} {raw}")
-        spread = f.value(f"ashr {kind} {plain}, {bits - 1}")
-        flip = f.value(f"or {kind} {spread}, {sign - (1 << bits)}")
-        ordered = f.value(f"xor {kind} {plain}, {flip}")
-        is_nan = f.value(f"icmp ugt {kind} {size}, {_LARGEST_FINITE_ABOVE[dtype.name]}")
-        key = f.value(f"select i1 {is_nan}, {kind} -1, {kind} {ordered}")
-    return f.value(f"xor {kind} {key}, -1") if descending else key
+        size = f.value(f"and {kind} {raw}, {number(sign - 1)}")
+        plain = choose(f.value(f"icmp eq {kind} {size}, {number(0)}"), number(0), raw)
+        spread = f.value(f"ashr {kind} {plain}, {number(bits - 1)}")
+        ordered = f.value(f"xor {kind} {plain}, {f.value(f'or {kind} {spread}, {number(-sign)}')}")
+        is_nan = f.value(f"icmp ugt {kind} {size}, {number(_LARGEST_FINITE_ABOVE[dtype.name])}")
+        key = choose(is_nan, number(-1), ordered)
+    return f.value(f"xor {kind} {key}, {number(-1)}") if descending else key
 
 
 def as_i64(k: KernelBuilder, dtype: DType, key: str) -> str:
