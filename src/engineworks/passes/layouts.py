@@ -5,10 +5,12 @@ output lies as its input does is no work at all. Conversions are `relayout` node
 """
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
-from engineworks.core.types import Layout, TensorType, row_major
+from engineworks.core.dims import Dim
+from engineworks.core.types import Layout, Shape, TensorType, row_major
 from engineworks.ir.graph import Node, Value
 from engineworks.ir.rewriter import Rewriter
 from engineworks.ops._kinds import Reduction
@@ -45,6 +47,10 @@ class AssignLayouts:
             for position, value in enumerate(node.inputs):
                 if value is not None and not _inner_pair_is_innermost(value.type):
                     _require_row_major(rewriter, node, position)
+            if node.op.name == "attention":
+                _set(node.output, _as_its_transpose_wants(node.output))
+        elif node.op.name == "reshape":
+            _set(node.output, regrouped(node.inputs[0].type, node.output.type) or row_major(node.output.type.rank))  # type: ignore[union-attr]
         elif node.op.name == "transpose":
             _set(node.output, transposed(node.inputs[0].type, node.op.perm))  # type: ignore[union-attr, attr-defined]
         elif isinstance(node.op, Reduction):
@@ -96,6 +102,96 @@ def _reduced(node: Node) -> Layout:
     return Layout(tuple(kept.index(a) for a in own.order if a in kept))
 
 
+def regrouped(source: TensorType, out: TensorType) -> Layout | None:
+    """The layout under which a reshape is the same memory, or None when its axes are torn apart.
+
+    [N, C, H, W] lying N H W C becomes [N, C, H*W] lying N HW C: each run of axes that is merged or split must be
+    neighbours in memory, in the same order.
+    """
+    own = source.layout or row_major(source.rank)
+    if own.row_pad:
+        return None
+    place = {axis: position for position, axis in enumerate(own.order)}
+    starts: list[tuple[int, list[int]]] = []
+    for ours, theirs in _runs(source.shape, out.shape):
+        real = [a for a in ours if source.shape[a] != 1]
+        positions = [place[a] for a in real]
+        if positions != sorted(positions) or any(b - a != 1 for a, b in _neighbours(positions, own.order, source)):
+            return None
+        starts.append((positions[0] if positions else -1, theirs))
+    unit = [axis for start, theirs in starts if start < 0 for axis in theirs]
+    return Layout(tuple(unit + [axis for start, theirs in sorted(s for s in starts if s[0] >= 0) for axis in theirs]))
+
+
+def _neighbours(positions: list[int], order: tuple[int, ...], source: TensorType) -> list[tuple[int, int]]:
+    """Pairs of following positions, axes of size one between them not counted."""
+    solid = [p for p, axis in enumerate(order) if source.shape[axis] != 1]
+    rank = {p: k for k, p in enumerate(solid)}
+    return [(rank[a], rank[b]) for a, b in itertools.pairwise(positions)]
+
+
+def _runs(source: Shape, out: Shape) -> list[tuple[list[int], list[int]]]:
+    """Shortest runs of axes of both shapes with equal products; one run of all axes where products stay unequal."""
+    runs: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(source) or j < len(out):
+        ours, theirs = [], []
+        a: Dim = 1
+        b: Dim = 1
+        while True:
+            if i < len(source) and (not ours or (a != b and (j >= len(out) or not _is_larger(a, b)))):
+                a, i = a * source[i], i + 1
+                ours.append(i - 1)
+            elif j < len(out) and (not theirs or a != b):
+                b, j = b * out[j], j + 1
+                theirs.append(j - 1)
+            elif a == b or (i >= len(source) and j >= len(out)):
+                break
+        if a != b:
+            return [(list(range(len(source))), list(range(len(out))))]
+        runs.append((ours, theirs))
+    return runs
+
+
+def _is_larger(a: Dim, b: Dim) -> bool:
+    """a > b where both are numbers; symbolic products are taken as smaller, so that they go on growing together."""
+    return isinstance(a, int) and isinstance(b, int) and a > b
+
+
+def _as_its_transpose_wants(value: Value) -> Layout:
+    """Row-major for the transpose that alone reads the value, so that the transpose is a view of memory in order."""
+    users = {id(u): u for u, _ in value.uses}
+    reader = next(iter(users.values())) if len(users) == 1 else None
+    if reader is None or reader.op.name != "transpose" or reader.op.perm[-1] != value.type.rank - 1:  # type: ignore[attr-defined]
+        return row_major(value.type.rank)
+    return Layout(tuple(reader.op.perm))  # type: ignore[attr-defined]
+
+
+def _is_wanted_in_rows(value: Value, depth: int = 6) -> bool:
+    """Readers, through pointwise ops and views, take rows (products, folds of the last axis) and none takes channels."""
+    wishes: set[str] = set()
+    seen: set[int] = set()
+    frontier = [value]
+    for _ in range(depth):
+        found: list[Value] = []
+        for user in (u for v in frontier for u, _ in v.uses if id(u) not in seen):
+            seen.add(id(user))
+            if user.op.name in CHANNELS_LAST_OPS:
+                wishes.add("channels")
+            elif user.op.name in STRIDED_OPS or isinstance(user.op, Reduction):
+                wishes.add("rows" if user.op.name in STRIDED_OPS or _folds_last(user) else "")
+            elif user.op.name not in ("transpose", "reshape") and is_fusible(user):
+                found.append(user.output)
+        frontier = found
+    return "rows" in wishes and "channels" not in wishes
+
+
+def _folds_last(node: Node) -> bool:
+    source = node.inputs[0]
+    assert source is not None and isinstance(node.op, Reduction)
+    return node.op.normal_axes(source.type.rank) == (source.type.rank - 1,)
+
+
 def _followed(node: Node) -> Layout:
     """As the input that has the output's rank and is no constant; the largest one decides."""
     out = node.output.type
@@ -103,8 +199,8 @@ def _followed(node: Node) -> Layout:
         v.type for v in node.inputs
         if v is not None and v.type.rank == out.rank and not v.is_constant and v.type.layout is not None
     ]  # fmt: skip
-    same = [t for t in candidates if t.shape == out.shape] or (candidates if node.op.name != "reshape" else [])
-    if not same or node.op.name == "relayout":
+    same = [t for t in candidates if t.shape == out.shape] or candidates
+    if not same or node.op.name == "relayout" or _is_wanted_in_rows(node.output):
         return node.output.type.layout or row_major(out.rank)
     return Layout(same[0].layout.order)  # type: ignore[union-attr]
 

@@ -30,7 +30,9 @@ class Draft:
     extra: list[Value] = field(default_factory=list)
     copied: set[int] = field(default_factory=set)
     """Free views inside that other groups follow too."""
-    may_fold: bool = True
+    concat: Node | None = None
+    """Of a piece: it ends by writing this concat's input number `piece`, and folds nothing."""
+    piece: int = -1
 
     def add(self, node: Node) -> None:
         self.nodes.append(node)
@@ -76,7 +78,7 @@ class LoopGrower:
         groups = []
         for number, value in enumerate(concat.inputs):
             assert value is not None
-            draft = Draft([], value, may_fold=False)
+            draft = Draft([], value, concat=concat, piece=number)
             draft.inside.add(id(concat))
             if not any(v is value for k, v in enumerate(concat.inputs) if k != number):
                 self._pull(draft, first=value)
@@ -118,7 +120,10 @@ class LoopGrower:
             self.taken.add(id(node))
 
     def _outside(self, draft: Draft, value: Value) -> list[Node]:
-        users = [u for u, _ in value.uses if id(u) not in draft.inside or id(u) in draft.copied]
+        users = [
+            u for u, position in value.uses
+            if id(u) not in draft.inside or id(u) in draft.copied or (u is draft.concat and position != draft.piece)
+        ]  # fmt: skip
         return users + ([value.producer] if self.graph.is_output(value) and value.producer else [])
 
     def _obstacle(self, draft: Draft, node: Node, value: Value) -> str | None:
@@ -152,7 +157,7 @@ class LoopGrower:
         return None
 
     def _users(self, draft: Draft, node: Node) -> list[Node]:
-        return [u for u, _ in node.output.uses if id(u) in draft.inside]
+        return [u for u, _ in node.output.uses if id(u) in draft.inside and u is not draft.concat]
 
     def _reduction_obstacle(self, draft: Draft, node: Node) -> str | None:
         source = node.inputs[0]
@@ -160,7 +165,7 @@ class LoopGrower:
         axes = node.op.normal_axes(source.type.rank)
         if not axes:
             return "nothing is folded"
-        if not draft.may_fold:
+        if draft.concat is not None:
             return "a piece of a concat folds nothing"
         users = self._users(draft, node)
         if not all(isinstance(u.op, Pointwise) for u in users) or not draft.nodes:

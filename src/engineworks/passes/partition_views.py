@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from engineworks.core.types import row_major
 from engineworks.ir.graph import Node
-from engineworks.passes.layouts import lies, transposed
+from engineworks.passes.layouts import lies, regrouped, transposed
 
 RESHAPES = frozenset({"reshape", "squeeze", "unsqueeze", "flatten", "identity"})
 """Same elements in the same row-major order."""
@@ -22,7 +22,8 @@ def is_alias(node: Node) -> bool:
     if node.op.name == "identity":
         return lies(out, source.type.layout or row_major(out.rank))
     if node.op.name in RESHAPES:
-        return lies(source.type, row_major(source.type.rank)) and lies(out, row_major(out.rank))
+        same_memory = regrouped(source.type, out)
+        return same_memory is not None and lies(out, same_memory)
     return False
 
 
