@@ -1,4 +1,5 @@
-"""ONNX's node cases, whole: what fails is listed with its reason in expected/, and a case that passes must not be listed."""
+"""ONNX's node cases: what fails is listed with its reason in expected/, and a case that passes must not be."""
+
 from __future__ import annotations
 
 from pathlib import Path

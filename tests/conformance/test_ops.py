@@ -1,4 +1,5 @@
 """Every op × example: inference, reference, element, decomposition and text must tell the same story."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -54,7 +55,11 @@ def _has_both(kind: type[Op]) -> bool:
 @pytest.mark.parametrize("case", [c for c in ALL if _has_both(c.kind) and not c.dims], ids=lambda c: c.label)
 def test_element_computes_the_reference(case: Case) -> None:
     (expected,) = _reference(case)
-    assert_close(reference_by_element(case.op, case.arrays()), expected, _allowed(case, expected, case.graph().outputs[0].type))
+    assert_close(
+        reference_by_element(case.op, case.arrays()),
+        expected,
+        _allowed(case, expected, case.graph().outputs[0].type),
+    )
 
 
 @pytest.mark.parametrize("case", [c for c in ALL if c.kind.has("decompose")], ids=lambda c: c.label)
@@ -63,7 +68,10 @@ def test_decomposition_computes_the_reference(case: Case) -> None:
     g = GraphBuilder(type(whole)("parts"))
     by_id = {id(v): g.input(v.name, v.type.dtype, v.type.shape) for v in whole.inputs}
     (node,) = whole.nodes
-    values = [None if v is None else by_id[id(v)] if id(v) in by_id else g.constant(v.array, v.type.dtype) for v in node.inputs]
+    values = [
+        None if v is None else by_id[id(v)] if id(v) in by_id else g.constant(v.array, v.type.dtype)
+        for v in node.inputs
+    ]
     made = node.op.decompose(g, *values)
     for k, value in enumerate(made if isinstance(made, tuple) else (made,)):
         g.output(value, f"y{k}")

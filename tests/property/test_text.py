@@ -1,4 +1,5 @@
 """Random graphs survive printing and reading; equal bodies have equal text."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -14,7 +15,12 @@ from engineworks.ir.text import parse_graph, print_graph
 from engineworks.ir.verify import verify
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=8)
-STEPS = st.lists(st.tuples(st.sampled_from(["add", "relu", "softmax", "transpose", "constant"]), st.integers(0, 99), NAMES), max_size=8)
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "relu", "softmax", "transpose", "constant"]), st.integers(0, 99), NAMES
+    ),
+    max_size=8,
+)
 
 
 def _build(steps, dim_name: str, low: int, names: bool) -> Graph:

@@ -1,4 +1,5 @@
 """Arrays from the command line: shapes, files, and random ones for what is not given."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -24,11 +25,15 @@ def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[Shape, ...]]:
     for text in (part for given in texts for part in given.split(",")):
         name, equals, spelled = text.rpartition("=")
         try:
-            shapes = tuple(tuple(int(d) for d in shape.split("x")) if shape else () for shape in spelled.split(":"))
+            shapes = tuple(
+                tuple(int(d) for d in shape.split("x")) if shape else () for shape in spelled.split(":")
+            )
         except ValueError:
             shapes = ()
         if not equals or not name or len(shapes) not in (1, 3):
-            raise UsageError(f"'{text}' is no shape; write NAME=1x3x224x224, or NAME=MIN:OPT:MAX such as x=1x3:8x3:32x3")
+            raise UsageError(
+                f"'{text}' is no shape; write NAME=1x3x224x224, or NAME=MIN:OPT:MAX such as x=1x3:8x3:32x3"
+            )
         out[name] = shapes
     return out
 
@@ -68,7 +73,9 @@ def _named(text: str, tensors: Mapping[str, Tensor]) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         if len(tensors) != 1:
-            raise UsageError(f"'{text}': say which input it is for, as NAME={text}; there are {', '.join(tensors)}")
+            raise UsageError(
+                f"'{text}': say which input it is for, as NAME={text}; there are {', '.join(tensors)}"
+            )
         name, value = next(iter(tensors)), text
     _check_names([name], tensors)
     return name, value
@@ -97,7 +104,9 @@ def _load(value: str, tensor: Tensor) -> np.ndarray:
         return np.load(path)
     dims = [d if isinstance(d, int) else -1 for d in tensor.dims]
     if dims.count(-1) > 1:
-        raise UsageError(f"'{path}' holds raw bytes, and input '{tensor.name}' has several unknown sizes; use a .npy file")
+        raise UsageError(
+            f"'{path}' holds raw bytes, and input '{tensor.name}' has several unknown sizes; use a .npy file"
+        )
     return np.fromfile(path, dtype).reshape(dims)
 
 

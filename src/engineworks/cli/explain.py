@@ -1,4 +1,5 @@
 """engineworks explain: the build report, as tables or as one HTML page."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -75,14 +76,30 @@ def losers(group: dict[str, Any]) -> list[dict[str, Any]]:
 def _print(report: dict[str, Any], tactics: bool, missed: bool, rewrites: bool) -> None:
     groups = report["groups"]
     nodes = sum(len(g["ops"]) for g in groups)
-    say(f"'{report['model']}' for {report['target']}, effort {report['effort']}: {nodes} nodes in {len(groups)} groups")
+    say(
+        f"'{report['model']}' for {report['target']}, effort {report['effort']}: {nodes} nodes in {len(groups)} groups"
+    )
     memory = report["memory"]
     say(f"  weights {size(memory['weights_bytes'])}; activations {size(memory['arena_bytes'])}, of which "
-        f"{size(memory['lower_bound_bytes'])} cannot be avoided ({size(memory['without_reuse_bytes'])} without reuse)")  # fmt: skip
-    rows = [(g["number"], ", ".join(g["origin"]), " + ".join(o.partition("(")[0] for o in g["ops"]), g.get("tactic", g["kind"]), group_time(g)) for g in groups]
+        f"{size(memory['lower_bound_bytes'])} cannot be avoided "
+        f"({size(memory['without_reuse_bytes'])} without reuse)")  # fmt: skip
+    rows = [
+        (
+            g["number"],
+            ", ".join(g["origin"]),
+            " + ".join(o.partition("(")[0] for o in g["ops"]),
+            g.get("tactic", g["kind"]),
+            group_time(g),
+        )
+        for g in groups
+    ]
     table(["group", "source nodes", "operators", "tactic", "time"], rows, "groups", right=(4,))
     if tactics:
-        rows = [(g["number"], a["tactic"], group_time(a), a.get("rejected", "")) for g in groups for a in losers(g)]
+        rows = [
+            (g["number"], a["tactic"], group_time(a), a.get("rejected", ""))
+            for g in groups
+            for a in losers(g)
+        ]
         table(["group", "tactic", "time", "rejected because"], rows, "tactics that lost", right=(2,))
     if missed:
         rows = [(m["rule"], ", ".join(m["origin"]), m["why"]) for m in report["missed"]]

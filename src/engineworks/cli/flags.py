@@ -1,4 +1,5 @@
 """Flags of a build, made from the fields and the documentation of BuildConfig."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -28,14 +29,16 @@ def field_help(config: type) -> dict[str, str]:
 
 def _made() -> type:
     types, texts = typing.get_type_hints(BuildConfig), field_help(BuildConfig)
-    fields = []
+    fields: list[tuple[str, Any, Any]] = []
     for field in dataclasses.fields(BuildConfig):
         if field.name in _FROM_SHAPES:
             continue
         kind: Any = Path | None if field.name == "timing_cache" else types[field.name]
         annotated = Annotated[kind, Parameter(help=texts.get(field.name, ""), negative="")]
         fields.append((field.name, annotated, dataclasses.field(default=field.default)))
-    off = Annotated[bool, Parameter(name="--no-timing-cache", help="Neither read nor write measurements.", negative="")]
+    off = Annotated[
+        bool, Parameter(name="--no-timing-cache", help="Neither read nor write measurements.", negative="")
+    ]
     fields.append(("without_timing_cache", off, dataclasses.field(default=False)))
     made = dataclasses.make_dataclass("BuildFlags", fields, frozen=True, kw_only=True)
     made.__module__ = __name__  # cyclopts takes a class of module `types` for a plain value

@@ -1,4 +1,5 @@
 """engineworks inspect: what a file says about itself; nothing is executed."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -47,14 +48,26 @@ def inspect(
     say(f"  target   {facts['target']}" + (f" ({features})" if features else ""))
     say(f"  weights  {size(facts['weights_bytes'])}")
     bound = manifest.arena_lower_bound
-    say(f"  memory   {size(manifest.arena_bytes)} of activations" + (f" (at least {size(bound)} is needed)" if bound else ""))
+    say(
+        f"  memory   {size(manifest.arena_bytes)} of activations"
+        + (f" (at least {size(bound)} is needed)" if bound else "")
+    )
     say(f"  program  {facts['launches']} launches of {facts['kernels']} kernels")
     tensors = [("input", t) for t in manifest.inputs] + [("output", t) for t in manifest.outputs]
-    table(["", "name", "dtype", "shape"], [(k, t.name, t.dtype, "x".join(map(str, t.dims))) for k, t in tensors])
+    table(
+        ["", "name", "dtype", "shape"], [(k, t.name, t.dtype, "x".join(map(str, t.dims))) for k, t in tensors]
+    )
     if manifest.symbols:
-        rows = [(s.name, s.min, s.opt, s.max, "data" if s.is_data_dependent else "shape") for s in manifest.symbols]
+        rows = [
+            (s.name, s.min, s.opt, s.max, "data" if s.is_data_dependent else "shape")
+            for s in manifest.symbols
+        ]
         table(["dim", "min", "opt", "max", "known from"], rows)
-    table(["section", "size", "sha256"], [(s.name, size(s.size), s.sha256[:16]) for s in manifest.sections], right=(1,))
+    table(
+        ["section", "size", "sha256"],
+        [(s.name, size(s.size), s.sha256[:16]) for s in manifest.sections],
+        right=(1,),
+    )
     if kernels:
         rows = [_launch(number, r, manifest) for number, r in enumerate(manifest.program) if r.op == "call"]
         table(["record", "source nodes", "tactic", "tasks"], rows)
@@ -72,7 +85,10 @@ def _inspect_model(file: Path, json: bool) -> None:
 
     foreign = read(file)
     counts = Counter(f"{n.domain}::{n.kind}" if n.domain else n.kind for n in foreign.nodes)
-    inputs = {i.name: f"{i.dtype}[{', '.join('?' if d is None else str(d) for d in i.shape or ())}]" for i in foreign.inputs}
+    inputs = {
+        i.name: f"{i.dtype}[{', '.join('?' if d is None else str(d) for d in i.shape or ())}]"
+        for i in foreign.inputs
+    }
     if json:
         emit_json({
             "name": foreign.name, "opsets": dict(foreign.opsets), "inputs": inputs, "outputs": foreign.outputs,
@@ -80,6 +96,12 @@ def _inspect_model(file: Path, json: bool) -> None:
         })  # fmt: skip
         return
     opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in foreign.opsets.items())
-    say(f"{file}: ONNX model '{foreign.name}', opsets {opsets}, {len(foreign.nodes)} nodes, {len(foreign.constants)} weights")
-    table(["", "name", "type"], [("input", n, t) for n, t in inputs.items()] + [("output", n, "") for n in foreign.outputs])
+    say(
+        f"{file}: ONNX model '{foreign.name}', opsets {opsets}, "
+        f"{len(foreign.nodes)} nodes, {len(foreign.constants)} weights"
+    )
+    table(
+        ["", "name", "type"],
+        [("input", n, t) for n, t in inputs.items()] + [("output", n, "") for n in foreign.outputs],
+    )
     table(["operator", "count"], counts.most_common(), right=(1,))

@@ -3,6 +3,7 @@
 0: done. 1: failed (the message says why). 2: wrong usage. 130: stopped by Ctrl-C.
 ENGINEWORKS_LOG=debug adds tracebacks.
 """
+
 from __future__ import annotations
 
 import os

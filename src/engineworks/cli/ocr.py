@@ -5,6 +5,7 @@ line (Liao et al., "Real-time Scene Text Detection with Differentiable Binarizat
 each column the probability of each character, with a blank (Graves et al., "Connectionist Temporal Classification",
 ICML 2006).
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -85,7 +86,15 @@ def boxes(probabilities: np.ndarray, height: int, width: int) -> list[Box]:
         down, along = height / probabilities.shape[0], width / probabilities.shape[1]
         left, right = (columns.start - margin) * along, (columns.stop + margin) * along
         top, bottom = (rows.start - margin) * down, (rows.stop + margin) * down
-        found.append(Box(max(0, int(left)), max(0, int(top)), min(width, int(right) + 1), min(height, int(bottom) + 1), score))
+        found.append(
+            Box(
+                max(0, int(left)),
+                max(0, int(top)),
+                min(width, int(right) + 1),
+                min(height, int(bottom) + 1),
+                score,
+            )
+        )
     return _reading_order(found)
 
 

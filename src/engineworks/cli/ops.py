@@ -1,4 +1,5 @@
 """engineworks ops: the operators there are, and how ONNX spells them."""
+
 from __future__ import annotations
 
 from typing import Annotated
@@ -30,9 +31,22 @@ def ops(
     if missing:
         lacking = [c for c in coverage() if not c.has_rule and pattern.lower() in c.kind.lower()]
         if json:
-            emit_json([{"operator": c.kind, "domain": c.domain, "since": c.since, "expanded": c.has_body} for c in lacking])
+            emit_json(
+                [
+                    {"operator": c.kind, "domain": c.domain, "since": c.since, "expanded": c.has_body}
+                    for c in lacking
+                ]
+            )
             return
-        rows = [(c.kind, c.domain or "ai.onnx", c.since, "its function body is imported" if c.has_body else "not supported") for c in lacking]
+        rows = [
+            (
+                c.kind,
+                c.domain or "ai.onnx",
+                c.since,
+                "its function body is imported" if c.has_body else "not supported",
+            )
+            for c in lacking
+        ]
         table(["operator", "domain", "since", "today"], rows)
         return
     own = {n: o for n, o in REGISTRY.items() if pattern.lower() in n.lower()}

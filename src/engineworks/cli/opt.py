@@ -1,4 +1,5 @@
 """engineworks opt: the graph of a model in its textual form."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -39,7 +40,9 @@ def opt(
     graph = import_model(read(model), input_shapes={n: s[0] for n, s in parse_shapes(shapes or []).items()})
     rewriter = Rewriter(graph)
     canonical = [FoldConstants(), CommonValues(), canonical_rules(), FoldConstants(), CommonValues()]
-    passes = {"import": [], "canonical": canonical, "fuse": [*canonical, fusion_rules(), FoldConstants()]}[phase]
+    passes = {"import": [], "canonical": canonical, "fuse": [*canonical, fusion_rules(), FoldConstants()]}[
+        phase
+    ]
     run_passes(rewriter, passes, check=verify)
     say(print_graph(graph))
     if journal:

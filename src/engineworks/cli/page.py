@@ -1,4 +1,5 @@
 """The build report as one self-contained HTML page."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,10 +9,12 @@ from typing import Any
 from engineworks.cli.console import duration, size
 
 STYLE = """
-body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #1d2733; }
+body { font: 14px/1.5 system-ui, sans-serif; color: #1d2733;
+  margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .25rem .6rem; vertical-align: top; }
-th { border-bottom: 2px solid #8895a7; } tr:nth-child(even) { background: #f3f6f9; } td.number { text-align: right; white-space: nowrap; }
+table { border-collapse: collapse; width: 100%; } 
+th, td { text-align: left; padding: .25rem .6rem; vertical-align: top; }
+th { border-bottom: 2px solid #8895a7; } tr:nth-child(even) { background: #f3f6f9; }
 code { font-size: 12px; overflow-wrap: anywhere; } .bar { background: #3b7dd8; height: .7rem; display: inline-block; }
 .facts span { display: inline-block; margin-right: 2rem; } .facts b { display: block; font-size: 1.2rem; }
 """
@@ -22,7 +25,8 @@ def page(report: dict[str, Any]) -> str:
     name = escape(report["model"])
     parts = [_facts(report), _groups(report), _tactics(report), _missed(report), _rewrites(report)]
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{name}</title><style>{STYLE}</style></head>\n'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
+        f"<style>{STYLE}</style></head>\n"
         f"<body><h1>{name}</h1>\n{''.join(parts)}</body></html>\n"
     )
 
@@ -65,13 +69,20 @@ def _groups(report: dict[str, Any]) -> str:
         notes = "<br>".join(escape(n) for n in (*g.get("notes", ()), *g.get("refused", ())))
         origin = "<br>".join(escape(o) for o in g["origin"])
         time = f"{duration(seconds)} {bar}" if seconds else ""
-        rows.append([str(g["number"]), origin, ops, f"<code>{escape(g.get('tactic', g['kind']))}</code>", time, notes])
+        rows.append(
+            [str(g["number"]), origin, ops, f"<code>{escape(g.get('tactic', g['kind']))}</code>", time, notes]
+        )
     return _table("Groups", ["", "source nodes", "operators", "tactic", "time", "notes"], rows)
 
 
 def _tactics(report: dict[str, Any]) -> str:
     rows = [
-        [str(g["number"]), f"<code>{escape(a['tactic'])}</code>", duration(_seconds(a)), escape(a.get("rejected", ""))]
+        [
+            str(g["number"]),
+            f"<code>{escape(a['tactic'])}</code>",
+            duration(_seconds(a)),
+            escape(a.get("rejected", "")),
+        ]
         for g in report["groups"]
         for a in g.get("alternatives", [])
         if a["tactic"] != g.get("tactic")

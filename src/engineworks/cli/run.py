@@ -1,4 +1,5 @@
 """engineworks run: arrays in, arrays out."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -40,7 +41,11 @@ def run(
     """
     opened = open_engine(engine, shapes or [], threads)
     arrays = given_arrays(opened.manifest, input or [], shapes or [], seed)
-    random = [n for n in arrays if not any(i.startswith(f"{n}=") for i in input or []) and not (input and len(arrays) == 1)]
+    random = [
+        n
+        for n in arrays
+        if not any(i.startswith(f"{n}=") for i in input or []) and not (input and len(arrays) == 1)
+    ]
     if random:
         note(f"random values for {', '.join(random)}")
     context = opened.context()
@@ -56,7 +61,10 @@ def run(
         return
     table(["output", "dtype", "shape", "min", "mean", "max"], rows)
     if launches:
-        table(["launch", "tactic", "time"], [(r["name"], r["tactic"], duration(float(r["seconds"]))) for r in launches])
+        table(
+            ["launch", "tactic", "time"],
+            [(r["name"], r["tactic"], duration(float(r["seconds"]))) for r in launches],
+        )
     if output:
         say(f"written to {output}")
 

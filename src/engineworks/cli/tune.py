@@ -1,4 +1,5 @@
 """engineworks tune: measure kernels ahead of builds."""
+
 from __future__ import annotations
 
 import json as json_text
@@ -38,7 +39,9 @@ def tune(
         return
     rows = [(", ".join(g["origin"]), g["tactic"], _time(g), len(g.get("alternatives", []))) for g in groups]
     table(["source nodes", "fastest tactic", "time", "tried"], rows, right=(2, 3))
-    say(f"{len(groups)} kernels in {duration(time.perf_counter() - started)}; the times are kept for later builds")
+    say(
+        f"{len(groups)} kernels in {duration(time.perf_counter() - started)}; the times are kept for later builds"
+    )
 
 
 def _time(group: dict[str, float]) -> str:

@@ -1,4 +1,5 @@
 """Constants computed while a model is imported, so that chains of shape arithmetic never become nodes."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -71,7 +72,9 @@ def _has_symbols(op: Op) -> bool:
 
 
 def _symbolic(attribute: object) -> bool:
-    return isinstance(attribute, Sym) or (isinstance(attribute, tuple) and any(_symbolic(a) for a in attribute))
+    return isinstance(attribute, Sym) or (
+        isinstance(attribute, tuple) and any(_symbolic(a) for a in attribute)
+    )
 
 
 def _make_constant(value: Value, array: np.ndarray) -> None:

@@ -1,4 +1,5 @@
-"""A ForeignGraph becomes a Graph: each node through the rule of its op's file; what has no rule is reported together."""
+"""A ForeignGraph becomes a Graph: each node through the rule of its op's file; the unknown is reported together."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -57,7 +58,9 @@ def _with_fixed(foreign: ForeignGraph, fixed: Mapping[str, np.ndarray]) -> Forei
         return foreign
     unknown = sorted(fixed.keys() - {i.name for i in foreign.inputs})
     if unknown:
-        raise InvalidModel(f"a fixed value is given for {', '.join(unknown)}, which is no input of the model.")
+        raise InvalidModel(
+            f"a fixed value is given for {', '.join(unknown)}, which is no input of the model."
+        )
     constants = dict(foreign.constants)
     for given in foreign.inputs:
         if given.name in fixed:
@@ -75,9 +78,12 @@ def dim_name(text: str) -> str:
 
 
 def _input_types(
-    foreign: ForeignGraph, shapes: Mapping[str, ShapeLike], ranges: Mapping[str, tuple[int, int | None]], scope: Scope
+    foreign: ForeignGraph,
+    shapes: Mapping[str, ShapeLike],
+    ranges: Mapping[str, tuple[int, int | None]],
+    scope: Scope,
 ) -> dict[str, tuple[Any, tuple[Dim, ...]]]:
-    """(dtype, shape) by input name; unnamed unknown dims are called after their input and axis; `scope` declares them all."""
+    """(dtype, shape) by input name, all dims declared in `scope`; unnamed ones are called after input and axis."""
     unknown = sorted(shapes.keys() - {i.name for i in foreign.inputs})
     if unknown:
         names = ", ".join(f"'{i.name}'" for i in foreign.inputs) or "none"
@@ -92,7 +98,8 @@ def _input_types(
     unused = sorted(ranges.keys() - scope.symbols.keys() - fixed.keys())
     if unused:
         raise InvalidModel(
-            f"a range is given for dim {', '.join(unused)}; the model's dims are {', '.join(scope.symbols) or 'all fixed'}."
+            f"a range is given for dim {', '.join(unused)}; "
+            f"the model's dims are {', '.join(scope.symbols) or 'all fixed'}."
         )
     return made
 
@@ -100,20 +107,27 @@ def _input_types(
 def _spelled(given: ForeignInput, override: ShapeLike | None) -> tuple[int | str, ...]:
     """The shape as ints and identifiers."""
     if given.dtype is None:
-        raise InvalidModel(f"input '{given.name}' states no element type. Export the model with typed inputs.")
+        raise InvalidModel(
+            f"input '{given.name}' states no element type. Export the model with typed inputs."
+        )
     if given.shape is None and override is None:
-        raise InvalidModel(f"input '{given.name}' states no shape. Give one: input_shapes={{'{given.name}': (…)}}.")
+        raise InvalidModel(
+            f"input '{given.name}' states no shape. Give one: input_shapes={{'{given.name}': (…)}}."
+        )
     shape = tuple(override) if override is not None else given.shape
     assert shape is not None
     if given.shape is not None and len(shape) != len(given.shape):
         raise InvalidModel(
-            f"the shape given for '{given.name}' has {len(shape)} dims {tuple(shape)}, the model says {len(given.shape)}."
+            f"the shape given for '{given.name}' has {len(shape)} dims {tuple(shape)}, "
+            f"the model says {len(given.shape)}."
         )
     out: list[int | str] = []
     for axis, d in enumerate(shape):
         stated = given.shape[axis] if given.shape is not None else None
         if isinstance(d, (int, np.integer)) and isinstance(stated, int) and d != stated:
-            raise InvalidModel(f"the shape given for '{given.name}' says {d} at axis {axis}, the model is fixed to {stated}.")
+            raise InvalidModel(
+                f"the shape given for '{given.name}' says {d} at axis {axis}, the model is fixed to {stated}."
+            )
         if isinstance(d, str) and isinstance(stated, int):
             out.append(stated)
         elif isinstance(d, (int, np.integer)):
@@ -131,11 +145,15 @@ def _fixed_dims(foreign: ForeignGraph, shapes: Mapping[str, ShapeLike]) -> dict[
             if isinstance(stated, str) and not isinstance(asked, str):
                 before = fixed.setdefault(dim_name(stated), int(asked))
                 if before != asked:
-                    raise InvalidModel(f"dim '{stated}' is given as {before} and, at input '{given.name}', as {asked}.")
+                    raise InvalidModel(
+                        f"dim '{stated}' is given as {before} and, at input '{given.name}', as {asked}."
+                    )
     return fixed
 
 
-def _dim(d: int | str, fixed: Mapping[str, int], ranges: Mapping[str, tuple[int, int | None]], scope: Scope) -> Dim:
+def _dim(
+    d: int | str, fixed: Mapping[str, int], ranges: Mapping[str, tuple[int, int | None]], scope: Scope
+) -> Dim:
     if isinstance(d, int):
         return d
     if d in fixed:
@@ -168,7 +186,9 @@ class _Importing:
         """The Value called `name`: of this graph, a constant of it, or one of an enclosing graph."""
         found = self.find(name)
         if found is None:
-            raise InvalidModel(f"{reader} reads '{name}', which no input, weight or earlier node defines. The model is damaged.")
+            raise InvalidModel(
+                f"{reader} reads '{name}', which no input, weight or earlier node defines. The model is damaged."
+            )
         return found
 
     def find(self, name: str) -> Value | None:
@@ -221,12 +241,16 @@ class _Importing:
                 continue
             value = results[k] if k < len(results) else None
             if value is None:
-                raise UnsupportedOperator(f"{node.kind} at node '{node.name}': output {k} ('{name}') is not supported.")
+                raise UnsupportedOperator(
+                    f"{node.kind} at node '{node.name}': output {k} ('{name}') is not supported."
+                )
             if not value.name:
                 value.name = name
             self.values[name] = value
 
-    def body(self, foreign: ForeignGraph, types: Sequence[TensorType] | None = None) -> tuple[Region, list[Value]]:
+    def body(
+        self, foreign: ForeignGraph, types: Sequence[TensorType] | None = None
+    ) -> tuple[Region, list[Value]]:
         """A body as a Region, and the outer values it reads: its inputs are the declared ones, then these.
 
         Args:
@@ -246,9 +270,13 @@ class _Importing:
 
 def _declared(given: ForeignInput) -> TensorType:
     if given.dtype is None or given.shape is None:
-        raise InvalidModel(f"input '{given.name}' of a body states no type. Export the model with shape inference.")
+        raise InvalidModel(
+            f"input '{given.name}' of a body states no type. Export the model with shape inference."
+        )
     if not all(isinstance(d, int) for d in given.shape):
-        raise UnsupportedOperator(f"input '{given.name}' of a body has sizes that change from call to call: {given.shape}.")
+        raise UnsupportedOperator(
+            f"input '{given.name}' of a body has sizes that change from call to call: {given.shape}."
+        )
     return TensorType(given.dtype, tuple(d for d in given.shape if isinstance(d, int)))
 
 
@@ -278,7 +306,8 @@ def require_rules(foreign: ForeignGraph) -> None:
     count = sum(len(names) for names in unknown.values())
     operators = "operator has" if len(unknown) == 1 else "operators have"
     raise UnsupportedOperator(
-        f"{len(unknown)} {operators} no implementation, used by {count} node{'s' if count > 1 else ''} of '{foreign.name}':\n"
+        f"{len(unknown)} {operators} no implementation, "
+        f"used by {count} node{'s' if count > 1 else ''} of '{foreign.name}':\n"
         + "\n".join(lines)
         + "\n  Ways out: export with other operators, or add them: docs/developers/add-an-operator.md"
     )
@@ -287,7 +316,9 @@ def require_rules(foreign: ForeignGraph) -> None:
 def _named(names: Sequence[str]) -> str:
     shown = ", ".join(names[:MAX_NAMED_NODES])
     rest = len(names) - MAX_NAMED_NODES
-    return f"{len(names)} node{'s' if len(names) > 1 else ''}: {shown}" + (f" and {rest} more" if rest > 0 else "")
+    return f"{len(names)} node{'s' if len(names) > 1 else ''}: {shown}" + (
+        f" and {rest} more" if rest > 0 else ""
+    )
 
 
 def _all_nodes(foreign: ForeignGraph) -> Iterator[ForeignOp]:

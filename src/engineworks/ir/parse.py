@@ -1,4 +1,5 @@
 """The textual form of graphs: parser (the grammar is described in engineworks.ir.text)."""
+
 from __future__ import annotations
 
 import ast
@@ -57,7 +58,8 @@ class _Token:
 
 
 def _tokens(text: str) -> list[_Token]:
-    out, position = [], 0
+    out: list[_Token] = []
+    position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
@@ -129,7 +131,8 @@ class _Parser:
             self.dim_line()
         outside = self.g, self.values
         self.expect("graph")
-        self.g, self.values = GraphBuilder(Graph(self.name())), {}
+        self.g = GraphBuilder(Graph(self.name()))
+        self.values = {}
         self.expect("(")
         self.listed(self.graph_input, ")")
         self.expect("->")
@@ -166,7 +169,7 @@ class _Parser:
         value.type = kind
         if self.accept("=="):
             known = np.array(self.attribute(), dtype=object)
-            value.known = known.reshape(tuple(kind.shape))
+            value.known = known.reshape(tuple(int(d) for d in kind.shape))  # type: ignore[arg-type]
         self.define(name, value)
 
     def graph_output(self) -> tuple[str, str]:
@@ -270,7 +273,9 @@ class _Parser:
     def dim(self) -> Dim:
         text = self.expression()
         try:
-            return parse_dim(text, lambda name: self.declared[name] if name in self.declared else symbol(name))
+            return parse_dim(
+                text, lambda name: self.declared[name] if name in self.declared else symbol(name)
+            )
         except ValueError as error:
             raise Error(str(error)) from error
 

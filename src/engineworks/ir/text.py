@@ -9,6 +9,7 @@
 Names that are no identifiers stand in back quotes, values without a name are $0, $1 …, omitted inputs are `_`.
 Constants of up to eight elements are written out, larger ones by content hash. Bodies are graphs in braces.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -25,11 +26,15 @@ from engineworks.core.dtypes import DType
 from engineworks.core.types import Layout, TensorType
 from engineworks.ir.graph import Graph, Node, Region, Value
 from engineworks.ir.op import Op
-from engineworks.ir.parse import parse_graph as parse_graph
+from engineworks.ir.parse import parse_graph
+
+__all__ = ["parse_graph", "print_graph", "quoted"]
 
 MAX_WRITTEN_ELEMENTS = 8
 BARE_NAME = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*(?:~\d+)?")
-RESERVED = frozenset({"_", "const", "dim", "graph", "in", "by", "origin", "True", "False", "None", "inf", "nan"})
+RESERVED = frozenset(
+    {"_", "const", "dim", "graph", "in", "by", "origin", "True", "False", "None", "inf", "nan"}
+)
 
 
 def print_graph(graph: Graph, *, canonical: bool = False) -> str:
@@ -62,7 +67,9 @@ class _Printer:
         """Header, then a line for each constant and node."""
         inputs = ", ".join(f"{self._define(v)}: {v.type}{_known(v)}" for v in self.graph.inputs)
         body = [f"{indent}  {line}" for line in self._statements(indent + "  ")]
-        outputs = ", ".join(self._output(n, v) for n, v in zip(self.graph.output_names, self.graph.outputs, strict=True))
+        outputs = ", ".join(
+            self._output(n, v) for n, v in zip(self.graph.output_names, self.graph.outputs, strict=True)
+        )
         name = "body" if self.canonical else quoted(self.graph.name)
         yield f"{indent}graph {name}({inputs}) -> {outputs}"
         yield from body
@@ -130,22 +137,24 @@ def _attribute(value: Any, indent: str, canonical: bool) -> str:
         case tuple() | list():
             items = [_attribute(v, indent, canonical) for v in value]
             return "(" + ", ".join(items) + ("," if len(items) == 1 else "") + ")"
-        case bool() | np.bool_() | None:
-            return str(value)
-        case enum.Enum():
-            return repr(value.value)
-        case int() | np.integer() | Sym():
-            return str(value)
-        case float() | np.floating():
-            return repr(float(value))
-        case str() | bytes():
-            return repr(value)
-        case DType() | TensorType():
-            return str(value)
         case Layout():
             return f"layout({_attribute(value.order, indent, canonical)}, {value.row_pad})"
         case Op():
             return _call(value, [], indent, canonical)
+    return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    """A value without parts."""
+    match value:
+        case enum.Enum():
+            return repr(value.value)
+        case float() | np.floating():
+            return repr(float(value))
+        case str() | bytes():
+            return repr(value)
+        case bool() | np.bool_() | None | int() | np.integer() | Sym() | DType() | TensorType():
+            return str(value)
     return f"<{value}>"
 
 
@@ -153,7 +162,9 @@ def _attribute(value: Any, indent: str, canonical: bool) -> str:
 def _written(value: Value) -> str:
     array, constant = value.array, value.constant
     assert constant is not None
-    exact = value.type.dtype.kind != "string" and not (value.type.dtype.is_float and np.isnan(array.astype(np.float64)).any())
+    exact = value.type.dtype.kind != "string" and not (
+        value.type.dtype.is_float and np.isnan(array.astype(np.float64)).any()
+    )
     if array.size > MAX_WRITTEN_ELEMENTS or not exact:
         return f"@{constant.hash}"
     kind = float if value.type.dtype.is_float else bool if value.type.dtype.kind == "bool" else int
@@ -166,7 +177,9 @@ def _known(value: Value) -> str:
     if value.known is None:
         return ""
     items = [str(d) for d in value.known.ravel()]
-    return " == " + (items[0] if value.known.ndim == 0 else "(" + ", ".join(items) + ("," if len(items) == 1 else "") + ")")
+    return " == " + (
+        items[0] if value.known.ndim == 0 else "(" + ", ".join(items) + ("," if len(items) == 1 else "") + ")"
+    )
 
 
 def _dim_lines(graph: Graph) -> Iterator[str]:

@@ -1,4 +1,5 @@
 """What every graph must satisfy at any time, and the sentences for when it does not."""
+
 from __future__ import annotations
 
 from collections import Counter

@@ -1,4 +1,5 @@
 """The TensorRT-shaped face: `import engineworks.tensorrt as trt`. Thin adapters; engines are Engineworks' own."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -20,7 +21,9 @@ from engineworks.tensorrt.enums import DataType as DataType
 from engineworks.tensorrt.enums import DeviceType as DeviceType
 from engineworks.tensorrt.enums import EngineCapability as EngineCapability
 from engineworks.tensorrt.enums import ErrorCode as ErrorCode
-from engineworks.tensorrt.enums import ExecutionContextAllocationStrategy as ExecutionContextAllocationStrategy
+from engineworks.tensorrt.enums import (
+    ExecutionContextAllocationStrategy as ExecutionContextAllocationStrategy,
+)
 from engineworks.tensorrt.enums import HardwareCompatibilityLevel as HardwareCompatibilityLevel
 from engineworks.tensorrt.enums import LayerInformationFormat as LayerInformationFormat
 from engineworks.tensorrt.enums import MemoryPoolType as MemoryPoolType
@@ -43,7 +46,7 @@ from engineworks.tensorrt.parser import ParserError as ParserError
 from engineworks.tensorrt.runtime import Runtime as Runtime
 from engineworks.tensorrt.unsupported import absent as _absent
 from engineworks.tensorrt.values import Dims as Dims
-from engineworks.tensorrt.values import HostMemory as IHostMemory
+from engineworks.tensorrt.values import IHostMemory as IHostMemory
 from engineworks.tensorrt.values import nptype as nptype
 from engineworks.tensorrt.values import volume as volume
 
@@ -62,4 +65,8 @@ def init_libnvinfer_plugins(logger: Any, namespace: str) -> int:
 
 def __getattr__(name: str) -> Any:
     error = _absent(name)
-    raise error if error is not None else AttributeError(f"module 'engineworks.tensorrt' has no attribute '{name}'")
+    raise (
+        error
+        if error is not None
+        else AttributeError(f"module 'engineworks.tensorrt' has no attribute '{name}'")
+    )

@@ -1,5 +1,8 @@
 """Builder: makes networks and configs, and builds. A failed build is logged and gives None, as in TensorRT."""
+
 from __future__ import annotations
+
+from typing import Any
 
 from engineworks.errors import Error
 from engineworks.tensorrt.compile import compile_network
@@ -10,7 +13,7 @@ from engineworks.tensorrt.logger import ILogger
 from engineworks.tensorrt.network import INetworkDefinition
 from engineworks.tensorrt.runtime import Runtime
 from engineworks.tensorrt.unsupported import Face
-from engineworks.tensorrt.values import HostMemory
+from engineworks.tensorrt.values import IHostMemory
 
 _PERMISSIONS = (BuilderFlag.FP16, BuilderFlag.INT8, BuilderFlag.BF16, BuilderFlag.FP8)
 
@@ -25,7 +28,7 @@ class Builder(Face):
         self.logger = logger
         self.max_batch_size = 1
         self.max_threads = 1
-        self.error_recorder = None
+        self.error_recorder: Any = None
 
     def create_network(self, flags: int = 0) -> INetworkDefinition:
         return INetworkDefinition(int(flags))
@@ -36,18 +39,24 @@ class Builder(Face):
     def create_optimization_profile(self) -> IOptimizationProfile:
         return IOptimizationProfile()
 
-    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> HostMemory | None:
+    def build_serialized_network(
+        self, network: INetworkDefinition, config: IBuilderConfig
+    ) -> IHostMemory | None:
         """The engine file, or None after an error was logged."""
         allowed = [f.name for f in _PERMISSIONS if config.get_flag(f)]
         if allowed:
-            self.logger.log(Severity.INFO, f"{', '.join(allowed)} allowed; this engine computes in the model's own types")
+            self.logger.log(
+                Severity.INFO, f"{', '.join(allowed)} allowed; this engine computes in the model's own types"
+            )
         try:
-            return HostMemory(compile_network(network, config))
+            return IHostMemory(compile_network(network, config))
         except Error as error:
             self.logger.log(Severity.ERROR, f"{type(error).__name__}: {error}")
             return None
 
-    def build_engine_with_config(self, network: INetworkDefinition, config: IBuilderConfig) -> ICudaEngine | None:
+    def build_engine_with_config(
+        self, network: INetworkDefinition, config: IBuilderConfig
+    ) -> ICudaEngine | None:
         plan = self.build_serialized_network(network, config)
         return None if plan is None else Runtime(self.logger).deserialize_cuda_engine(plan)
 

@@ -1,4 +1,5 @@
 """Interfaces that programs implement."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,9 +1,10 @@
 """From network and config to an engine file's bytes; the one place where this face meets the builder."""
+
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 from engineworks.builder import profiles as build_profiles
 from engineworks.builder.build import build_engine
 from engineworks.builder.config import BuildConfig
+from engineworks.core.types import Shape
 from engineworks.engine import container
 from engineworks.engine.schema import Manifest, Profile, Range
 from engineworks.errors import BuildError, InvalidModel
@@ -26,12 +28,14 @@ from engineworks.tensorrt.values import Dims
 Shapes = dict[str, tuple[Dims, Dims, Dims]]
 
 
-def types_of(network: INetworkDefinition) -> dict[str, tuple[str, tuple[object, ...]]]:
+def types_of(network: INetworkDefinition) -> dict[str, tuple[str, Shape]]:
     """dtype and shape of every named value of the network."""
     graph = import_model(network.as_foreign(), input_shapes=network.fixed_shapes)
     named = [v for v in graph.values() if v.name] + graph.outputs
     found = {v.name: (v.type.dtype.name, v.type.shape) for v in named}
-    return found | {n: (v.type.dtype.name, v.type.shape) for n, v in zip(graph.output_names, graph.outputs, strict=True)}
+    return found | {
+        n: (v.type.dtype.name, v.type.shape) for n, v in zip(graph.output_names, graph.outputs, strict=True)
+    }
 
 
 def compile_network(network: INetworkDefinition, config: IBuilderConfig) -> bytes:
@@ -51,12 +55,16 @@ def compile_network(network: INetworkDefinition, config: IBuilderConfig) -> byte
         return container.encode(manifest, emitted.sections)
 
 
-def _graph(network: INetworkDefinition, merged: Mapping[str, Any]) -> Graph:
+def _graph(network: INetworkDefinition, merged: Shapes) -> Graph:
     foreign = network.as_foreign()
-    fixed = {n: s for n, s in network.fixed_shapes.items() if n not in {t.source for t in network.inputs if t.name in merged}}
-    fixed_ints = {n: s for n, s in fixed.items() if all(isinstance(d, int) for d in s)}
-    by_source = {t.source: merged[t.name] for t in network.inputs if t.name in merged}
-    shapes, dims = build_profiles.shapes_and_ranges(foreign, BuildConfig(profile=by_source or None, fixed_shapes=fixed_ints))  # type: ignore[arg-type]
+    profiled = {t.source: merged[t.name] for t in network.inputs if t.name in merged}
+    fixed = {
+        name: tuple(d for d in shape if isinstance(d, int))
+        for name, shape in network.fixed_shapes.items()
+        if name not in profiled and all(isinstance(d, int) for d in shape)
+    }
+    options = BuildConfig(profile=profiled or None, fixed_shapes=fixed)
+    shapes, dims = build_profiles.shapes_and_ranges(foreign, options)
     graph = import_model(foreign, input_shapes=shapes, dims=dims)
     for value in graph.inputs:
         value.name = next(t.name for t in network.inputs if t.source == value.name)
@@ -71,16 +79,17 @@ def _merged(network: INetworkDefinition, profiles: Sequence[IOptimizationProfile
     for profile in profiles:
         for name, (low, typical, high) in profile.shapes.items():
             if name not in known:
-                raise InvalidModel(f"a profile sets the shape of '{name}'; the network's inputs are {', '.join(sorted(known))}")
-            if name in merged:
-                before = merged[name]
-                low, high = Dims(map(min, before[0], low)), Dims(map(max, before[2], high))
-                typical = before[1]
-            merged[name] = low, typical, high
+                raise InvalidModel(
+                    f"a profile sets the shape of '{name}'; the network's inputs are {', '.join(sorted(known))}"
+                )
+            before = merged.get(name, (low, typical, high))
+            merged[name] = Dims(map(min, before[0], low)), before[1], Dims(map(max, before[2], high))
     return merged
 
 
-def _with_profiles(manifest: Manifest, network: INetworkDefinition, profiles: Sequence[IOptimizationProfile]) -> Manifest:
+def _with_profiles(
+    manifest: Manifest, network: INetworkDefinition, profiles: Sequence[IOptimizationProfile]
+) -> Manifest:
     """The engine with TensorRT's profiles as its own: ranges of its symbols within what it was built for."""
     if not profiles or manifest.profiles:
         return manifest

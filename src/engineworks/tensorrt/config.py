@@ -1,4 +1,5 @@
 """IBuilderConfig, optimization profiles and timing caches."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from engineworks.tensorrt.enums import (
     ProfilingVerbosity,
 )
 from engineworks.tensorrt.unsupported import Face
-from engineworks.tensorrt.values import Dims, HostMemory
+from engineworks.tensorrt.values import Dims, IHostMemory
 
 
 class IOptimizationProfile(Face):
@@ -29,7 +30,9 @@ class IOptimizationProfile(Face):
         """Raises ValueError when a size decreases from min to opt to max."""
         made = Dims(min), Dims(opt), Dims(max)
         if len({len(d) for d in made}) != 1 or any(not a <= b <= c for a, b, c in zip(*made, strict=True)):
-            raise ValueError(f"profile of '{input}': {made[0]} <= {made[1]} <= {made[2]} does not hold in every axis")
+            raise ValueError(
+                f"profile of '{input}': {made[0]} <= {made[1]} <= {made[2]} does not hold in every axis"
+            )
         self.shapes[input] = made
 
     def get_shape(self, input: str) -> list[Dims]:
@@ -51,8 +54,8 @@ class ITimingCache(Face):
     def __init__(self, data: bytes) -> None:
         self.data = data
 
-    def serialize(self) -> HostMemory:
-        return HostMemory(self.data)
+    def serialize(self) -> IHostMemory:
+        return IHostMemory(self.data)
 
     def combine(self, input_cache: ITimingCache, ignore_mismatch: bool) -> bool:
         """Add the lines of another cache; entries name the machine they hold for, so nothing can mismatch."""

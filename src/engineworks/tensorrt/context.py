@@ -1,4 +1,5 @@
 """IExecutionContext: addresses of host memory in, results there."""
+
 from __future__ import annotations
 
 import ctypes
@@ -33,7 +34,9 @@ class _Shapes(Face):
             return False
         ranges = self.engine.get_tensor_profile_shape(name, self._profile)
         given = Dims(shape)
-        fits = len(given) == len(ranges[0]) and all(a <= d <= b for a, d, b in zip(ranges[0], given, ranges[2], strict=True))
+        fits = len(given) == len(ranges[0]) and all(
+            a <= d <= b for a, d, b in zip(ranges[0], given, ranges[2], strict=True)
+        )
         if fits:
             self._shapes[name] = given
         return fits
@@ -62,7 +65,11 @@ class _Shapes(Face):
     def _solution(self) -> dict[str, int]:
         manifest = self._core.manifest
         profile = manifest.profiles[self._profile] if manifest.profiles else None
-        return dict(ShapeSolver(manifest, profile).solve([self.get_tensor_shape(t.name) for t in manifest.inputs]).values)
+        return dict(
+            ShapeSolver(manifest, profile)
+            .solve([self.get_tensor_shape(t.name) for t in manifest.inputs])
+            .values
+        )
 
     def get_tensor_strides(self, name: str) -> Dims:
         """Elements between neighbours along each axis."""
@@ -110,13 +117,19 @@ class _Memory(_BindingShapes):
     def _view(self, name: str, shape: Dims) -> np.ndarray:
         address = self._addresses.get(name, 0)
         if not address:
-            raise RunError(f"'{name}' has no address; set_tensor_address('{name}', array.ctypes.data) gives it one")
+            raise RunError(
+                f"'{name}' has no address; set_tensor_address('{name}', array.ctypes.data) gives it one"
+            )
         cached = self._views.get(name)
         if cached is None or cached[:2] != (address, shape):
             kind = np.dtype(nptype(self.engine.get_tensor_dtype(name)))
             count = int(np.prod(shape, dtype=np.int64))
             raw = (ctypes.c_char * (count * kind.itemsize)).from_address(address)
-            cached = self._views[name] = (address, shape, np.frombuffer(raw, kind, count).reshape(shape))
+            cached = self._views[name] = (
+                address,
+                shape,
+                np.frombuffer(memoryview(raw), kind, count).reshape(shape),
+            )
         return cached[2]
 
 
@@ -146,7 +159,9 @@ class _Outputs(_Memory):
         if allocator is not None:
             place = getattr(allocator, "reallocate_output_async", None) or allocator.reallocate_output
             extra = (0,) if place.__name__.endswith("async") else ()
-            self._addresses[name] = int(place(name, self._addresses.get(name, 0), max(1, array.nbytes), 64, *extra))
+            self._addresses[name] = int(
+                place(name, self._addresses.get(name, 0), max(1, array.nbytes), 64, *extra)
+            )
             allocator.notify_shape(name, Dims(array.shape))
         self._view(name, Dims(array.shape))[...] = array
 
@@ -158,12 +173,15 @@ class IExecutionContext(_Outputs):
         self.engine, self._core = engine, core
         self._profile = 0
         self._context = core.context()
-        self._shapes, self._addresses, self._views, self._allocators = {}, {}, {}, {}
+        self._shapes = {}
+        self._addresses = {}
+        self._views = {}
+        self._allocators = {}
         self.name = ""
         self.profiler: Any = None
         self.debug_sync = False
         self.enqueue_emits_profile = True
-        self.error_recorder = None
+        self.error_recorder: Any = None
 
     @property
     def active_optimization_profile(self) -> int:
@@ -201,7 +219,9 @@ class IExecutionContext(_Outputs):
             self._addresses[name] = int(address)
         return self.execute_async_v3(0)
 
-    def execute_async_v2(self, bindings: Sequence[int], stream_handle: int, input_consumed: Any = None) -> bool:
+    def execute_async_v2(
+        self, bindings: Sequence[int], stream_handle: int, input_consumed: Any = None
+    ) -> bool:
         return self.execute_v2(bindings)
 
     def report_to_profiler(self) -> bool:

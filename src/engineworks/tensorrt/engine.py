@@ -1,8 +1,9 @@
 """ICudaEngine, by tensor names and by binding numbers."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engineworks.engine.schema import Tensor
 from engineworks.tensorrt.enums import (
@@ -15,7 +16,7 @@ from engineworks.tensorrt.enums import (
     TensorLocation,
 )
 from engineworks.tensorrt.unsupported import Face
-from engineworks.tensorrt.values import Dims, HostMemory, data_type, size_bits
+from engineworks.tensorrt.values import Dims, IHostMemory, data_type, size_bits
 
 if TYPE_CHECKING:
     from engineworks.runtime.engine import Engine
@@ -85,8 +86,13 @@ class _Profiles(_NamedTensors):
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Dims]:
         """Smallest, typical and largest shape of an input. Raises IndexError for a profile that is not there."""
         if not 0 <= profile_index < self.num_optimization_profiles:
-            raise IndexError(f"there is no profile {profile_index}; the engine has {self.num_optimization_profiles}")
-        return [Dims(s) for s in zip(*[self._range(d, profile_index) for d in self._tensors[name].dims], strict=True)] or [Dims()] * 3
+            raise IndexError(
+                f"there is no profile {profile_index}; the engine has {self.num_optimization_profiles}"
+            )
+        return [
+            Dims(s)
+            for s in zip(*[self._range(d, profile_index) for d in self._tensors[name].dims], strict=True)
+        ] or [Dims()] * 3
 
     def _range(self, dim: int | str, profile_index: int) -> tuple[int, int, int]:
         manifest = self._engine.manifest
@@ -161,7 +167,7 @@ class ICudaEngine(_Bindings):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._tensors = {t.name: t for t in (*engine.inputs, *engine.outputs)}
-        self.error_recorder = None
+        self.error_recorder: Any = None
 
     @property
     def name(self) -> str:
@@ -190,5 +196,5 @@ class ICudaEngine(_Bindings):
 
         return EngineInspector(self._engine)
 
-    def serialize(self) -> HostMemory:
-        return HostMemory(self._engine.serialize())
+    def serialize(self) -> IHostMemory:
+        return IHostMemory(self._engine.serialize())

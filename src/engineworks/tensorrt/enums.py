@@ -1,4 +1,5 @@
 """Enumerations, with TensorRT's names and numbers (public headers and type stubs of versions 8.6 to 11.1)."""
+
 from __future__ import annotations
 
 from enum import IntEnum

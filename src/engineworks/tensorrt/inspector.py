@@ -1,4 +1,5 @@
 """EngineInspector: what each launch does, as text or JSON."""
+
 from __future__ import annotations
 
 import json
@@ -16,13 +17,16 @@ class EngineInspector(Face):
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.execution_context = None
-        self.error_recorder = None
+        self.execution_context: Any = None
+        self.error_recorder: Any = None
 
     def _layers(self) -> list[dict[str, Any]]:
         manifest = self._engine.manifest
         calls = [r for r in manifest.program if r.op == "call"]
-        return [{"Name": r.name, "LayerType": "Kernel", "TacticName": manifest.kernels[r.kernel].tactic} for r in calls]
+        return [
+            {"Name": r.name, "LayerType": "Kernel", "TacticName": manifest.kernels[r.kernel].tactic}
+            for r in calls
+        ]
 
     def get_layer_information(self, layer_index: int, format: LayerInformationFormat) -> str:
         return self._text(self._layers()[layer_index], format)
@@ -35,4 +39,8 @@ class EngineInspector(Face):
         return "\n".join(self._text(layer, format) for layer in layers)
 
     def _text(self, layer: dict[str, Any], format: LayerInformationFormat) -> str:
-        return json.dumps(layer) if format is LayerInformationFormat.JSON else f"{layer['Name']}: {layer['TacticName']}"
+        return (
+            json.dumps(layer)
+            if format is LayerInformationFormat.JSON
+            else f"{layer['Name']}: {layer['TacticName']}"
+        )

@@ -1,4 +1,5 @@
 """Loggers: subclass ILogger and define log(severity, message), or take Logger, which writes to standard error."""
+
 from __future__ import annotations
 
 import sys
@@ -7,7 +8,13 @@ from typing import Any
 
 from engineworks.tensorrt.enums import Severity
 
-_LETTERS = {Severity.INTERNAL_ERROR: "F", Severity.ERROR: "E", Severity.WARNING: "W", Severity.INFO: "I", Severity.VERBOSE: "V"}
+_LETTERS = {
+    Severity.INTERNAL_ERROR: "F",
+    Severity.ERROR: "E",
+    Severity.WARNING: "W",
+    Severity.INFO: "I",
+    Severity.VERBOSE: "V",
+}
 
 
 class ILogger:

@@ -1,10 +1,11 @@
 """The network: what the parser read, with inputs and outputs that can be renamed, reshaped and chosen."""
+
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
+from engineworks.core.types import Shape
 from engineworks.errors import InvalidModel
 from engineworks.ir.foreign import ForeignGraph, ForeignInput, ForeignOp
 from engineworks.tensorrt.enums import DataType, NetworkDefinitionCreationFlag, TensorLocation
@@ -93,7 +94,7 @@ class INetworkDefinition(Face):
         self.outputs: list[ITensor] = []
         self.fixed_shapes: dict[str, tuple[int | str, ...]] = {}
         self._tensors: dict[str, ITensor] = {}
-        self._types: dict[str, Any] | None = None
+        self._types: dict[str, tuple[str, Shape]] | None = None
 
     has_implicit_batch_dimension = False
 
@@ -114,10 +115,12 @@ class INetworkDefinition(Face):
         """Sizes of an input; -1 leaves one as it is."""
         stated = given.shape or (None,) * len(shape)
         sizes = [s if d == -1 else int(d) for d, s in zip(shape, stated, strict=True)]
-        self.fixed_shapes[given.name] = tuple(f"{given.name}_{axis}" if s is None else s for axis, s in enumerate(sizes))
+        self.fixed_shapes[given.name] = tuple(
+            f"{given.name}_{axis}" if s is None else s for axis, s in enumerate(sizes)
+        )
         self._types = None
 
-    def stated(self, name: str) -> tuple[str, tuple[object, ...]]:
+    def stated(self, name: str) -> tuple[str, Shape]:
         """(dtype, shape) of a value by the model's name, from a trial import."""
         if self._types is None:
             from engineworks.tensorrt.compile import types_of
@@ -126,9 +129,17 @@ class INetworkDefinition(Face):
         return self._types[name]
 
     # -- looking
-    num_inputs = property(lambda self: len(self.inputs))
-    num_outputs = property(lambda self: len(self.outputs))
-    num_layers = property(lambda self: len(self.foreign.nodes) if self.foreign else 0)
+    @property
+    def num_inputs(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.outputs)
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.foreign.nodes) if self.foreign else 0
 
     def get_input(self, index: int) -> ITensor:
         return self.inputs[index]

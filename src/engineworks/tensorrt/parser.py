@@ -1,4 +1,5 @@
 """OnnxParser: reads a model into a network; errors are kept, not raised."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """Runtime: engine files into engines."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -20,8 +21,8 @@ class Runtime(Face):
         self.logger = logger
         self.max_threads = 1
         self.engine_host_code_allowed = False
-        self.error_recorder = None
-        self.temporary_directory = None
+        self.error_recorder: Any = None
+        self.temporary_directory: str | None = None
 
     def deserialize_cuda_engine(self, serialized_engine: Any) -> ICudaEngine | None:
         """The engine in bytes, a buffer, or an IStreamReader with read(size)."""

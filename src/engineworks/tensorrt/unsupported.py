@@ -1,4 +1,5 @@
 """What TensorRT has and this face answers another way: one table, and the exception that quotes it."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -8,7 +9,10 @@ from engineworks.errors import Unsupported
 LAYERS = "build the model as ONNX, or with engineworks.ir.GraphBuilder and engineworks.build(graph)"
 DLA = "there are no deep-learning accelerators here; leave the device at its default"
 PLUGINS = "an operator is one Python file here: docs/developers/add-an-operator.md"
-CALIBRATION = "arithmetic follows the model's own types; quantise the model (QuantizeLinear, DequantizeLinear) instead"
+CALIBRATION = (
+    "arithmetic follows the model's own types; quantise the model (QuantizeLinear, DequantizeLinear) instead"
+)
+STREAMING = "weights are mapped from the file; the system loads the pages that are used"
 SHARE = "memory is planned at build and owned by the context: engineworks.load(path).context()"
 
 TABLE: dict[str, str] = {
@@ -38,8 +42,8 @@ TABLE: dict[str, str] = {
     "IGpuAllocator": SHARE,
     "IGpuAsyncAllocator": SHARE,
     "ICudaEngine.create_execution_context_without_device_memory": SHARE,
-    "ICudaEngine.weight_streaming_budget": "weights are mapped from the file; the system loads the pages that are used",
-    "ICudaEngine.weight_streaming_budget_v2": "weights are mapped from the file; the system loads the pages that are used",
+    "ICudaEngine.weight_streaming_budget": STREAMING,
+    "ICudaEngine.weight_streaming_budget_v2": STREAMING,
     "IExecutionContext.set_device_memory": SHARE,
     "IExecutionContext.device_memory": SHARE,
     "IExecutionContext.set_communicator": "an engine runs on one device here",
@@ -54,7 +58,9 @@ class Absent(Unsupported, AttributeError):
 
 def absent(name: str) -> Absent | None:
     """The exception for `Class.attribute` or a name of the module; None when TensorRT has no such thing either."""
-    way = TABLE.get(name) or next((w for prefix, w in TABLE.items() if prefix.endswith("_") and name.startswith(prefix)), None)
+    way = TABLE.get(name) or next(
+        (w for prefix, w in TABLE.items() if prefix.endswith("_") and name.startswith(prefix)), None
+    )
     return None if way is None else Absent(f"engineworks.tensorrt has no {name}; instead: {way}")
 
 

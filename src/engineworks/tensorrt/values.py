@@ -1,4 +1,5 @@
 """Small values: dims, element types as numpy types, host memory."""
+
 from __future__ import annotations
 
 import math
@@ -25,7 +26,7 @@ _NUMPY: dict[DataType, Any] = {
 }  # fmt: skip
 
 
-class Dims(tuple):
+class Dims(tuple[int, ...]):
     """Sizes; -1 where a size is not fixed. Equal to a tuple or list of the same sizes."""
 
     MAX_DIMS = 8
@@ -51,7 +52,7 @@ class Dims(tuple):
         return volume(self)
 
 
-class HostMemory(bytes):
+class IHostMemory(bytes):
     """Bytes that a build or `serialize` gave: writable to files, readable as a buffer."""
 
     @property
@@ -80,7 +81,9 @@ def data_type(name: str) -> DataType:
     """The element type with our short name. Raises Unsupported when TensorRT has no such type."""
     kind = dtypes.by_name(name)
     if kind not in _DTYPES:
-        raise Unsupported(f"TensorRT has no name for element type {kind}; read it from engineworks.load(path).inputs")
+        raise Unsupported(
+            f"TensorRT has no name for element type {kind}; read it from engineworks.load(path).inputs"
+        )
     return _DTYPES[kind]
 
 

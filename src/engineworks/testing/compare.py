@@ -1,4 +1,5 @@
-"""How close two arrays must be, from dtype, reduction length and primitives; and a message that finds the worst element."""
+"""How close two arrays must be, from dtype, reduction length and primitives; messages find the worst element."""
+
 from __future__ import annotations
 
 import math
@@ -31,7 +32,9 @@ class Tolerance:
         return self.relative == 0 and self.of_largest == 0
 
 
-def tolerance(dtype: DType, length: int = 1, prims: Iterable[str] = (), rtol: float | None = None) -> Tolerance:
+def tolerance(
+    dtype: DType, length: int = 1, prims: Iterable[str] = (), rtol: float | None = None
+) -> Tolerance:
     """What rounding explains.
 
     Args:
@@ -45,7 +48,9 @@ def tolerance(dtype: DType, length: int = 1, prims: Iterable[str] = (), rtol: fl
     if not dtype.is_float:
         return Tolerance(0.0, 0.0)
     eps = float(ml_dtypes.finfo(dtype.numpy).eps)
-    sums = max(eps if dtype.bits >= 32 else 0.0, float(np.finfo(np.float32).eps) if dtype is not dtypes.f64 else 0.0)
+    sums = max(
+        eps if dtype.bits >= 32 else 0.0, float(np.finfo(np.float32).eps) if dtype is not dtypes.f64 else 0.0
+    )
     ulps = BASE_ULPS if dtype.bits >= 32 else 1.0
     extra = sum(PRIM_ULPS.get(p, 0.0) for p in prims) * sums + 2 * math.sqrt(length) * sums
     relative = ulps * eps + extra if rtol is None else rtol
@@ -78,7 +83,9 @@ def difference(actual: np.ndarray, expected: np.ndarray, allowed: Tolerance) -> 
         error = np.abs(wide_a - wide_e)
         same = (wide_a == wide_e) | (np.isnan(wide_a) & np.isnan(wide_e))
         finite = np.abs(wide_e[np.isfinite(wide_e)])
-        limit = allowed.relative * np.abs(wide_e) + allowed.of_largest * (finite.max() if finite.size else 0.0)
+        limit = allowed.relative * np.abs(wide_e) + allowed.of_largest * (
+            finite.max() if finite.size else 0.0
+        )
         excess = np.where(same, 0.0, np.where(np.isfinite(error), error / np.maximum(limit, 5e-324), np.inf))
     if excess.max() <= 1:
         return ""
@@ -96,7 +103,8 @@ def _first_unequal(a: np.ndarray, e: np.ndarray) -> str:
     if not unequal.any():
         return ""
     where = np.unravel_index(int(unequal.argmax()), a.shape)
-    return f"{int(unequal.sum())} of {a.size} elements differ; first at {[int(i) for i in where]}: {a[where]!r}, expected {e[where]!r}"
+    count, index = int(unequal.sum()), [int(i) for i in where]
+    return f"{count} of {a.size} elements differ; first at {index}: {a[where]!r}, expected {e[where]!r}"
 
 
 def _ulps(a: object, e: object) -> str:

@@ -1,4 +1,5 @@
 """Examples of ops turned into graphs and arrays."""
+
 from __future__ import annotations
 
 import zlib
@@ -50,7 +51,10 @@ class Case:
     def graph(self) -> Graph:
         """A graph of this one op: inputs x0, x1, … with named dims as symbols, outputs y0, y1, …"""
         g = GraphBuilder(Graph(self.kind.name))
-        values = [self._value(g, k, s, a) for k, (s, a) in enumerate(zip(self.example.inputs, self.arrays(), strict=True))]
+        values = [
+            self._value(g, k, s, a)
+            for k, (s, a) in enumerate(zip(self.example.inputs, self.arrays(), strict=True))
+        ]
         with g.origin(self.kind.name):
             outputs = g.add_node(self.op, values)
         for k, value in enumerate(outputs):
@@ -65,20 +69,27 @@ class Case:
             if s is not None and a is not None and not s.constant
         }
 
-    def _value(self, g: GraphBuilder, position: int, sample: Sample | None, array: np.ndarray | None) -> Value | None:
+    def _value(
+        self, g: GraphBuilder, position: int, sample: Sample | None, array: np.ndarray | None
+    ) -> Value | None:
         if sample is None or array is None:
             return None
         if sample.constant:
             return g.constant(array, sample.dtype, name=f"x{position}")
         taken = self.example.dims
-        shape: list[Dim] = [symbol(d, min(taken[d]), max(taken[d])) if isinstance(d, str) else d for d in sample.shape]
+        shape: list[Dim] = [
+            symbol(d, min(taken[d]), max(taken[d])) if isinstance(d, str) else d for d in sample.shape
+        ]
         return g.input(f"x{position}", sample.dtype, shape)
 
 
 def _bounded(attribute: Any) -> Any:
     if not isinstance(attribute, Sym) or bounds(attribute)[1] is not None:
         return attribute
-    return substitute(attribute, {n: symbol(n, low, LARGEST_COUNT, step) for n, (low, _, step) in symbol_facts(attribute).items()})
+    return substitute(
+        attribute,
+        {n: symbol(n, low, LARGEST_COUNT, step) for n, (low, _, step) in symbol_facts(attribute).items()},
+    )
 
 
 def cases() -> Iterator[Case]:

@@ -1,7 +1,8 @@
 """ONNX's own node cases: run them and say in one line why one fails.
 
-    python -m engineworks.testing.onnx_backend interpreter > tests/conformance/expected/interpreter.txt
+python -m engineworks.testing.onnx_backend interpreter > tests/conformance/expected/interpreter.txt
 """
+
 from __future__ import annotations
 
 import sys
@@ -59,7 +60,11 @@ def _run(case: Any, run: Runner, fix: bool) -> str:
             raise UnsupportedOperator("an input is a sequence, not a tensor")
         names = [v.name for v in case.model.graph.input]
         given = {n: _array(a) for n, a in zip(names, inputs, strict=False) if a is not None}
-        fixed = {n: a for n, a in given.items() if fix and (a.ndim == 0 or (a.ndim == 1 and (n != names[0] or len(names) == 1)))}
+        fixed = {
+            n: a
+            for n, a in given.items()
+            if fix and (a.ndim == 0 or (a.ndim == 1 and (n != names[0] or len(names) == 1)))
+        }
         graph = import_model(read_model(case.model, None, case.name), fixed=fixed)
         wanted = {v.name for v in graph.inputs}
         results = run(graph, {n: a for n, a in given.items() if n in wanted})
@@ -89,17 +94,27 @@ def _wrong(actual: np.ndarray, expected: Any, rtol: float, atol: float) -> str:
         return "a sequence or an optional, which a tensor cannot be"
     right = _array(expected)
     if right.dtype.kind in "OUS":
-        return "" if actual.shape == right.shape and np.array_equal(actual.astype(str), right.astype(str)) else "strings differ"
+        return (
+            ""
+            if actual.shape == right.shape and np.array_equal(actual.astype(str), right.astype(str))
+            else "strings differ"
+        )
     if actual.shape != right.shape or actual.dtype != right.dtype:
         return f"{actual.dtype}{list(actual.shape)}, expected {right.dtype}{list(right.shape)}"
     kind = dtypes.from_numpy(right.dtype)
     if not kind.is_float:
-        return "" if np.array_equal(actual, right) else f"{int((actual != right).sum())} of {right.size} elements differ"
+        return (
+            ""
+            if np.array_equal(actual, right)
+            else f"{int((actual != right).sum())} of {right.size} elements differ"
+        )
     if kind.bits < 32:  # the cases' tolerances are for f32; the last places of narrow floats are coarser
         narrow = float(ml_dtypes.finfo(right.dtype).eps)
         rtol, atol = max(rtol, 4 * narrow), max(atol, 4 * narrow)
     with np.errstate(all="ignore"):
-        close = np.isclose(actual.astype(np.float64), right.astype(np.float64), rtol=rtol, atol=atol, equal_nan=True)
+        close = np.isclose(
+            actual.astype(np.float64), right.astype(np.float64), rtol=rtol, atol=atol, equal_nan=True
+        )
     return "" if close.all() else f"{int((~close).sum())} of {right.size} elements differ"
 
 
@@ -121,7 +136,9 @@ RUNNERS: dict[str, Runner] = {"interpreter": run_by_interpreter, "cpu": run_by_e
 
 def main(arguments: Sequence[str]) -> None:
     """Print 'name: reason' for each failing case; a count of reasons goes to standard error."""
-    failures = {n: reason for n, c in node_cases().items() if (reason := run_node_case(c, RUNNERS[arguments[0]]))}
+    failures = {
+        n: reason for n, c in node_cases().items() if (reason := run_node_case(c, RUNNERS[arguments[0]]))
+    }
     for name, reason in sorted(failures.items()):
         sys.stdout.write(f"{name}: {reason}\n")
     total = len(node_cases())

@@ -1,4 +1,5 @@
 """A small model on disk, its engine, and a way to run commands."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,4 +1,5 @@
 """Each command on a small model: what it prints, what it writes, how it ends."""
+
 from __future__ import annotations
 
 import json
@@ -19,7 +20,13 @@ def test_every_command_has_help(command, name: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["build"], ["build", "m.onnx", "--effort", "much"], ["run", "m.onnx", "--unknown", "1"], ["build", "m.onnx", "--shapes", "x"]],
+    [
+        ["nonsense"],
+        ["build"],
+        ["build", "m.onnx", "--effort", "much"],
+        ["run", "m.onnx", "--unknown", "1"],
+        ["build", "m.onnx", "--shapes", "x"],
+    ],
 )
 def test_wrong_usage_ends_with_2_and_one_line(command, arguments: list[str]) -> None:
     outcome = command(*arguments)
@@ -76,7 +83,11 @@ def test_bench_gives_percentiles(command, engine: Path) -> None:
 def test_inspect_shows_an_engine_and_a_model(command, engine: Path, model: Path) -> None:
     assert "N\t1\t" in command("inspect", engine, "--verify").out
     assert json.loads(command("inspect", engine, "--json").out)["inputs"][0]["name"] == "x"
-    assert json.loads(command("inspect", model, "--json").out)["operators"] == {"MatMul": 1, "Relu": 1, "Softmax": 1}
+    assert json.loads(command("inspect", model, "--json").out)["operators"] == {
+        "MatMul": 1,
+        "Relu": 1,
+        "Softmax": 1,
+    }
 
 
 def test_inspect_sees_damage(command, engine: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 """The command as a process: signals, pipes, tracebacks."""
+
 from __future__ import annotations
 
 import os
@@ -23,7 +24,14 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 def test_debug_logging_shows_the_traceback() -> None:
     environment = os.environ | {"ENGINEWORKS_LOG": "debug"}
-    done = subprocess.run([*RUN, "inspect", "missing.engine"], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*RUN, "inspect", "missing.engine"],
+        env=environment,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
@@ -31,7 +39,11 @@ def test_debug_logging_shows_the_traceback() -> None:
 @pytest.mark.parametrize("seconds", ["30"])
 def test_ctrl_c_ends_at_once_and_leaves_nothing(engine: Path, tmp_path: Path, seconds: str) -> None:
     process = subprocess.Popen(
-        [*RUN, "bench", str(engine), "--seconds", seconds], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        [*RUN, "bench", str(engine), "--seconds", seconds],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
     )
     assert process.stderr is not None
     assert "bench:" in process.stderr.readline()

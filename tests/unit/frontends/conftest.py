@@ -1,4 +1,5 @@
 """ONNX models made in a line."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,11 @@ Shape = Sequence[int | str | None] | None
 @pytest.fixture
 def model() -> Callable[..., ModelProto]:
     def make(
-        nodes: Sequence[Any], inputs: dict[str, Shape], outputs: Sequence[str], initializers: Sequence[Any] = (), opset: int = 17,
+        nodes: Sequence[Any],
+        inputs: dict[str, Shape],
+        outputs: Sequence[str],
+        initializers: Sequence[Any] = (),
+        opset: int = 17,
         domains: Sequence[str] = (),
     ) -> ModelProto:
         graph = helper.make_graph(

@@ -1,4 +1,5 @@
 """The importer: dims, constants, bodies and the report of what is unknown."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -14,7 +15,11 @@ from engineworks.ir.verify import verify
 
 
 def _sum(model):
-    return read(model([helper.make_node("Add", ["x", "z"], ["y"])], {"x": ["N", 3], "z": ["N", 3]}, ["y"]).SerializeToString())
+    return read(
+        model(
+            [helper.make_node("Add", ["x", "z"], ["y"])], {"x": ["N", 3], "z": ["N", 3]}, ["y"]
+        ).SerializeToString()
+    )
 
 
 def test_named_dims_become_symbols(model) -> None:
@@ -24,12 +29,18 @@ def test_named_dims_become_symbols(model) -> None:
 
 
 def test_dims_without_a_name_are_called_after_input_and_axis(model) -> None:
-    foreign = read(model([helper.make_node("Relu", ["x:0"], ["y"])], {"x:0": [None, 3]}, ["y"]).SerializeToString())
+    foreign = read(
+        model([helper.make_node("Relu", ["x:0"], ["y"])], {"x:0": [None, 3]}, ["y"]).SerializeToString()
+    )
     assert import_model(foreign).inputs[0].type.shape == (symbol("x_0_0"), 3)
 
 
 def test_names_that_are_no_identifiers_are_spelled_as_one(model) -> None:
-    foreign = read(model([helper.make_node("Relu", ["x"], ["y"])], {"x": ["batch size", "2*k"]}, ["y"]).SerializeToString())
+    foreign = read(
+        model(
+            [helper.make_node("Relu", ["x"], ["y"])], {"x": ["batch size", "2*k"]}, ["y"]
+        ).SerializeToString()
+    )
     assert import_model(foreign).inputs[0].type.shape == (symbol("batch_size"), symbol("d_2_k"))
 
 
@@ -81,7 +92,9 @@ def test_a_name_that_nothing_defines(model) -> None:
 
 
 def test_nodes_carry_their_source_name(model) -> None:
-    foreign = read(model([helper.make_node("Relu", ["x"], ["y"], name="act")], {"x": [1]}, ["y"]).SerializeToString())
+    foreign = read(
+        model([helper.make_node("Relu", ["x"], ["y"], name="act")], {"x": [1]}, ["y"]).SerializeToString()
+    )
     graph = import_model(foreign)
     assert graph.nodes[0].origin == ("act",)
     assert graph.outputs[0].name == "y"
@@ -106,7 +119,10 @@ def test_shape_arithmetic_stays_symbolic(model) -> None:
         helper.make_node("Concat", ["n", "minus"], ["t"], axis=0),
         helper.make_node("Reshape", ["x", "t"], ["y"]),
     ]
-    weights = [numpy_helper.from_array(np.array([0], np.int64), "zero"), numpy_helper.from_array(np.array([-1], np.int64), "minus")]
+    weights = [
+        numpy_helper.from_array(np.array([0], np.int64), "zero"),
+        numpy_helper.from_array(np.array([-1], np.int64), "minus"),
+    ]
     graph = import_model(read(model(nodes, {"x": ["N", 2, 3]}, ["y"], weights).SerializeToString()))
     assert graph.outputs[0].type.shape == (symbol("N"), 6)
     assert [n.op.name for n in graph.nodes] == ["reshape"]

@@ -1,4 +1,5 @@
 """The ONNX reader: what it makes of good files, and what it says about bad ones."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -13,7 +14,12 @@ from engineworks.frontends.onnx.reader import read
 
 
 def _add(model, weight: np.ndarray) -> onnx.ModelProto:
-    return model([helper.make_node("Add", ["x", "w"], ["y"])], {"x": ["N", 3]}, ["y"], [numpy_helper.from_array(weight, "w")])
+    return model(
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        {"x": ["N", 3]},
+        ["y"],
+        [numpy_helper.from_array(weight, "w")],
+    )
 
 
 def test_reads_names_shapes_and_opsets(model) -> None:
@@ -24,7 +30,9 @@ def test_reads_names_shapes_and_opsets(model) -> None:
     assert foreign.nodes[0].name == "y"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "int8", "uint16", "int64", "bool", "uint8"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float16", "float64", "int8", "uint16", "int64", "bool", "uint8"]
+)
 def test_weights_keep_their_bits(model, dtype: str) -> None:
     weight = np.arange(6).reshape(2, 3).astype(dtype)
     foreign = read(_add(model, weight).SerializeToString())
@@ -39,7 +47,7 @@ def test_packed_four_bit_weights_are_unpacked(model) -> None:
 
 
 def test_strings_are_text(model) -> None:
-    proto = helper.make_tensor("w", TensorProto.STRING, [2], [b"one", "zwei".encode()])
+    proto = helper.make_tensor("w", TensorProto.STRING, [2], [b"one", b"zwei"])
     made = model([], {"x": [1]}, ["x"], [proto])
     assert read(made.SerializeToString()).constants["w"]().tolist() == ["one", "zwei"]
 
@@ -54,7 +62,13 @@ def test_sparse_weights_become_dense(model) -> None:
 
 def test_external_data_is_read_from_the_models_folder(model, tmp_path: Path) -> None:
     weight = np.arange(6, dtype=np.float32).reshape(2, 3)
-    onnx.save(_add(model, weight), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    onnx.save(
+        _add(model, weight),
+        tmp_path / "m.onnx",
+        save_as_external_data=True,
+        location="w.bin",
+        size_threshold=0,
+    )
     np.testing.assert_array_equal(read(tmp_path / "m.onnx").constants["w"](), weight)
 
 
@@ -95,7 +109,11 @@ def test_a_weight_whose_bytes_do_not_fit_is_refused(model) -> None:
 
 @pytest.mark.parametrize(
     ("data", "says"),
-    [(b"", "is empty"), (b"not a model" * 9, "is not an ONNX model"), (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull")],
+    [
+        (b"", "is empty"),
+        (b"not a model" * 9, "is not an ONNX model"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ],
 )
 def test_bytes_that_are_no_model(data: bytes, says: str) -> None:
     with pytest.raises(InvalidModel, match=says):
@@ -103,7 +121,7 @@ def test_bytes_that_are_no_model(data: bytes, says: str) -> None:
 
 
 def test_a_path_that_leads_nowhere() -> None:
-    with pytest.raises(InvalidModel, match="there is no file 'missing.onnx'"):
+    with pytest.raises(InvalidModel, match=r"there is no file 'missing\.onnx'"):
         read("missing.onnx")
 
 

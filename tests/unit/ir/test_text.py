@@ -1,4 +1,5 @@
 """The textual form: what it looks like, and what it refuses."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -67,8 +68,14 @@ def test_large_constants_go_by_hash() -> None:
     ("text", "says"),
     [
         ("graph g(x: f32[2]) -> y\n  y = nothing(x) : f32[2]", "no operator is called 'nothing'"),
-        ("graph g(x: f32[2]) -> y\n  y = relu(z) : f32[2]", "'z' is read in graph 'g' before anything defines it"),
-        ("graph g(x: f32[2]) -> y\n  y = relu(x) : f32[3]", "'y' is written as f32\\[3\\], but is f32\\[2\\]"),
+        (
+            "graph g(x: f32[2]) -> y\n  y = relu(z) : f32[2]",
+            "'z' is read in graph 'g' before anything defines it",
+        ),
+        (
+            "graph g(x: f32[2]) -> y\n  y = relu(x) : f32[3]",
+            "'y' is written as f32\\[3\\], but is f32\\[2\\]",
+        ),
         ("graph g(x: f32[2]) -> y\n  x = relu(x) : f32[2]", "'x' is defined twice"),
         ("graph g(x: f99[2]) -> y", "line 1: a type such as"),
         ("graph g(x: f32[2]) -> y\n  y = relu(x", "is expected at 'the end'"),

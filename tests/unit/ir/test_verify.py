@@ -1,4 +1,5 @@
 """The verifier sees each kind of damage."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,32 +1,14 @@
 """ONNX models and engines for the TensorRT-shaped face."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 import engineworks.tensorrt as trt
-
-WEIGHT = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
-
-
-def make_model(batch: int | str) -> bytes:
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"], name="fc"), helper.make_node("Relu", ["h"], ["y"], name="act")]
-    graph = helper.make_graph(
-        nodes,
-        "small",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 4])],
-        [numpy_helper.from_array(WEIGHT, "w")],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
-
-
-def expected(x: np.ndarray) -> np.ndarray:
-    return np.maximum(x @ WEIGHT, 0)
+from tests.unit.tensorrt.models import make_model
 
 
 class Recorder(trt.ILogger):
@@ -70,5 +52,3 @@ def engine_of(logger: Recorder) -> Callable[..., trt.ICudaEngine]:
         return engine
 
     return build
-
-

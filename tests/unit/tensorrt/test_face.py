@@ -1,4 +1,5 @@
 """The classes of the face, one behaviour at a time."""
+
 from __future__ import annotations
 
 import json
@@ -9,8 +10,7 @@ from onnx import TensorProto, helper
 
 import engineworks.tensorrt as trt
 from engineworks.errors import Unsupported
-
-from .conftest import expected, make_model
+from tests.unit.tensorrt.models import expected, make_model
 
 PROFILES = ({"x": ((1, 8), (2, 8), (4, 8))}, {"x": ((4, 8), (8, 8), (16, 8))})
 
@@ -97,7 +97,9 @@ def test_an_unknown_operator_has_its_code(logger) -> None:
 
 def test_a_build_that_fails_gives_none_and_a_message(logger) -> None:
     builder = trt.Builder(logger)
-    assert builder.build_serialized_network(builder.create_network(1), builder.create_builder_config()) is None
+    assert (
+        builder.build_serialized_network(builder.create_network(1), builder.create_builder_config()) is None
+    )
     assert "network is empty" in logger.messages[-1][1]
 
 
@@ -191,7 +193,9 @@ def test_outputs_of_unknown_size_go_through_an_allocator(engine_of) -> None:
 
 def test_the_inspector_and_the_profiler_tell_launches(engine_of) -> None:
     engine = engine_of(make_model(2))
-    told = json.loads(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
+    told = json.loads(
+        engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    )
     assert told["Bindings"] == ["x", "y"]
     assert len(told["Layers"]) == engine.num_layers
     context = engine.create_execution_context()

@@ -1,4 +1,5 @@
 """Programs as people write them for TensorRT."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -6,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .conftest import expected, make_model
+from tests.unit.tensorrt.models import expected, make_model
 
 
 def test_the_two_programs_of_the_product_page(model_file: Path) -> None:
-    import engineworks.tensorrt as trt     # the TensorRT workflow, unchanged
+    import engineworks.tensorrt as trt  # the TensorRT workflow, unchanged
+
     logger = trt.Logger(trt.Logger.INFO)
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
@@ -77,7 +79,11 @@ def test_a_program_from_before_named_tensors(model_file: Path) -> None:
     import engineworks.tensorrt as trt
 
     logger = trt.Logger()
-    with trt.Builder(logger) as builder, builder.create_network(1) as network, trt.OnnxParser(network, logger) as parser:
+    with (
+        trt.Builder(logger) as builder,
+        builder.create_network(1) as network,
+        trt.OnnxParser(network, logger) as parser,
+    ):
         builder.max_batch_size = 1
         with builder.create_builder_config() as config:
             config.max_workspace_size = 1 << 28

@@ -1,4 +1,5 @@
 """Functions inlined: those of the model, and operators that the ONNX standard itself defines by a function body."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -42,7 +43,7 @@ def _schema_with_body(kind: str, domain: str, version: int) -> Any:
     from onnx import defs
 
     try:
-        schema = defs.get_schema(kind, version, domain)
+        schema: Any = defs.get_schema(kind, version, domain)
     except defs.SchemaError:
         return None
     return schema if schema.has_function or schema.has_context_dependent_function else None
@@ -80,10 +81,16 @@ def _body(node: Any, schema: Any, opset: int, types: Mapping[str, Any]) -> Any:
 
     _set_defaults(node, schema)
     if schema.has_context_dependent_function:
-        newest = max((v for v in schema.context_dependent_function_opset_versions if v <= opset), default=None)
+        newest = max(
+            (v for v in schema.context_dependent_function_opset_versions if v <= opset), default=None
+        )
         given = [types.get(i, TypeProto()).SerializeToString() for i in node.input]
-        data = b"" if newest is None else schema.get_context_dependent_function_with_opset_version(
-            newest, node.SerializeToString(), given
+        data = (
+            b""
+            if newest is None
+            else schema.get_context_dependent_function_with_opset_version(
+                newest, node.SerializeToString(), given
+            )
         )
     else:
         newest = max((v for v in schema.function_opset_versions if v <= opset), default=None)

@@ -1,4 +1,5 @@
 """An ONNX model with intermediate values among its outputs, for comparing layer by layer."""
+
 from __future__ import annotations
 
 from collections.abc import Collection

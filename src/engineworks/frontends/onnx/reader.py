@@ -1,4 +1,5 @@
 """ONNX protobuf to ForeignGraph: names, attributes as Python values, lazy constants, opsets."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -54,10 +55,18 @@ def _parse(data: bytes, where: str) -> Any:
     try:
         model.ParseFromString(data)
     except DecodeError as error:
-        hint = " It is a Git LFS pointer: run 'git lfs pull'." if data.startswith(b"version https://git-lfs") else ""
-        raise InvalidModel(f"{where} is not an ONNX model, or one cut short ({len(data)} bytes).{hint}") from error
+        hint = (
+            " It is a Git LFS pointer: run 'git lfs pull'."
+            if data.startswith(b"version https://git-lfs")
+            else ""
+        )
+        raise InvalidModel(
+            f"{where} is not an ONNX model, or one cut short ({len(data)} bytes).{hint}"
+        ) from error
     if not model.HasField("graph") or not model.opset_import:
-        raise InvalidModel(f"{where} holds no ONNX graph: 'graph' or 'opset_import' is absent. Is it another kind of file?")
+        raise InvalidModel(
+            f"{where} holds no ONNX graph: 'graph' or 'opset_import' is absent. Is it another kind of file?"
+        )
     return model
 
 
@@ -105,7 +114,8 @@ class _Reader:
         kind = value.type.WhichOneof("value")
         if kind not in (None, "tensor_type"):
             raise UnsupportedOperator(
-                f"input '{value.name}' is a {kind.removesuffix('_type')}, not a tensor. Feed its tensors as inputs of their own."
+                f"input '{value.name}' is a {kind.removesuffix('_type')}, not a tensor. "
+                f"Feed its tensors as inputs of their own."
             )
         if kind is None or not value.type.tensor_type.elem_type:
             return ForeignInput(value.name, None, None)  # type: ignore[arg-type]  # bodies: the caller knows
@@ -123,35 +133,33 @@ class _Reader:
         """Strings as str (bytes when not UTF-8), lists as lists, tensors as arrays, graphs as ForeignGraph."""
         import onnx
 
-        kinds = onnx.AttributeProto
-        match attribute.type:
-            case kinds.FLOAT:
-                return float(attribute.f)
-            case kinds.INT:
-                return int(attribute.i)
-            case kinds.STRING:
-                return _string(attribute.s)
-            case kinds.TENSOR:
-                return lazy_tensor(attribute.t, self.directory)()
-            case kinds.SPARSE_TENSOR:
-                return dense_from_sparse(attribute.sparse_tensor, self.directory)()
-            case kinds.GRAPH:
-                return self.graph(attribute.g, attribute.g.name or f"{name}.{attribute.name}")
-            case kinds.FLOATS:
-                return [float(v) for v in attribute.floats]
-            case kinds.INTS:
-                return [int(v) for v in attribute.ints]
-            case kinds.STRINGS:
-                return [_string(v) for v in attribute.strings]
-            case kinds.TENSORS:
-                return [tensor_array(t) for t in attribute.tensors]
-            case kinds.GRAPHS:
-                return [self.graph(g, g.name or f"{name}.{attribute.name}") for g in attribute.graphs]
-            case kinds.TYPE_PROTO:
-                return attribute.tp
-        raise InvalidModel(
-            f"{node.op_type} at node '{name}': attribute '{attribute.name}' has kind {attribute.type}, which cannot be read here."
-        )
+        kind = onnx.AttributeProto.AttributeType.Name(attribute.type)
+        body = f"{name}.{attribute.name}"
+        read: dict[str, Callable[[], Any]] = {
+            "FLOAT": lambda: float(attribute.f),
+            "INT": lambda: int(attribute.i),
+            "STRING": lambda: _string(attribute.s),
+            "TENSOR": lambda: self._array(lazy_tensor, attribute.t),
+            "SPARSE_TENSOR": lambda: self._array(dense_from_sparse, attribute.sparse_tensor),
+            "GRAPH": lambda: self.graph(attribute.g, attribute.g.name or body),
+            "FLOATS": lambda: [float(v) for v in attribute.floats],
+            "INTS": lambda: [int(v) for v in attribute.ints],
+            "STRINGS": lambda: [_string(v) for v in attribute.strings],
+            "TENSORS": lambda: [tensor_array(t) for t in attribute.tensors],
+            "GRAPHS": lambda: [self.graph(g, g.name or body) for g in attribute.graphs],
+            "TYPE_PROTO": lambda: attribute.tp,
+        }
+        if kind not in read:
+            raise InvalidModel(
+                f"{node.op_type} at node '{name}': attribute '{attribute.name}' is of kind {kind}, "
+                f"which cannot be read. There are {', '.join(read).lower()}."
+            )
+        return read[kind]()
+
+    def _array(
+        self, reader: Callable[[Any, Path | None], Callable[[], np.ndarray]], proto: Any
+    ) -> np.ndarray:
+        return reader(proto, self.directory)()
 
 
 def _string(value: bytes) -> str | bytes:

@@ -1,4 +1,5 @@
 """The operators of the installed ONNX standard, and which of them can be imported."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

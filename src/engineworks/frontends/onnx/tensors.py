@@ -1,4 +1,5 @@
 """ONNX tensors as numpy arrays: raw views, typed fields, sparse ones, and data in files beside the model."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -30,11 +31,14 @@ def dtype_of(code: int, what: str) -> DType:
     import onnx
 
     if code not in onnx.TensorProto.DataType.values() or code == onnx.TensorProto.UNDEFINED:
-        raise InvalidModel(f"{what} has element type {code}, which is no ONNX type. The file is damaged or newer than onnx.")
+        raise InvalidModel(
+            f"{what} has element type {code}, which is no ONNX type. The file is damaged or newer than onnx."
+        )
     name = onnx.TensorProto.DataType.Name(code)
     if name not in _BY_ONNX_NAME:
         raise UnsupportedOperator(
-            f"{what} has element type {name.lower()}, which Engineworks lacks; there are {', '.join(_BY_ONNX_NAME).lower()}."
+            f"{what} has element type {name.lower()}, which Engineworks lacks; "
+            f"there are {', '.join(_BY_ONNX_NAME).lower()}."
         )
     return _BY_ONNX_NAME[name]
 
@@ -71,9 +75,13 @@ def tensor_array(proto: Any) -> np.ndarray:
             return _from_bytes(proto.raw_data, dtype, tuple(proto.dims))
         array = numpy_helper.to_array(proto)
     except ValueError as error:
-        raise InvalidModel(f"tensor '{proto.name}' {list(proto.dims)} of {dtype} does not fit its bytes: {error}") from error
+        raise InvalidModel(
+            f"tensor '{proto.name}' {list(proto.dims)} of {dtype} does not fit its bytes: {error}"
+        ) from error
     if dtype is dtypes.string:
-        return np.array([_text(s) for s in np.asarray(array).ravel()], dtype=object).reshape(tuple(proto.dims))
+        return np.array([_text(s) for s in np.asarray(array).ravel()], dtype=object).reshape(
+            tuple(proto.dims)
+        )
     return array
 
 
@@ -96,8 +104,9 @@ def _external(proto: Any, dtype: DType, directory: Path | None) -> Callable[[], 
     path = _external_path(proto.name, location, directory)
     if length != expected or offset < 0 or path.stat().st_size < offset + length:
         raise InvalidModel(
-            f"tensor '{proto.name}' {list(shape)} of {dtype} needs {expected} bytes at {offset} of '{location}', which has "
-            f"{path.stat().st_size} bytes in all (the model states {length}). The data file is cut short or belongs to another model."
+            f"tensor '{proto.name}' {list(shape)} of {dtype} needs {expected} bytes at {offset} of '{location}', "
+            f"which has {path.stat().st_size} bytes in all (the model states {length}). "
+            f"The data file is cut short or belongs to another model."
         )
 
     def load() -> np.ndarray:
@@ -118,12 +127,15 @@ def _external(proto: Any, dtype: DType, directory: Path | None) -> Callable[[], 
 def _external_path(name: str, location: str, directory: Path | None) -> Path:
     if directory is None:
         raise InvalidModel(
-            f"tensor '{name}' keeps its data in the file '{location}', but the model came as bytes. Pass the model's path."
+            f"tensor '{name}' keeps its data in the file '{location}', but the model came as bytes. "
+            f"Pass the model's path."
         )
     base = directory.resolve()
     path = (base / location).resolve()
     if not location or not path.is_relative_to(base):
-        raise InvalidModel(f"tensor '{name}' points to '{location}', outside of the model's folder {base}. It is not opened.")
+        raise InvalidModel(
+            f"tensor '{name}' points to '{location}', outside of the model's folder {base}. It is not opened."
+        )
     if not path.is_file():
         raise InvalidModel(
             f"tensor '{name}' keeps its data in '{location}', which is not in {base}. Copy that file beside the model."
