@@ -9,13 +9,18 @@ from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.winograd import CpuWinograd
 from engineworks.ops.conv import Conv
 
+N, H, W = symbol("N", 1, 4), symbol("H", 2, 64), symbol("W", 2, 64)
 CASES = {
     "batch": Case(Conv(pads=(1, 1, 1, 1)), (last(2, 32, 9, 10), rows(24, 32, 3, 3), rows(24)), relu=True),
     "uneven padding, tails, residual": Case(Conv(pads=(0, 1, 1, 2)), (last(1, 20, 13, 7, pad=16), rows(72, 20, 3, 3), rows(72)),
                                             residual=True, out_pad=16),
     "no padding, no bias": Case(Conv(), (last(1, 16, 6, 6), rows(32, 16, 3, 3))),
-    "dynamic batch": Case(Conv(pads=(1, 1, 1, 1)), (last(symbol("N", 1, 4), 32, 9, 10), rows(24, 32, 3, 3), rows(24)),
+    "dynamic batch": Case(Conv(pads=(1, 1, 1, 1)), (last(N, 32, 9, 10), rows(24, 32, 3, 3), rows(24)),
                           residual=True, dims={"N": 3}),
+    "planes": Case(Conv(pads=(1, 0, 1, 2)), (rows(2, 20, 9, 11), rows(24, 20, 3, 3), rows(24)), residual=True),
+    "dynamic": Case(Conv(pads=(1, 1, 1, 1)), (last(N, 20, H, W), rows(24, 20, 3, 3), rows(24)), residual=True,
+                    dims={"N": 2, "H": 6, "W": 11}),
+    "dynamic planes, whole tiles": Case(Conv(pads=(1, 1, 1, 1)), (rows(N, 20, H, W), rows(24, 20, 3, 3)), dims={"N": 1, "H": 8, "W": 12}),
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ SECOND_CACHE_BYTES = 3 << 19
 FAR_BYTES_PER_CYCLE = 5
 PANEL_BYTES_PER_CYCLE = 40
 TILE_OVERHEAD_CYCLES = 30
+MOST_COLLIDING_ROWS = 12
 FAR_FILTER_BYTES = 1 << 18
 """Filters beyond this size have left the second-level cache when a network comes back to them: they are fetched ahead."""
 MAX_FETCHING_TILES = 32
@@ -60,6 +61,8 @@ def direct_seconds(g: Geometry, isa: Isa, height: int, width: int, vectors: int)
     cycles = sum(number * (g.depth * step_cycles(rows, vectors, isa, g.depth) + TILE_OVERHEAD_CYCLES + rows * vectors)
                  for rows, number in tiles)
     cycles *= panels
+    if height * width > MOST_COLLIDING_ROWS and int(g.x_strides[3]) * g.strides[2] * 4 % 4096 == 0:
+        cycles *= 1.2  # all rows of the tile share one set of the first cache
     arriving = g.depth * panels * vectors * isa.lanes * 4 / FAR_BYTES_PER_CYCLE
     cycles = max(cycles, arriving) + 0.25 * min(cycles, arriving)
     return cycles / CYCLES_PER_SECOND
