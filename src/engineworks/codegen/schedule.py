@@ -1,4 +1,4 @@
-"""CpuSchedule: how a nest runs on a CPU. The choices are in `choose`; `emit_loops` only obeys."""
+"""CpuSchedule: how a nest runs on a CPU. `llvm/loops_choice.py` decides; `emit_loops` obeys."""
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -145,6 +145,14 @@ def many_types() -> Case:
     return pointwise((7, 53), [tensor(7, 53, dtype=f16), tensor(7, 53, dtype=i64), tensor(7, 53, dtype=bool_)], body), data, {}
 
 
+def narrow_floats() -> Case:
+    """bf16 plus f8, stored as f8: rounded after each primitive."""
+    x, y = read(0, *A[:2], dtype=dtypes.bf16), read(1, *A[:2], dtype=dtypes.f8e5m2)
+    body = cast(x * const(1.5, dtypes.bf16) + cast(y, dtypes.bf16), dtypes.f8e4m3)
+    data = [normal(7, 53).astype(dtypes.bf16.numpy), normal(7, 53, seed=1).astype(dtypes.f8e5m2.numpy)]
+    return pointwise((7, 53), [tensor(7, 53, dtype=dtypes.bf16), tensor(7, 53, dtype=dtypes.f8e5m2)], body), data, {}
+
+
 def scalar_output() -> Case:
     return pointwise((), [tensor()], read(0) + 1), [np.float32(3).reshape(())], {}
 
@@ -229,7 +237,7 @@ CASES: dict[str, Callable[[], Case]] = {
     made.__name__: made
     for made in (
         bias_channels_last, mixed_layouts, to_channels_last, transpose, transpose_small, pad_rows, pad_outer, strided_slice,
-        reversed_slice, upsample, positions, triangle, many_types, scalar_output, empty, two_outputs, average_pool,
+        reversed_slice, upsample, positions, triangle, many_types, narrow_floats, scalar_output, empty, two_outputs, average_pool,
         dynamic_bias, dynamic_transpose, dynamic_split, dynamic_pad,
     )
 } | {

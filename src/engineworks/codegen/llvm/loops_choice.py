@@ -108,7 +108,7 @@ def _schedule(nest: Nest, axis_id: int, isa: Isa) -> CpuSchedule:
         reduced = (*reduced, axis_id)
     extent = likely(nest.extents[axis_id]) if axis_id >= 0 else 1
     work = work_of(nest)
-    unroll = 4 if work <= 16 else 2 if work <= 60 else 1
+    unroll = 4 if work <= 26 else 2 if work <= 60 else 1
     while unroll > 1 and extent < lanes * unroll:
         unroll //= 2
     blocks = {axis_id: lanes * unroll, tile: lanes}
