@@ -59,3 +59,11 @@ def test_regions_inside_and_outside(ratio: int, half_pixel: bool, combine: Any, 
     op = RoiAlign(height=3, width=2, ratio=ratio, scale=0.75, half_pixel=half_pixel, combine=combine)
     (out,) = run_op(CpuRoiAlign(), op, [x, regions, images], split=2)
     np.testing.assert_allclose(out, reference(op, [x, regions, images])[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_region_with_more_samples_than_there_is_room_for() -> None:
+    x = np.random.default_rng(6).uniform(-1, 1, (1, 9, 40, 30)).astype(np.float32)
+    regions = np.array([[1, -20, 5, 1100], [1, 2, 25, 30]], np.float32)
+    op = RoiAlign(height=2, width=2)
+    (out,) = run_op(CpuRoiAlign(), op, [x, regions, np.zeros(2, np.int64)])
+    np.testing.assert_allclose(out, reference(op, [x, regions, np.zeros(2, np.int64)])[0], rtol=1e-3, atol=1e-5)
