@@ -10,7 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from engineworks.errors import InvalidModel, UnsupportedOperator
+from engineworks.frontends.importer import import_model
 from engineworks.frontends.onnx.reader import read
+from engineworks.ir.interpret import interpret
 
 
 def _add(model, weight: np.ndarray) -> onnx.ModelProto:
@@ -149,3 +151,13 @@ def test_an_input_listed_as_initializer_is_a_constant(model) -> None:
     made = _add(model, np.ones((1, 3), np.float32))
     made.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [1, 3]))
     assert [i.name for i in read(made.SerializeToString()).inputs] == ["x"]
+
+
+def test_an_opset_older_than_broadcasting_is_converted(model) -> None:
+    node = helper.make_node("Add", ["x", "w"], ["y"], broadcast=1, axis=0)
+    weight = numpy_helper.from_array(np.array([1, 2], np.float32), "w")
+    made = model([node], {"x": [2, 3]}, ["y"], [weight], opset=6)
+    made.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [2]))
+    graph = import_model(read(made.SerializeToString()))
+    x = np.zeros((2, 3), np.float32)
+    assert interpret(graph, {"x": x})["y"].tolist() == [[1, 1, 1], [2, 2, 2]]
