@@ -194,7 +194,9 @@ def pad(s: Grower, x: Value) -> Value:
     before, after = [0] * x.type.rank, [0] * x.type.rank
     axis = s.axis(x)
     before[axis], after[axis] = s.pick(3), s.pick(3)
-    return s.g.pad(x, before=tuple(before), after=tuple(after), mode=s.one_of(("constant", "edge", "reflect")))
+    may_be_empty = (bounds(x.type.shape[axis])[0] or 0) < 3  # edges and reflections need something to repeat
+    mode = "constant" if may_be_empty else s.one_of(("constant", "edge", "reflect"))
+    return s.g.pad(x, before=tuple(before), after=tuple(after), mode=mode)
 
 
 @recipe
