@@ -1,0 +1,1 @@
+"""Simplifications that hold on every target: no-ops, algebra, constants, shapes."""

@@ -1,0 +1,1 @@
+"""Groups of operators that one kernel computes better: attention, norms, activations, scales."""
