@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engineworks.builder import profiles, report
-from engineworks.kernels.image import ObjectCache
+from engineworks.kernels.image import ObjectCache, object_cache
 from engineworks.builder.config import BuildConfig
 from engineworks.builder.emit import Emitted, Emitter
 from engineworks.builder.places import cache_folder
@@ -78,7 +78,7 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     with phases.phase("partition"):
         options = PartitionOptions(BACKEND.epilogue_ops)
         plan = plan_graph(graph, options, lambda body: _optimise(Rewriter(body), isa, config, _Phases()))
-    cache = ObjectCache(cache_folder("objects") if config.timing_cache is not False else None)
+    cache = object_cache(cache_folder("objects") if config.timing_cache is not False else None)
     with phases.phase("tune"):
         _choose(plan, isa, config, cache, progress)
     with phases.phase("emit"):
@@ -121,7 +121,7 @@ def _choose(plan: Planned, isa: Isa, config: BuildConfig, cache: ObjectCache, pr
         from engineworks.builder.tuning import make_tuner
 
         tuner = make_tuner(config, isa, cache, profiles.typical_dims(plan.graph, config))
-    chooser = Chooser(BACKEND, isa, config.effort, tuner)
+    chooser = Chooser(BACKEND, isa, config.effort, tuner, config.strict_math)
     try:
         plan.choose(chooser.choose_all(plan.named_works(), progress))
     finally:

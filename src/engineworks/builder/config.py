@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from engineworks.errors import BuildError
+
+MAX_EFFORT = 5
+MAX_THREADS = 256
 ShapeRange = tuple[Sequence[int], Sequence[int], Sequence[int]]
 """Smallest, typical and largest shape of one input."""
 
@@ -40,3 +44,12 @@ class BuildConfig:
     name: str = ""
     fixed_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Shapes that pin the dynamic axes of inputs."""
+
+    def __post_init__(self) -> None:
+        """Raises BuildError: a value outside of its range; the sentence lists the values there are."""
+        if self.precision != "fp32":
+            raise BuildError(f"precision '{self.precision}' is not there; 'fp32' computes in the model's own types")
+        if not 0 <= self.effort <= MAX_EFFORT:
+            raise BuildError(f"effort {self.effort} is outside of 0 (predict the kernels) to {MAX_EFFORT} (time all of them)")
+        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
+            raise BuildError(f"threads={self.threads} is outside of 1 to {MAX_THREADS}")

@@ -20,11 +20,13 @@ class Tactic:
     """One way: the provider's name and its configuration (a frozen dataclass whose text is its identity).
 
     `predicted_s`: seconds by the provider's cost model on one thread; used at effort 0 and to rank candidates.
+    `is_loose`: rounds more coarsely than the direct form (Winograd F(4,3)); left out by `strict_math`.
     """
 
     provider: str
     config: Any
     predicted_s: float = 0.0
+    is_loose: bool = False
 
     def text(self) -> str:
         return f"{self.provider} {self.config}"

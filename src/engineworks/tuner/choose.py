@@ -31,12 +31,14 @@ class Chooser:
 
     Args:
         tuner: None predicts only.
+        strict: leave out tactics that round more coarsely than the direct form.
     """
 
     backend: CpuBackend
     isa: Isa
     effort: Effort
     tuner: Tuner | None = None
+    strict: bool = False
 
     def choose_all(self, works: Iterable[tuple[Workload, str]], progress: Progress | None = None) -> dict[str, Choice]:
         """A choice for each distinct workload, by its key. `works` pairs each workload with the user's name for it.
@@ -47,7 +49,7 @@ class Chooser:
         distinct = {work.key(): (work, name) for work, name in works}
         chosen: dict[str, Choice] = {}
         if self.tuner is not None:
-            proposed = [(work, self.backend.propose(work, self.isa, self.effort)[0]) for work, _ in distinct.values()]
+            proposed = [(work, self.backend.propose(work, self.isa, self.effort, strict=self.strict)[0]) for work, _ in distinct.values()]
             self.tuner.prepare(proposed, lambda done, total: progress(done, total, "compiling") if progress else None)
         for done, (key, (work, name)) in enumerate(distinct.items()):
             if progress:
@@ -59,7 +61,7 @@ class Chooser:
 
     def choose(self, work: Workload, name: str) -> Choice:
         """The best candidate that is correct."""
-        candidates, refused = self.backend.propose(work, self.isa, self.effort)
+        candidates, refused = self.backend.propose(work, self.isa, self.effort, strict=self.strict)
         if not candidates:
             reasons = "\n  ".join(refused)
             raise NoTactic(f"no kernel computes {work.anchor or 'the loop nest'} at '{name}':\n  {reasons}\n{work.text()}")

@@ -15,6 +15,9 @@ from engineworks.kernels.workload import Workload
 
 EPILOGUE_OPS = frozenset({"conv", "conv_transpose", "matmul"})
 """Native ops whose kernels do pointwise work on the accumulator."""
+MAX_EFFORT = 5
+STRICT_TACTICS = (1, 2, 4, 8, 16, 64)
+"""Tactics kept of each family, by effort, when loose ones have been left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,24 @@ class CpuBackend:
         """The provider called `name`."""
         return next(p for p in self.providers if p.name == name)
 
-    def propose(self, work: Workload, isa: Isa, effort: Effort) -> tuple[list[Candidate], list[str]]:
-        """Candidates of every family, best prediction first, and why the other families refuse."""
+    def propose(
+        self, work: Workload, isa: Isa, effort: Effort, *, strict: bool = False
+    ) -> tuple[list[Candidate], list[str]]:
+        """Candidates of every family, best prediction first, and why the other families refuse.
+
+        `strict` leaves out loose tactics; so that tighter ones of the same family are not cut off, all are asked for.
+        """
         found: list[Candidate] = []
         refused: list[str] = []
         for provider in self.providers:
             try:
-                found += [Candidate(provider, t) for t in provider.propose(work, isa, effort)]
+                tactics = list(provider.propose(work, isa, MAX_EFFORT if strict else effort))
             except NoTactic as why:
                 refused.append(f"{provider.name}: {why}")
+                continue
+            if strict:
+                tactics = [t for t in tactics if not t.is_loose][: STRICT_TACTICS[effort]]
+            found += [Candidate(provider, t) for t in tactics]
         found.sort(key=lambda c: c.tactic.predicted_s)
         return found, refused
 

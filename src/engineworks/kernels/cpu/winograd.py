@@ -37,13 +37,11 @@ class WinogradConfig:
 class CpuWinograd:
     """3x3 convolutions of stride 1 with constant filters, f32.
 
-    Class attributes:
-        fast: allow m = 4, whose error is about ten times that of direct convolution (4e-5 at unit variance).
+    The error of m = 4 is about ten times that of direct convolution (4e-5 at unit variance): those tactics are loose.
     """
 
     name = "cpu.winograd"
     version = 2
-    fast = True
 
     def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
         """Tile sizes, register tiles and blocks by predicted time.
@@ -56,7 +54,7 @@ class CpuWinograd:
         tiles = ((14, 2), (6, 4), (8, 3)) if isa.registers >= 32 else ((6, 2), (4, 3))
         copied = _needs_copy(work, g)
         seen = []
-        for m in (4, 2) if self.fast else (2,):
+        for m in (4, 2):
             for rows, vectors in tiles:
                 for block in (0, rows, 2 * rows, 4 * rows):
                     config = WinogradConfig(m, rows, vectors, block)
@@ -64,7 +62,7 @@ class CpuWinograd:
                         continue
                     if block and (_scratch(g, config, isa) > MAX_SCRATCH_BYTES or block >= 2 * _tile_count(g, m)):
                         continue
-                    seen.append(Tactic(self.name, config, _seconds(g, isa, config)))
+                    seen.append(Tactic(self.name, config, _seconds(g, isa, config), is_loose=m == 4))
         seen.sort(key=lambda t: t.predicted_s)
         if not seen:
             raise NoTactic("no block of transformed tiles fits the second-level cache, and the batch is not known")
