@@ -64,6 +64,12 @@ def object_key(text: str, isa: Isa) -> str:
 
 
 @functools.cache
+def object_cache(folder: Path | None) -> ObjectCache:
+    """The cache of this process for a folder: what one build compiled, the next one has."""
+    return ObjectCache(folder)
+
+
+@functools.cache
 def _pool_module(isa: Isa) -> str:
     functions, declarations = pool_text(isa)
     return module_text(functions, declarations, isa)
