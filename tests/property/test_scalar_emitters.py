@@ -1,4 +1,5 @@
 """Random expressions and random loop nests compute what numpy computes."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -42,13 +43,22 @@ def expressions(draw: st.DrawFn, dtype: DType, depth: int = 4) -> Scalar:
         usable = where(apply("eq", bounded, bounded), bounded, const(0, source))
         return cast(usable, dtype)
     if kind == 4:
-        condition = apply(draw(st.sampled_from(COMPARE)), draw(expressions(dtypes.i32, depth - 1)), const(1, dtypes.i32))
+        condition = apply(
+            draw(st.sampled_from(COMPARE)), draw(expressions(dtypes.i32, depth - 1)), const(1, dtypes.i32)
+        )
         return where(condition, draw(expressions(dtype, depth - 1)), draw(expressions(dtype, depth - 1)))
-    return apply(draw(st.sampled_from(BINARY)), draw(expressions(dtype, depth - 1)), draw(expressions(dtype, depth - 1)))
+    return apply(
+        draw(st.sampled_from(BINARY)),
+        draw(expressions(dtype, depth - 1)),
+        draw(expressions(dtype, depth - 1)),
+    )
 
 
 @settings(max_examples=60, deadline=None)
-@given(isa=ISA, exprs=st.lists(st.one_of(expressions(dtypes.f32), expressions(dtypes.i32)), min_size=1, max_size=5))
+@given(
+    isa=ISA,
+    exprs=st.lists(st.one_of(expressions(dtypes.f32), expressions(dtypes.i32)), min_size=1, max_size=5),
+)
 def test_expressions_match_numpy(isa: Isa, exprs: list[Scalar]) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=64).astype(np.float32), rng.integers(-9, 9, 64).astype(np.int32)
@@ -65,7 +75,7 @@ def test_expressions_match_numpy(isa: Isa, exprs: list[Scalar]) -> None:
 
 @st.composite
 def kernels(draw: st.DrawFn) -> tuple[LoopKernel, dict[str, int]]:
-    """Domains of up to five axes, some of unknown size; operands see any of the axes in any order, strided or guarded."""
+    """Up to five axes, some of unknown size; operands see any of them in any order, strided or guarded."""
     numbers = draw(st.lists(st.sampled_from([1, 2, 3, 5, 8, 16, 17, 33, 40]), min_size=1, max_size=3))
     reduced = draw(st.lists(st.sampled_from([1, 2, 3, 7, 16, 19, 70]), max_size=2))
     lengths = [*numbers, *reduced]
@@ -83,7 +93,9 @@ def kernels(draw: st.DrawFn) -> tuple[LoopKernel, dict[str, int]]:
         if chosen and draw(st.integers(0, 3)) == 0:
             limit = const(draw(st.integers(0, lengths[chosen[0]])), dtypes.i64)
             shifted = [axis(a) * s - (1 if a == chosen[0] else 0) for a, s in zip(chosen, step, strict=True)]
-            inside = apply("and", apply("lt", axis(chosen[0]), limit), apply("le", const(1, dtypes.i64), axis(chosen[0])))
+            inside = apply(
+                "and", apply("lt", axis(chosen[0]), limit), apply("le", const(1, dtypes.i64), axis(chosen[0]))
+            )
             value = where(inside, load(len(operands), shifted, dtype), const(0, dtype))
         operands.append(TensorType(dtype, shape, draw(layouts(len(shape)))))
         value = cast(value, dtypes.f32)
@@ -112,11 +124,18 @@ def layouts(draw: st.DrawFn, rank: int) -> Layout | None:
 def test_loop_nests_match_numpy(effort: int, made: tuple[LoopKernel, dict[str, int]], isa: Isa) -> None:
     kernel, dims = made
     rng = np.random.default_rng(1)
-    inputs = [np.round(rng.normal(size=[dim_value(d, dims) for d in t.shape]) * 4).astype(t.dtype.numpy) for t in kernel.operands]
+    inputs = [
+        np.round(rng.normal(size=[dim_value(d, dims) for d in t.shape]) * 4).astype(t.dtype.numpy)
+        for t in kernel.operands
+    ]
     (expected,) = reference_loops(kernel, inputs, dims)
-    work = Workload(None, tuple(Operand(t) for t in kernel.operands), len(inputs), kernel.outputs, None, kernel)
+    work = Workload(
+        None, tuple(Operand(t) for t in kernel.operands), len(inputs), kernel.outputs, None, kernel
+    )
     provider = CpuLoops()
     tactic = list(provider.propose(work, isa, effort))[-1]
     image = provider.build(work, tactic, isa)
-    (got,) = run_image(image, list(zip(inputs, kernel.operands, strict=True)), kernel.outputs, isa, dims, split=2)
+    (got,) = run_image(
+        image, list(zip(inputs, kernel.operands, strict=True)), kernel.outputs, isa, dims, split=2
+    )
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-3, err_msg=tactic.text())

@@ -1,4 +1,5 @@
 """CpuSchedule: how a nest runs on a CPU. `llvm/loops_choice.py` decides; `emit_loops` obeys."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -36,7 +37,9 @@ class CpuSchedule:
         """Size of the task space."""
         if not self.cut:
             return 1
-        return product([extents[a] for a in self.order[: self.cut - 1]]) * ceil_div(extents[self.order[self.cut - 1]], self.grain)
+        return product([extents[a] for a in self.order[: self.cut - 1]]) * ceil_div(
+            extents[self.order[self.cut - 1]], self.grain
+        )
 
 
 def likely(dim: Dim) -> int:

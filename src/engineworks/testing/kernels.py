@@ -1,4 +1,5 @@
 """Run one `KernelImage` in this process, single-threaded: for kernel tests and examples, not for speed figures."""
+
 from __future__ import annotations
 
 import ctypes
@@ -36,7 +37,9 @@ class _Guarded:
         """Raise AssertionError when a guard zone was written."""
         before, after = self._raw[: self._start], self._raw[self._start + self.size_bytes :]
         assert (before == _GUARD).all(), f"a kernel wrote before the start of {self.what}"
-        assert (after == _GUARD).all(), f"a kernel wrote beyond the end of {self.what} ({self.size_bytes} bytes)"
+        assert (after == _GUARD).all(), (
+            f"a kernel wrote beyond the end of {self.what} ({self.size_bytes} bytes)"
+        )
 
 
 def _holding(array: np.ndarray, what: str) -> _Guarded:
@@ -89,28 +92,26 @@ def run_image(
     """
     values = dict(dims or {})
     loaded = load_image(image, isa)
-    given = [None if i is None else _holding(to_memory(*i, values), f"input {k}") for k, i in enumerate(inputs)]
+    given = [
+        None if i is None else _holding(to_memory(*i, values), f"input {k}") for k, i in enumerate(inputs)
+    ]
     arrays = {k: np.asarray(i[0]) for k, i in enumerate(inputs) if i is not None}
     made = [_Guarded(evaluate(t.size_bytes, values), f"output {k}") for k, t in enumerate(outputs)]
-    packed = [_holding(np.ascontiguousarray(p.pack(arrays)), f"packed {k}") for k, p in enumerate(image.packed)]
+    packed = [
+        _holding(np.ascontiguousarray(p.pack(arrays)), f"packed {k}") for k, p in enumerate(image.packed)
+    ]
     work = [_Guarded(evaluate(size, values), f"workspace {k}") for k, size in enumerate(image.workspace)]
     scratch = _Guarded(image.scratch_bytes, "scratch")
     slots = np.array([values.get(name, 0) for name in symbols], np.int64)
 
+    blocks = {Input: given, Output: made, Packed: packed, Workspace: work}
+
     def word(w: Word) -> int:
-        match w:
-            case Input(index, offset):
-                return given[index].address + offset
-            case Output(index, offset):
-                return made[index].address + offset
-            case Packed(index, offset):
-                return packed[index].address + offset
-            case Workspace(index, offset):
-                return work[index].address + offset
-            case Size(dim):
-                return evaluate(dim, values)
-            case Symbols(name):
-                return slots.ctypes.data + 8 * list(symbols).index(name)
+        if isinstance(w, Size):
+            return evaluate(w.dim, values)
+        if isinstance(w, Symbols):
+            return slots.ctypes.data + 8 * list(symbols).index(w.name)
+        return blocks[type(w)][w.index].address + w.offset
 
     for step in image.steps:
         words = np.array([word(w) for w in step.words] or [0], np.int64)
@@ -163,7 +164,9 @@ def reference_loops(
     parallel = [evaluate(d, values) for d in kernel.parallel]
     reduced = [evaluate(d, values) for d in kernel.reduced]
     shape = (*parallel, *reduced)
-    axes = {k: np.arange(n).reshape([-1 if j == k else 1 for j in range(len(shape))]) for k, n in enumerate(shape)}
+    axes = {
+        k: np.arange(n).reshape([-1 if j == k else 1 for j in range(len(shape))]) for k, n in enumerate(shape)
+    }
     made = [np.zeros([evaluate(d, values) for d in t.shape], t.dtype.numpy) for t in kernel.outputs]
     results: dict[int, np.ndarray] = {}
 
@@ -200,7 +203,9 @@ def _reduced(stage: Reduce, body: np.ndarray, over: tuple[int, ...]) -> np.ndarr
     wide = body.astype(np.float64) if stage.dtype.is_float else body
     match stage.monoid:
         case "sum" | "prod":
-            return getattr(np, stage.monoid)(wide, axis=over, dtype=None if stage.dtype.is_float else twin).astype(twin)
+            return getattr(np, stage.monoid)(
+                wide, axis=over, dtype=None if stage.dtype.is_float else twin
+            ).astype(twin)
         case "max" | "min":
             start = (-np.inf if stage.monoid == "max" else np.inf) if stage.dtype.is_float else None
             extra = {"initial": start} if start is not None else {}

@@ -1,4 +1,5 @@
 """Kernels around single expressions, for the tests of the emitters."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

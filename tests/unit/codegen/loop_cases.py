@@ -1,4 +1,5 @@
 """LoopKernels that the tests run: one entry a shape of loop nest."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -57,7 +58,11 @@ def bias_channels_last() -> Case:
 
 def mixed_layouts() -> Case:
     x, y = tensor(2, 20, 5, 7, layout=NHWC), tensor(2, 20, 5, 7)
-    return pointwise(x.shape, [x, y], read(0, *A[:4]) + read(1, *A[:4])), [normal(2, 20, 5, 7), normal(2, 20, 5, 7, seed=1)], {}
+    return (
+        pointwise(x.shape, [x, y], read(0, *A[:4]) + read(1, *A[:4])),
+        [normal(2, 20, 5, 7), normal(2, 20, 5, 7, seed=1)],
+        {},
+    )
 
 
 def to_channels_last() -> Case:
@@ -78,13 +83,21 @@ def transpose_small() -> Case:
 def pad_rows() -> Case:
     i = A[1] - 2
     inside = apply("and", apply("le", whole(0), i), apply("lt", i, whole(33)))
-    return pointwise((5, 40), [tensor(5, 33)], where(inside, read(0, A[0], i), const(7.0, f32))), [normal(5, 33)], {}
+    return (
+        pointwise((5, 40), [tensor(5, 33)], where(inside, read(0, A[0], i), const(7.0, f32))),
+        [normal(5, 33)],
+        {},
+    )
 
 
 def pad_outer() -> Case:
     i = A[0] - 1
     inside = apply("and", apply("le", whole(0), i), apply("lt", i, whole(5)))
-    return pointwise((7, 33), [tensor(5, 33)], where(inside, read(0, i, A[1]), const(7.0, f32))), [normal(5, 33)], {}
+    return (
+        pointwise((7, 33), [tensor(5, 33)], where(inside, read(0, i, A[1]), const(7.0, f32))),
+        [normal(5, 33)],
+        {},
+    )
 
 
 def concat(inner: bool) -> Case:
@@ -93,7 +106,11 @@ def concat(inner: bool) -> Case:
     shifted = (A[0], A[1] - 17) if inner else (A[0] - 17, A[1])
     shapes = ((5, 17), (5, 23), (5, 40)) if inner else ((17, 5), (23, 5), (40, 5))
     body = where(first, read(0, A[0], A[1]), read(1, *shifted))
-    return pointwise(shapes[2], [tensor(*shapes[0]), tensor(*shapes[1])], body), [normal(*shapes[0]), normal(*shapes[1])], {}
+    return (
+        pointwise(shapes[2], [tensor(*shapes[0]), tensor(*shapes[1])], body),
+        [normal(*shapes[0]), normal(*shapes[1])],
+        {},
+    )
 
 
 def gather(inner: bool) -> Case:
@@ -120,7 +137,11 @@ def strided_slice() -> Case:
 
 
 def reversed_slice() -> Case:
-    return pointwise((5, 40), [tensor(5, 40)], read(0, A[0], apply("sub", whole(39), A[1]))), [normal(5, 40)], {}
+    return (
+        pointwise((5, 40), [tensor(5, 40)], read(0, A[0], apply("sub", whole(39), A[1]))),
+        [normal(5, 40)],
+        {},
+    )
 
 
 def upsample() -> Case:
@@ -142,7 +163,13 @@ def many_types() -> Case:
     x, y, z = read(0, *A[:2], dtype=f16), read(1, *A[:2], dtype=i64), read(2, *A[:2], dtype=bool_)
     body = where(z, cast(x, f32) * cast(y, f32), const(-1.0, f32))
     data = [normal(7, 53).astype(np.float16), np.arange(371).reshape(7, 53) - 100, normal(7, 53) > 0]
-    return pointwise((7, 53), [tensor(7, 53, dtype=f16), tensor(7, 53, dtype=i64), tensor(7, 53, dtype=bool_)], body), data, {}
+    return (
+        pointwise(
+            (7, 53), [tensor(7, 53, dtype=f16), tensor(7, 53, dtype=i64), tensor(7, 53, dtype=bool_)], body
+        ),
+        data,
+        {},
+    )
 
 
 def narrow_floats() -> Case:
@@ -150,7 +177,11 @@ def narrow_floats() -> Case:
     x, y = read(0, *A[:2], dtype=dtypes.bf16), read(1, *A[:2], dtype=dtypes.f8e5m2)
     body = cast(x * const(1.5, dtypes.bf16) + cast(y, dtypes.bf16), dtypes.f8e4m3)
     data = [normal(7, 53).astype(dtypes.bf16.numpy), normal(7, 53, seed=1).astype(dtypes.f8e5m2.numpy)]
-    return pointwise((7, 53), [tensor(7, 53, dtype=dtypes.bf16), tensor(7, 53, dtype=dtypes.f8e5m2)], body), data, {}
+    return (
+        pointwise((7, 53), [tensor(7, 53, dtype=dtypes.bf16), tensor(7, 53, dtype=dtypes.f8e5m2)], body),
+        data,
+        {},
+    )
 
 
 def scalar_output() -> Case:
@@ -163,11 +194,16 @@ def empty() -> Case:
 
 def two_outputs() -> Case:
     x = tensor(9, 35)
-    stores = (Store(0, A[:2], relu(read(0, *A[:2])), False), Store(1, (A[1], A[0]), apply("exp", read(0, *A[:2])), False))
+    stores = (
+        Store(0, A[:2], relu(read(0, *A[:2])), False),
+        Store(1, (A[1], A[0]), apply("exp", read(0, *A[:2])), False),
+    )
     return LoopKernel((9, 35), (), (x,), (x, tensor(35, 9)), stores), [normal(9, 35)], {}
 
 
-def reduction(monoid: MonoidName, dtype: DType, shape: tuple[int, ...], over: tuple[int, ...], data: np.ndarray) -> Case:
+def reduction(
+    monoid: MonoidName, dtype: DType, shape: tuple[int, ...], over: tuple[int, ...], data: np.ndarray
+) -> Case:
     """Reduce `shape` over the axes `over`."""
     kept = [k for k in range(len(shape)) if k not in over]
     places = {k: A[n] for n, k in enumerate((*kept, *over))}
@@ -175,7 +211,13 @@ def reduction(monoid: MonoidName, dtype: DType, shape: tuple[int, ...], over: tu
     result = i64 if monoid.startswith("arg") else dtype
     parallel = tuple(shape[k] for k in kept)
     stages = (Reduce(monoid, body, result), Store(0, A[: len(kept)], stage(0, result), False))
-    kernel = LoopKernel(parallel, tuple(shape[k] for k in over), (tensor(*shape, dtype=dtype),), (tensor(*parallel, dtype=result),), stages)
+    kernel = LoopKernel(
+        parallel,
+        tuple(shape[k] for k in over),
+        (tensor(*shape, dtype=dtype),),
+        (tensor(*parallel, dtype=result),),
+        stages,
+    )
     return kernel, [data], {}
 
 
@@ -213,7 +255,9 @@ def average_pool() -> Case:
 
 
 def dynamic_bias() -> Case:
-    kernel = pointwise((BATCH, LENGTH), [tensor(BATCH, LENGTH), tensor(LENGTH)], read(0, *A[:2]) * read(1, A[1]))
+    kernel = pointwise(
+        (BATCH, LENGTH), [tensor(BATCH, LENGTH), tensor(LENGTH)], read(0, *A[:2]) * read(1, A[1])
+    )
     return kernel, [normal(3, 50), normal(50)], DIMS
 
 
@@ -229,20 +273,22 @@ def dynamic_split() -> Case:
 def dynamic_pad() -> Case:
     i = A[1] - 2
     inside = apply("and", apply("le", whole(0), i), apply("lt", i, size(LENGTH)))
-    kernel = pointwise((BATCH, LENGTH + 5), [tensor(BATCH, LENGTH)], where(inside, read(0, A[0], i), const(0, f32)))
+    kernel = pointwise(
+        (BATCH, LENGTH + 5), [tensor(BATCH, LENGTH)], where(inside, read(0, A[0], i), const(0, f32))
+    )
     return kernel, [normal(3, 50)], DIMS
 
 
 CASES: dict[str, Callable[[], Case]] = {
     made.__name__: made
     for made in (
-        bias_channels_last, mixed_layouts, to_channels_last, transpose, transpose_small, pad_rows, pad_outer, strided_slice,
-        reversed_slice, upsample, positions, triangle, many_types, narrow_floats, scalar_output, empty, two_outputs, average_pool,
-        dynamic_bias, dynamic_transpose, dynamic_split, dynamic_pad,
+        bias_channels_last, mixed_layouts, to_channels_last, transpose, transpose_small, pad_rows, pad_outer,
+        strided_slice, reversed_slice, upsample, positions, triangle, many_types, narrow_floats, scalar_output, empty,
+        two_outputs, average_pool, dynamic_bias, dynamic_transpose, dynamic_split, dynamic_pad,
     )
 } | {
-    "transpose_f16": lambda: transpose(f16), "transpose_i64": lambda: transpose(i64), "transpose_i8": lambda: transpose(dtypes.i8),
-    "transpose_bool": lambda: transpose(bool_),
+    "transpose_f16": lambda: transpose(f16), "transpose_i64": lambda: transpose(i64),
+    "transpose_i8": lambda: transpose(dtypes.i8), "transpose_bool": lambda: transpose(bool_),
     "concat_inner": lambda: concat(True), "concat_outer": lambda: concat(False),
     "gather_inner": lambda: gather(True), "gather_outer": lambda: gather(False),
     "reshape": lambda: reshape((4, 24), (8, 12)), "reshape_odd": lambda: reshape((21, 3), (9, 7)),

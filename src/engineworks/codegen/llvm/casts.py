@@ -3,6 +3,7 @@
 The register form is what kernels hold: half, bfloat, i1 for bool, bytes for f8. The compute form is `Vector`'s.
 Narrow floats are rounded here by integer arithmetic, because LLVM calls libgcc for several of them.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,7 +19,8 @@ def decode(dtype: DType, value: Vector) -> Vector:
 
 def encode(dtype: DType, value: Vector) -> Vector:
     """Compute form (on the dtype's grid) to register form; bf16 comes as i16, because LLVM's backend crashes on some
-    vectors of bfloat where the CPU lacks them."""
+    vectors of bfloat where the CPU lacks them.
+    """
     return _ENCODE[dtype.name](value) if dtype.name in _ENCODE else value
 
 
@@ -49,7 +51,9 @@ def cast(value: Vector, source: DType, target: DType) -> Vector:
 def bitcast(value: Vector, source: DType, target: DType) -> Vector:
     """The same bits read as another type of the same size."""
     register = encode(source, value)
-    kind = {"f16": "half", "bf16": "bfloat", "f8e4m3": "i8", "f8e5m2": "i8"}.get(target.name, compute_kind(target))
+    kind = {"f16": "half", "bf16": "bfloat", "f8e4m3": "i8", "f8e5m2": "i8"}.get(
+        target.name, compute_kind(target)
+    )
     return decode(target, register.bits(kind))
 
 
@@ -74,10 +78,7 @@ def _with_sticky_bit(value: Vector) -> Vector:
 def _float_to_integer(value: Vector, target: DType) -> Vector:
     if target.name == "u64":
         return value.convert("fptoui", "i64")
-    if target.name in ("i64", "u32"):
-        wide = value.convert("fptosi", "i64")
-    else:
-        wide = value.convert("fptosi", "i32")
+    wide = value.convert("fptosi", "i64" if target.name in ("i64", "u32") else "i32")
     return wide.convert("trunc", compute_kind(target))
 
 

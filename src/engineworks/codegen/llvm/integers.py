@@ -1,4 +1,5 @@
 """Integer primitives on vectors. Division never traps: x86 would raise SIGFPE for a zero divisor and for MIN / -1."""
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm.vector import BITS, Vector
@@ -68,6 +69,7 @@ def modulo(dtype: DType, a: Vector, b: Vector) -> Vector:
 
 
 def absolute(dtype: DType, x: Vector) -> Vector:
+    """The size; the least signed integer stays as it is."""
     if dtype.kind == "uint":
         return x
     text = f"{x.type} {x.name}"

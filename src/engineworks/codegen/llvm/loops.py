@@ -3,6 +3,7 @@
 Either neighbours along a parallel axis share a vector (rows side by side; reductions keep one accumulator a row), or
 neighbours along a reduced axis do (one row at a time; its vector of accumulators is folded at the end).
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -50,7 +51,9 @@ def emit_loops(kernel: LoopKernel, schedule: CpuSchedule, isa: Isa, symbol: str)
     bases |= {-1 - k: f.pointer(count + k) for k in range(len(nest.outputs))}
     words = {dim: f.word(count + len(nest.outputs) + k) for k, dim in enumerate(sizes)}
     _Loops(f, isa, nest, schedule, bases, words).emit()
-    return LoopCode(symbol, f.text(), frozenset(f.declarations), tuple(sizes), schedule.tasks(dict(nest.extents)))
+    return LoopCode(
+        symbol, f.text(), frozenset(f.declarations), tuple(sizes), schedule.tasks(dict(nest.extents))
+    )
 
 
 def _symbolic_sizes(nest: Nest) -> list[Dim]:
@@ -75,13 +78,21 @@ class _Loops:
     """The emitter of one kernel."""
 
     def __init__(
-        self, f: Function, isa: Isa, nest: Nest, schedule: CpuSchedule, bases: dict[int, str], words: dict[Dim, str]
+        self,
+        f: Function,
+        isa: Isa,
+        nest: Nest,
+        schedule: CpuSchedule,
+        bases: dict[int, str],
+        words: dict[Dim, str],
     ) -> None:
         self.f, self.isa, self.nest, self.schedule = f, isa, nest, schedule
         depth = {a: d + 1 for d, a in enumerate((*schedule.order, *schedule.reduced))}
         self.rows_in_vectors = schedule.vector in schedule.order
         memory = Memory(f, isa, nest.operands, nest.outputs, bases)
-        self.emission = Emission(f, isa, nest, memory, schedule.vector, words, depth, {}, self.rows_in_vectors)
+        self.emission = Emission(
+            f, isa, nest, memory, schedule.vector, words, depth, {}, self.rows_in_vectors
+        )
 
     def extent(self, axis_id: int) -> Size:
         return self.emission.size(self.nest.extents[axis_id])
@@ -226,11 +237,15 @@ class _Loops:
         lanes = self.schedule.lanes
         blank = Vector(self.f, self.isa, "i32", lanes, "")
         if isinstance(count, int):
-            return blank.of("<" + ", ".join(f"i1 {'true' if k < count else 'false'}" for k in range(lanes)) + ">", "i1")
+            return blank.of(
+                "<" + ", ".join(f"i1 {'true' if k < count else 'false'}" for k in range(lanes)) + ">", "i1"
+            )
         ramp = blank.of("<" + ", ".join(f"i32 {k}" for k in range(lanes)) + ">")
         narrow = self.f.value(f"trunc i64 {count} to i32")
         first = self.f.value(f"insertelement {blank.type} poison, i32 {narrow}, i32 0")
-        every = self.f.value(f"shufflevector {blank.type} {first}, {blank.type} poison, {blank.type} zeroinitializer")
+        every = self.f.value(
+            f"shufflevector {blank.type} {first}, {blank.type} poison, {blank.type} zeroinitializer"
+        )
         return ramp.compare("ult", blank.of(every))
 
     # -- stages -----------------------------------------------------------------------------------------------
@@ -255,13 +270,22 @@ class _Loops:
         e = self.emission
         value = scope.scalar(stage.body)
         pointer = scope.address(-1 - stage.output, linear_of(stage.offset))
-        e.memory.store(Place(-1 - stage.output, pointer, 1), stage.body.dtype, casts.encode(stage.body.dtype, value), None)
+        e.memory.store(
+            Place(-1 - stage.output, pointer, 1),
+            stage.body.dtype,
+            casts.encode(stage.body.dtype, value),
+            None,
+        )
 
     def _over_reduced(self, scope: Scope, stage: Write) -> None:
         self._reduced_loops(scope, stage, lambda inner: self._write(inner, stage))
 
     def _reduced_loops(
-        self, scope: Scope, stage: Fold | Write, body: Callable[[Scope], None], innermost: Innermost | None = None
+        self,
+        scope: Scope,
+        stage: Fold | Write,
+        body: Callable[[Scope], None],
+        innermost: Innermost | None = None,
     ) -> None:
         """Loops over the reduced axes around `body`; the last of them in vectors where rows are not.
 

@@ -1,4 +1,5 @@
 """Which schedule a nest gets: the vector axis by how operands lie in memory, tasks by how much work they hold."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -36,7 +37,9 @@ def accesses_of(nest: Nest) -> list[Access]:
         for load in leaves_of(stage.body, "load"):
             found.append(Access(linear_of(load.args[0]), False, over, load.dtype.size_bytes))
         if isinstance(stage, Write):
-            found.append(Access(linear_of(stage.offset), True, stage.over_reduced, stage.body.dtype.size_bytes))
+            found.append(
+                Access(linear_of(stage.offset), True, stage.over_reduced, stage.body.dtype.size_bytes)
+            )
     return found
 
 
@@ -52,8 +55,11 @@ def work_of(nest: Nest) -> float:
     return float(sum(_COST.get(n.head, 1) for n in seen if n.head not in LEAVES and n.dtype.name != "i64"))
 
 
-_COST = {"exp": 12, "log": 18, "tanh": 16, "erf": 18, "sigmoid": 18, "pow": 90, "sin": 22, "cos": 22, "tan": 40, "div": 4,
-         "sqrt": 5, "rsqrt": 8, "expm1": 18, "log1p": 26, "asin": 20, "acos": 22, "atan": 22, "mod": 30, "rem": 30}  # fmt: skip
+_COST = {
+    "exp": 12, "log": 18, "tanh": 16, "erf": 18, "sigmoid": 18, "pow": 90, "sin": 22, "cos": 22, "tan": 40, "div": 4,
+    "sqrt": 5, "rsqrt": 8, "expm1": 18, "log1p": 26, "asin": 20, "acos": 22, "atan": 22, "mod": 30, "rem": 30,
+}  # fmt: skip
+"""Vector instructions of the primitives that take more than one."""
 
 
 def schedules_of(nest: Nest, isa: Isa) -> Iterator[CpuSchedule]:
@@ -62,7 +68,12 @@ def schedules_of(nest: Nest, isa: Isa) -> Iterator[CpuSchedule]:
     seen: set[CpuSchedule] = set()
     for axis_id in ranked[:2] or [-1]:
         best = _schedule(nest, axis_id, isa)
-        for schedule in (best, replace(best, unroll=2), replace(best, unroll=1), replace(best, grain=max(1, best.grain // 4))):
+        for schedule in (
+            best,
+            replace(best, unroll=2),
+            replace(best, unroll=1),
+            replace(best, grain=max(1, best.grain // 4)),
+        ):
             if schedule not in seen:
                 seen.add(schedule)
                 yield schedule
@@ -78,7 +89,11 @@ def _vector_score(nest: Nest, axis_id: int, isa: Isa) -> float:
     for access in accesses_of(nest):
         weight = (2.0 if access.is_store else 1.0) * (8.0 if access.over_reduced and nest.reduced else 1.0)
         stride = axis_term(access.form, axis_id)
-        scattered = any(axis_id in {a.payload for a in leaves_of(t, "axis")} for t, _ in access.form.terms if t.head != "axis")
+        scattered = any(
+            axis_id in {a.payload for a in leaves_of(t, "axis")}
+            for t, _ in access.form.terms
+            if t.head != "axis"
+        )
         if scattered:
             score -= 1.2 * weight
         elif isinstance(stride, int) and stride == 1:
@@ -117,7 +132,7 @@ def _schedule(nest: Nest, axis_id: int, isa: Isa) -> CpuSchedule:
 
 
 def _tile_axis(nest: Nest, vector_axis: int, lanes: int) -> int:
-    """The parallel axis along which most loads that stride over the vector axis are contiguous; -1 when there is none."""
+    """The parallel axis along which most loads that stride over the vector axis are contiguous; -1: none."""
     if likely(nest.extents[vector_axis]) < lanes:
         return -1
     able = [a for a in nest.parallel if a != vector_axis and likely(nest.extents[a]) >= lanes]
@@ -129,8 +144,14 @@ def _tile_axis(nest: Nest, vector_axis: int, lanes: int) -> int:
 
 def _walk(nest: Nest, axis_id: int) -> int:
     """How far apart neighbours along the axis lie, in the stores first."""
-    steps = [abs(likely(axis_term(a.form, axis_id))) if axis_term(a.form, axis_id) != 0 else 0 for a in accesses_of(nest) if a.is_store]
-    others = [abs(likely(axis_term(a.form, axis_id))) for a in accesses_of(nest) if axis_term(a.form, axis_id) != 0]
+    steps = [
+        abs(likely(axis_term(a.form, axis_id))) if axis_term(a.form, axis_id) != 0 else 0
+        for a in accesses_of(nest)
+        if a.is_store
+    ]
+    others = [
+        abs(likely(axis_term(a.form, axis_id))) for a in accesses_of(nest) if axis_term(a.form, axis_id) != 0
+    ]
     return max(steps, default=0) or max(others, default=0)
 
 
@@ -165,7 +186,13 @@ def _tasks(nest: Nest, order: tuple[int, ...], blocks: dict[int, int], row: int)
     for cut, size in enumerate(sizes, 1):
         inner = max(1, total // max(1, done * size))
         if done * size >= wanted or cut == len(sizes):
-            grain = max(1, min(max(1, -(-done * size // wanted)), -(-_TASK_ELEMENTS // inner) if inner < _TASK_ELEMENTS else 1))
+            grain = max(
+                1,
+                min(
+                    max(1, -(-done * size // wanted)),
+                    -(-_TASK_ELEMENTS // inner) if inner < _TASK_ELEMENTS else 1,
+                ),
+            )
             block = blocks.get(order[cut - 1], 1)
             return cut, -(-grain // block) * block
         done *= size

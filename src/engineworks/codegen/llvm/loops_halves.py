@@ -2,6 +2,7 @@
 
 One row is one task; a global average or a sum over everything would keep all threads but one idle.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -70,11 +71,17 @@ def _whole(kernel: LoopKernel, first: Reduce, partial: TensorType) -> LoopKernel
         def replaced(node: Scalar) -> Scalar | None:
             if node is result:
                 return combined
-            return Scalar.make("load", node.args, node.dtype, node.payload + 1) if node.head == "load" else None
+            return (
+                Scalar.make("load", node.args, node.dtype, node.payload + 1) if node.head == "load" else None
+            )
 
         return substitute(expr, replaced)
 
-    stores = [replace(s, index=tuple(map(moved, s.index)), body=moved(s.body)) for s in kernel.stages[1:] if isinstance(s, Store)]
+    stores = [
+        replace(s, index=tuple(map(moved, s.index)), body=moved(s.body))
+        for s in kernel.stages[1:]
+        if isinstance(s, Store)
+    ]
     stages = (Reduce(first.monoid, body, partial.dtype), *stores)
     return LoopKernel(kernel.parallel, (_PARTS,), (partial, *kernel.operands), kernel.outputs, stages)
 

@@ -1,4 +1,5 @@
 """Index expressions: linear forms over axes, bounds by intervals, and the rewrites that make reshapes affine."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -35,7 +36,10 @@ class Linear:
         sums: dict[Scalar, Dim] = dict(self.terms)
         for atom, c in other.terms:
             sums[atom] = sums.get(atom, 0) + c
-        return Linear(self.constant + other.constant, tuple((a, c) for a, c in sums.items() if not (isinstance(c, int) and c == 0)))
+        return Linear(
+            self.constant + other.constant,
+            tuple((a, c) for a, c in sums.items() if not (isinstance(c, int) and c == 0)),
+        )
 
     def scalar(self, rank: Callable[[Scalar], int] = lambda atom: 0) -> Scalar:
         """As an expression: atoms of low rank (outer loops) first, so that prefixes can be hoisted."""
@@ -107,7 +111,12 @@ def _atom_bounds(atom: Scalar, extents: Extents) -> Bounds:
         case "mod" | "floordiv" if (divisor := _positive_divisor(atom)) is not None:
             lo, hi = bounds_of(atom.args[0], extents)
             if atom.head == "mod":
-                inside = lo is not None and hi is not None and known_at_most(0, lo) is True and known_less(hi, divisor) is True
+                inside = (
+                    lo is not None
+                    and hi is not None
+                    and known_at_most(0, lo) is True
+                    and known_less(hi, divisor) is True
+                )
                 return (lo, hi) if inside else (0, divisor - 1)
             return None if lo is None else lo // divisor, None if hi is None else hi // divisor
         case "min" | "max":
@@ -121,8 +130,12 @@ def _atom_bounds(atom: Scalar, extents: Extents) -> Bounds:
 def _extreme_bounds(atom: Scalar, extents: Extents) -> Bounds:
     (a, b), (c, d) = bounds_of(atom.args[0], extents), bounds_of(atom.args[1], extents)
     if atom.head == "min":
-        return _chosen(a, c, min), _chosen(b, d, min) if b is not None and d is not None else b if d is None else d
-    return _chosen(a, c, max) if a is not None and c is not None else a if c is None else c, _chosen(b, d, max)
+        return _chosen(a, c, min), _chosen(
+            b, d, min
+        ) if b is not None and d is not None else b if d is None else d
+    return _chosen(a, c, max) if a is not None and c is not None else a if c is None else c, _chosen(
+        b, d, max
+    )
 
 
 def _chosen(a: Dim | None, b: Dim | None, pick: Callable[[int, int], int]) -> Dim | None:
@@ -165,7 +178,12 @@ def _divided(node: Scalar, extents: Extents) -> Scalar:
     form = linear_of(node.args[0])
     whole, rest = _split_multiples(form, divisor)
     low, high = bounds_of(rest.scalar(), extents)
-    inside = low is not None and high is not None and known_at_most(0, low) is True and known_less(high, divisor) is True
+    inside = (
+        low is not None
+        and high is not None
+        and known_at_most(0, low) is True
+        and known_less(high, divisor) is True
+    )
     if node.head == "mod":
         return rest.scalar() if inside else apply("mod", rest.scalar(), size(divisor))
     if inside:
@@ -242,7 +260,8 @@ _NARROW_LIMIT = 1 << 30
 
 def narrowed(expr: Scalar, extents: Extents) -> Scalar | None:
     """An i64 expression in i32 where every value on the way is known to fit: vectors hold twice as many, and vectors
-    of i32 are divided by constants with multiplications, while LLVM takes vectors of i64 apart."""
+    of i32 are divided by constants with multiplications, while LLVM takes vectors of i64 apart.
+    """
     low, high = bounds_of(expr, extents)
     if not isinstance(low, int) or not isinstance(high, int) or low < -_NARROW_LIMIT or high > _NARROW_LIMIT:
         return None

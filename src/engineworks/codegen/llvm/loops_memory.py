@@ -1,4 +1,5 @@
 """Loads and stores of vectors: contiguous, strided and scattered, whole and masked."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -27,10 +28,17 @@ class Memory:
     """The buffers of one kernel. Operands count from 0, outputs from -1 downwards."""
 
     def __init__(
-        self, f: Function, isa: Isa, operands: tuple[TensorType, ...], outputs: tuple[TensorType, ...], bases: dict[int, str]
+        self,
+        f: Function,
+        isa: Isa,
+        operands: tuple[TensorType, ...],
+        outputs: tuple[TensorType, ...],
+        bases: dict[int, str],
     ) -> None:
         self.f, self.isa = f, isa
-        self._types = {k: t.dtype for k, t in enumerate(operands)} | {-1 - k: t.dtype for k, t in enumerate(outputs)}
+        self._types = {k: t.dtype for k, t in enumerate(operands)} | {
+            -1 - k: t.dtype for k, t in enumerate(outputs)
+        }
         self._bases = bases
         self._spare: str | None = None
 
@@ -51,7 +59,9 @@ class Memory:
         pointer = place.pointer if guard is None else self._guarded(place.pointer, guard)
         return self._plain(pointer, dtype, 1)
 
-    def load(self, place: Place, dtype: DType, lanes: int, mask: Vector | None, condition: Vector | None) -> Vector:
+    def load(
+        self, place: Place, dtype: DType, lanes: int, mask: Vector | None, condition: Vector | None
+    ) -> Vector:
         """One element a lane; only the lanes of `mask`, and only if the scalar `condition` holds, touch memory."""
         if lanes == 1:
             both = mask if condition is None else condition if mask is None else condition & mask
@@ -61,9 +71,9 @@ class Memory:
             pointer = place.pointer if condition is None else self._guarded(place.pointer, condition)
             return self._plain(pointer, dtype, lanes) if mask is None else self._masked(pointer, dtype, mask)
         if condition is not None:
-            every = condition.f.value(f"select i1 {condition.name}, {vector_type('i1', lanes)} "
-                                      f"{mask.name if mask else self._ones(lanes)}, {vector_type('i1', lanes)} zeroinitializer")  # fmt: skip
-            mask = Vector(self.f, self.isa, "i1", lanes, every)
+            lanes_of = Vector(self.f, self.isa, "i1", lanes, mask.name if mask else self._ones(lanes))
+            text = f"select i1 {condition.name}, {lanes_of.type} {lanes_of.name}, {lanes_of.type} zeroinitializer"
+            mask = lanes_of.of(self.f.value(text))
         if self.isa.name == "avx512" and BITS[_kind(dtype)] >= 32:
             return self._gather(place, dtype, lanes, mask)
         return self._by_lane(place, dtype, lanes, mask)
@@ -110,7 +120,9 @@ class Memory:
             if mask is not None:
                 pointer = self._guarded(pointer, _element(mask, lane))
             one = self.f.value(f"load {blank.kind}, ptr {pointer}, align {dtype.size_bytes}")
-            value = value.of(self.f.value(f"insertelement {blank.type} {value.name}, {blank.kind} {one}, i32 {lane}"))
+            value = value.of(
+                self.f.value(f"insertelement {blank.type} {value.name}, {blank.kind} {one}, i32 {lane}")
+            )
         return self._as_register(value, dtype)
 
     # -- stores -----------------------------------------------------------------------------------------------
@@ -146,11 +158,17 @@ class Memory:
             # 32-bit constants let one gather instruction do all lanes of an f32 vector.
             small = abs(place.step) * blank.lanes < 1 << 28
             kind = "i32" if small else "i64"
-            steps = f"<{blank.lanes} x {kind}> <" + ", ".join(f"{kind} {k * place.step}" for k in range(blank.lanes)) + ">"
+            steps = (
+                f"<{blank.lanes} x {kind}> <"
+                + ", ".join(f"{kind} {k * place.step}" for k in range(blank.lanes))
+                + ">"
+            )
         else:
             wide = f"<{blank.lanes} x i64>"
             first = self.f.value(f"insertelement {wide} poison, i64 {place.step}, i32 0")
-            every = self.f.value(f"shufflevector {wide} {first}, {wide} poison, <{blank.lanes} x i32> zeroinitializer")
+            every = self.f.value(
+                f"shufflevector {wide} {first}, {wide} poison, <{blank.lanes} x i32> zeroinitializer"
+            )
             ramp = "<" + ", ".join(f"i64 {k}" for k in range(blank.lanes)) + ">"
             steps = f"{wide} {self.f.value(f'mul {wide} {every}, {ramp}')}"
         return self.f.value(f"getelementptr {blank.kind}, ptr {place.pointer}, {steps}")

@@ -4,6 +4,7 @@ merged where memory is contiguous.
 In a nest a load has one index, the element's offset in its buffer, and a second argument, the guard, where it may be
 out of range. Operand numbers below zero are outputs read back: -1 is output 0.
 """
+
 from __future__ import annotations
 
 import functools
@@ -84,7 +85,9 @@ class Nest:
         for stage in self.stages:
             if isinstance(stage, Fold):
                 saves = tuple(Save(s.output, change(s.offset), change(s.body)) for s in stage.saves)
-                stages.append(replace(stage, body=change(stage.body), position=change(stage.position), saves=saves))
+                stages.append(
+                    replace(stage, body=change(stage.body), position=change(stage.position), saves=saves)
+                )
             else:
                 stages.append(replace(stage, offset=change(stage.offset), body=change(stage.body)))
         return replace(self, stages=tuple(stages))
@@ -160,7 +163,12 @@ def _both(a: Scalar | None, b: Scalar) -> Scalar:
 def _in_range(index: tuple[Scalar, ...], type_: TensorType, extents: Mapping[int, Dim]) -> bool:
     for i, extent in zip(index, type_.shape, strict=True):
         low, high = bounds_of(i, extents)
-        if low is None or high is None or known_at_most(0, low) is not True or known_less(high, extent) is not True:
+        if (
+            low is None
+            or high is None
+            or known_at_most(0, low) is not True
+            or known_less(high, extent) is not True
+        ):
             return False
     return True
 
@@ -184,7 +192,12 @@ def _without_unit_axes(nest: Nest) -> Nest:
     return _replaced(nest, {a: const(0, dtypes.i64) for a in unit}, removed=unit)
 
 
-def _replaced(nest: Nest, values: Mapping[int, Scalar], removed: set[int], added: Mapping[int, tuple[int, ...]] | None = None) -> Nest:
+def _replaced(
+    nest: Nest,
+    values: Mapping[int, Scalar],
+    removed: set[int],
+    added: Mapping[int, tuple[int, ...]] | None = None,
+) -> Nest:
     """Axes exchanged for expressions of others; `added[a]` stand where axis a stood. Extents are the caller's."""
     places = added or {}
 
@@ -208,7 +221,9 @@ def _split(nest: Nest) -> Nest:
         outer, inner = max(nest.extents) + 1, max(nest.extents) + 2
         extents = {**nest.extents, outer: nest.extents[old] // inner_size, inner: inner_size}
         nest = replace(nest, extents=extents)
-        nest = _replaced(nest, {old: axis(outer) * size(inner_size) + axis(inner)}, {old}, {old: (outer, inner)})
+        nest = _replaced(
+            nest, {old: axis(outer) * size(inner_size) + axis(inner)}, {old}, {old: (outer, inner)}
+        )
         extents = nest.extents
         nest = nest.mapped(lambda expr, extents=extents: simplify(expr, extents))
     return nest
@@ -242,56 +257,69 @@ def _mergeable(nest: Nest) -> tuple[int, int] | None:
 
 def _address_forms(nest: Nest) -> tuple[list[Linear], set[int]]:
     """Linear forms of all addresses, and the axes that are used in any other way."""
-    forms: list[Linear] = []
+    values, offsets = _values_and_offsets(nest)
     fixed: set[int] = set()
-
-    def take(offset: Scalar) -> None:
-        form = linear_of(offset)
-        forms.append(form)
-        for atom, _ in form.terms:
-            if atom.head != "axis":
-                fixed.update(a.payload for a in leaves_of(atom, "axis"))
-
-    def outside(expr: Scalar, seen: set[Scalar]) -> None:
-        """Axes used as values, and offsets of loads."""
-        stack = [expr]
-        while stack:
-            node = stack.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            if node.head == "axis":
-                fixed.add(node.payload)
-            elif node.head == "load":
-                take(node.args[0])
-                # What the offset itself loads has addresses too.
-                stack += [*node.args[1:], *leaves_of(node.args[0], "load")]
-            else:
-                stack += node.args
-
     seen: set[Scalar] = set()
-    for stage in nest.stages:
-        outside(stage.body, seen)
-        if isinstance(stage, Write):
-            take(stage.offset)
-            for inner in leaves_of(stage.offset, "load"):
-                outside(inner, seen)
+    stack = [*values, *(load for offset in offsets for load in leaves_of(offset, "load"))]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.head == "axis":
+            fixed.add(node.payload)
+        elif node.head == "load":
+            offsets.append(node.args[0])
+            # What the offset itself loads has addresses too.
+            stack += [*node.args[1:], *leaves_of(node.args[0], "load")]
         else:
-            if stage.monoid.startswith("arg"):
-                take(stage.position)
-            for save in stage.saves:
-                take(save.offset)
-                outside(save.body, seen)
+            stack += node.args
+    forms = [linear_of(offset) for offset in offsets]
+    bent = [atom for form in forms for atom, _ in form.terms if atom.head != "axis"]
+    fixed.update(a.payload for atom in bent for a in leaves_of(atom, "axis"))
     return forms, fixed
 
 
+def _values_and_offsets(nest: Nest) -> tuple[list[Scalar], list[Scalar]]:
+    """What the stages compute, and where they store (positions of arg monoids count as places)."""
+    values = [stage.body for stage in nest.stages]
+    offsets: list[Scalar] = []
+    for stage in nest.stages:
+        if isinstance(stage, Write):
+            offsets.append(stage.offset)
+            continue
+        values += [save.body for save in stage.saves]
+        offsets += [save.offset for save in stage.saves]
+        if stage.monoid.startswith("arg"):
+            offsets.append(stage.position)
+    return values, offsets
+
+
 # -- values needed twice --------------------------------------------------------------------------------------
-_COSTLY = frozenset({"exp", "log", "tanh", "erf", "sigmoid", "pow", "sin", "cos", "tan", "asin", "acos", "atan", "expm1", "log1p"})
+_COSTLY = frozenset(
+    {
+        "exp",
+        "log",
+        "tanh",
+        "erf",
+        "sigmoid",
+        "pow",
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "expm1",
+        "log1p",
+    }
+)
 
 
 def _kept_once(nest: Nest) -> Nest:
     """A costly value of a fold that the last write over the reduced axes needs too waits in that write's output:
-    softmax computes exp once."""
+    softmax computes exp once.
+    """
     last = nest.stages[-1]
     writes = [s for s in nest.stages if isinstance(s, Write) and s.over_reduced]
     if not isinstance(last, Write) or writes != [last]:

@@ -1,4 +1,5 @@
 """Accumulators of the monoids: one vector of partial results each, merged and then folded across their lanes."""
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm import casts
@@ -23,7 +24,11 @@ def identity(monoid: MonoidName, dtype: DType) -> bool | int | float:
         return float("-inf") if greatest else float("inf")
     if dtype.kind == "bool":
         return not greatest
-    low, high = (-(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1) if dtype.kind == "int" else (0, (1 << dtype.bits) - 1)
+    low, high = (
+        (-(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1)
+        if dtype.kind == "int"
+        else (0, (1 << dtype.bits) - 1)
+    )
     return low if greatest else high
 
 
@@ -124,6 +129,6 @@ def _lanes_of(value: Vector, start: int, count: int) -> str:
     if count == 1:
         return f.value(f"extractelement {value.type} {value.name}, i32 {start}")
     picks = ", ".join(f"i32 {start + k}" for k in range(count))
-    return f.value(f"shufflevector {value.type} {value.name}, {value.type} poison, {vector_type('i32', count)} <{picks}>")
-
-
+    return f.value(
+        f"shufflevector {value.type} {value.name}, {value.type} poison, {vector_type('i32', count)} <{picks}>"
+    )

@@ -4,6 +4,7 @@ A `Scope` holds the values computed at one loop depth: scalars, their splats, ad
 neighbouring positions along the vector axis within a scope. The optimiser does no hoisting, so `Scope.hoist` is called
 before every loop and emits all that the loop does not change.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -48,7 +49,9 @@ class Emission:
                 stack.extend(waiting)
                 continue
             stack.pop()
-            found = frozenset().union(*(self.facts[a] for a in top.args)) if top.args else self._leaf_facts(top)
+            found = (
+                frozenset().union(*(self.facts[a] for a in top.args)) if top.args else self._leaf_facts(top)
+            )
             if top.head == "load" and top.payload < 0:
                 found |= self._keepers(top.payload)
             self.facts[top] = found

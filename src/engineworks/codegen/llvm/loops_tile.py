@@ -1,4 +1,5 @@
 """Square tiles transposed in registers: for loads that are contiguous along another axis than the stores."""
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm import casts
@@ -11,7 +12,10 @@ from engineworks.ir.scalar import Scalar, axis, leaves_of
 
 def tile_loads(nest: Nest, tile_axis: int, vector_axis: int) -> list[Scalar]:
     """Loads that are contiguous along the tile axis and strided along the vector axis, and always performed."""
-    if any(isinstance(s, Fold) or s.over_reduced or axis_term(linear_of(s.offset), vector_axis) != 1 for s in nest.stages):
+    if any(
+        isinstance(s, Fold) or s.over_reduced or axis_term(linear_of(s.offset), vector_axis) != 1
+        for s in nest.stages
+    ):
         return []
     found: dict[Scalar, None] = {}
     for stage in nest.stages:
@@ -19,17 +23,24 @@ def tile_loads(nest: Nest, tile_axis: int, vector_axis: int) -> list[Scalar]:
             form = linear_of(load.args[0])
             stride = axis_term(form, vector_axis)
             still = all(
-                atom.head == "axis" or not {tile_axis, vector_axis} & {a.payload for a in leaves_of(atom, "axis")}
+                atom.head == "axis"
+                or not {tile_axis, vector_axis} & {a.payload for a in leaves_of(atom, "axis")}
                 for atom, _ in form.terms
             )
             strided = not (isinstance(stride, int) and stride in (0, 1))
-            if len(load.args) == 1 and still and strided and axis_term(form, tile_axis) == 1 and load.payload >= 0:
+            if (
+                len(load.args) == 1
+                and still
+                and strided
+                and axis_term(form, tile_axis) == 1
+                and load.payload >= 0
+            ):
                 found[load] = None
     return list(found)
 
 
 def load_tile(emission: Emission, group: Lanes, load: Scalar) -> list[Vector]:
-    """The load's values on the group's lanes, for each of the next `lanes` positions of the tile axis (compute form)."""
+    """The load's values (compute form) on the group's lanes, for each of the next positions of the tile axis."""
     form = linear_of(load.args[0])
     stride = emission.size(form.coefficient(axis(emission.vector_axis)))
     place = group.place(load.payload, load.args[0])
@@ -42,7 +53,7 @@ def load_tile(emission: Emission, group: Lanes, load: Scalar) -> list[Vector]:
 
 
 def transposed(rows: list[Vector]) -> list[Vector]:
-    """The columns of a square of vectors, by log2(n) rounds of exchanges between rows whose numbers differ in one bit."""
+    """The columns of a square of vectors: log2(n) rounds of exchanges between rows that differ in one bit."""
     rows = list(rows)
     count = len(rows)
     bit = 1
@@ -59,4 +70,6 @@ def transposed(rows: list[Vector]) -> list[Vector]:
 
 def _shuffle(a: Vector, b: Vector, picks: list[int]) -> Vector:
     lanes = ", ".join(f"i32 {p}" for p in picks)
-    return a.of(a.f.value(f"shufflevector {a.type} {a.name}, {b.type} {b.name}, <{len(picks)} x i32> <{lanes}>"))
+    return a.of(
+        a.f.value(f"shufflevector {a.type} {a.name}, {b.type} {b.name}, <{len(picks)} x i32> <{lanes}>")
+    )

@@ -3,6 +3,7 @@
 Errors measured against numpy in f64 and mpmath are in tests/unit/codegen/test_math.py: f32 at most 4 ulp, f64 2 ulp
 (pow 8). NaN in gives NaN out; infinities and signed zeros are as in C.
 """
+
 from __future__ import annotations
 
 import math
@@ -11,8 +12,8 @@ from engineworks.codegen.llvm import math_tables as tables
 from engineworks.codegen.llvm.math_trig import cos, sin, tan
 from engineworks.codegen.llvm.vector import Vector
 
-__all__ = ["acos", "asin", "atan", "cos", "erf", "exp", "expm1", "log", "log1p", "modulo", "power", "remainder", "sigmoid",
-           "sin", "tan", "tanh"]  # fmt: skip
+__all__ = ["acos", "asin", "atan", "cos", "erf", "exp", "expm1", "log", "log1p", "modulo", "power", "remainder",
+           "sigmoid", "sin", "tan", "tanh"]  # fmt: skip
 
 _INFINITY = float("inf")
 # Below the first e**x rounds to zero, above the second to infinity.
@@ -48,7 +49,13 @@ def _scale(x: Vector, n: Vector) -> Vector:
     """x * 2**n for a float vector n of integers, right through overflow and denormals."""
     if x.isa.name == "avx512" and x.lanes * (32 if x.kind == "float" else 64) == 512:
         width, suffix = (16, "ps") if x.kind == "float" else (8, "pd")
-        text = [f"{x.type} {x.name}", f"{x.type} {n.name}", f"{x.type} zeroinitializer", f"i{width} -1", "i32 4"]
+        text = [
+            f"{x.type} {x.name}",
+            f"{x.type} {n.name}",
+            f"{x.type} zeroinitializer",
+            f"i{width} -1",
+            "i32 4",
+        ]
         return x.of(x.f.call(x.type, f"llvm.x86.avx512.mask.scalef.{suffix}.512", *text))
     whole = _to_integer(n)
     half = whole.instruction("ashr", 1)
@@ -219,7 +226,12 @@ def power(x: Vector, y: Vector) -> Vector:
     odd = whole & half.intrinsic("rint").compare("une", half)
     negative = x.bits(_INTEGER[x.kind]).compare("slt", 0)
     size = (negative & odd).choose(-size, size)
-    impossible = x.compare("olt", 0.0) & x.compare("ogt", -_INFINITY) & whole.compare("eq", 0) & y.abs().compare("olt", _INFINITY)
+    impossible = (
+        x.compare("olt", 0.0)
+        & x.compare("ogt", -_INFINITY)
+        & whole.compare("eq", 0)
+        & y.abs().compare("olt", _INFINITY)
+    )
     size = impossible.choose(size.splat(float("nan")), size)
     one = y.compare("oeq", 0.0) | x.compare("oeq", 1.0)
     return one.choose(size.splat(1.0), size)

@@ -3,11 +3,15 @@
 Polynomials are Chebyshev fits (mpmath.chebyfit, 50 digits) of the function named; rational forms minimise the largest
 relative error by iteratively reweighted least squares. The ranges are stated; errors are of exact arithmetic.
 """
+
 from __future__ import annotations
 
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts: the first has so few bits that a product with an exponent is exact.
-LN2 = {"float": (0.693145751953125, 1.428606765330187e-06), "double": (0.6931471803691238, 1.9082149292705877e-10)}
+LN2 = {
+    "float": (0.693145751953125, 1.428606765330187e-06),
+    "double": (0.6931471803691238, 1.9082149292705877e-10),
+}
 # pi/2 in three parts, each the rest rounded to the type.
 HALF_PI = {
     "float": (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15),

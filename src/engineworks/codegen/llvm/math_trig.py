@@ -1,8 +1,9 @@
 """sin and cos: reduction by multiples of pi/2, with a slow exact path for huge arguments."""
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm import math_tables as tables
-from engineworks.codegen.llvm.function import f64_constant
+from engineworks.codegen.llvm.function import Function, f64_constant
 from engineworks.codegen.llvm.vector import Vector
 
 _INTEGER = {"float": "i32", "double": "i64"}
@@ -86,7 +87,15 @@ def _payne_hanek(x: Vector, table: str) -> tuple[Vector, Vector]:
     index, shift = first >> 6, first & 63
     words = [bits.of(f.value(f"load i64, ptr {f.at(table, (index + k).name, 'i64')}")) for k in range(4)]
     aligned = [
-        bits.of(f.call("i64", "llvm.fshl.i64", f"i64 {words[k].name}", f"i64 {words[k + 1].name}", f"i64 {shift.name}"))
+        bits.of(
+            f.call(
+                "i64",
+                "llvm.fshl.i64",
+                f"i64 {words[k].name}",
+                f"i64 {words[k + 1].name}",
+                f"i64 {shift.name}",
+            )
+        )
         for k in range(3)
     ]
     wide = [a.convert("zext", "i192") for a in aligned]
@@ -109,7 +118,7 @@ def _payne_hanek(x: Vector, table: str) -> tuple[Vector, Vector]:
     return minus.choose(-quadrant, quadrant), angle
 
 
-def _fraction_to_double(f, size: str) -> str:
+def _fraction_to_double(f: Function, size: str) -> str:
     """The i128 fixed-point fraction (128 bits after the point) as a double."""
     zeros = f.call("i128", "llvm.ctlz.i128", f"i128 {size}", "i1 false")
     normal = f.value(f"shl i128 {size}, {zeros}")

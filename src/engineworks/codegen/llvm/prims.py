@@ -3,6 +3,7 @@
 `emit` lowers an expression on any number of lanes; `emit_epilogue` is what tile kernels call on their accumulators.
 Narrow floats (f16, bf16, f8) are computed in f32 and rounded after every primitive, which gives numpy's results.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -62,7 +63,9 @@ class VectorEmitter:
         if rule is None:
             simpler = expand(node)
             if simpler is None:
-                raise NoTactic(f"the CPU has no code for the primitive '{node.head}' on {dtype}; it also has no expansion.")
+                raise NoTactic(
+                    f"the CPU has no code for the primitive '{node.head}' on {dtype}; it also has no expansion."
+                )
             # The operands are in `values` already, so only the expansion's own nodes are emitted.
             return fold(simpler, self._visit, self.values)
         value = rule(dtype, *args)
@@ -74,7 +77,9 @@ def emit(f: Function, isa: Isa, lanes: int, expr: Scalar, leaf: Leaf) -> str:
     return VectorEmitter(f, isa, lanes, leaf).register(expr)
 
 
-def emit_epilogue(f: Function, isa: Isa, expression: Scalar, arguments: Sequence[str], lanes: int | None = None) -> str:
+def emit_epilogue(
+    f: Function, isa: Isa, expression: Scalar, arguments: Sequence[str], lanes: int | None = None
+) -> str:
     """Append an epilogue and return the stored value's name.
 
     Args:
@@ -193,5 +198,7 @@ EMIT: dict[str, Rule] = {
 }
 """How each primitive is computed; `rsqrt` and `sign` go through their expansions."""
 
-_EXACT = frozenset({"neg", "abs", "min", "max", "floor", "ceil", "trunc", "round_even", "where", "sign", "rem"})
+_EXACT = frozenset(
+    {"neg", "abs", "min", "max", "floor", "ceil", "trunc", "round_even", "where", "sign", "rem"}
+)
 """Results that lie on the operands' grid already."""

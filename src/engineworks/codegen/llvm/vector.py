@@ -3,6 +3,7 @@
 A `Vector` is in its *compute* form: f16, bf16 and f8 live as `float` already rounded to their grid, i4 and u4 as i8,
 bool as i1. `storage_kind` is what lies in memory. With one lane the types are LLVM's scalars.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,7 +15,17 @@ Number = bool | int | float
 _COMPUTE = {"f64": "double", "f32": "float", "f16": "float", "bf16": "float", "f8e4m3": "float", "f8e5m2": "float",
             "i4": "i8", "u4": "i8", "bool": "i1"}  # fmt: skip
 _STORAGE = {"f64": "double", "f32": "float", "f16": "half", "bf16": "bfloat"}
-BITS = {"float": 32, "double": 64, "half": 16, "bfloat": 16, "i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
+BITS = {
+    "float": 32,
+    "double": 64,
+    "half": 16,
+    "bfloat": 16,
+    "i1": 1,
+    "i8": 8,
+    "i16": 16,
+    "i32": 32,
+    "i64": 64,
+}
 _SUFFIX = {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16"}
 
 
@@ -162,7 +173,9 @@ class Vector:
     def compare(self, relation: str, other: Vector | Number) -> Vector:
         """LLVM's relation: oeq olt ole une uno … for floats, eq ne slt ult … for integers."""
         opcode = "fcmp" if self.is_float else "icmp"
-        return self.of(self.f.value(f"{opcode} {relation} {self.type} {self.name}, {self._operand(other)}"), "i1")
+        return self.of(
+            self.f.value(f"{opcode} {relation} {self.type} {self.name}, {self._operand(other)}"), "i1"
+        )
 
     def choose(self, yes: Vector, no: Vector | Number) -> Vector:
         """This i1 vector selects lanes of `yes` and `no`."""
@@ -190,7 +203,9 @@ class Vector:
         """`opcode type self to kind`."""
         if kind == self.kind:
             return self
-        return self.of(self.f.value(f"{opcode} {self.type} {self.name} to {vector_type(kind, self.lanes)}"), kind)
+        return self.of(
+            self.f.value(f"{opcode} {self.type} {self.name} to {vector_type(kind, self.lanes)}"), kind
+        )
 
     def bits(self, kind: str) -> Vector:
         """The same bits as another kind of the same width."""

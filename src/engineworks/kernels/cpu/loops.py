@@ -1,4 +1,5 @@
 """CpuLoops: fused loop nests (pointwise chains, views, reductions, softmax, normalisation) on the CPU."""
+
 from __future__ import annotations
 
 import hashlib
@@ -78,7 +79,11 @@ class CpuLoops:
 
     def _symbol(self, kernel: LoopKernel, schedule: CpuSchedule, isa: Isa) -> str:
         shapes = [t.shape for t in (*kernel.operands, *kernel.outputs)]
-        facts = {n: f for d in (*kernel.parallel, *kernel.reduced, *sum(shapes, ())) for n, f in symbol_facts(d).items()}
+        facts = {
+            n: f
+            for d in (*kernel.parallel, *kernel.reduced, *sum(shapes, ()))
+            for n, f in symbol_facts(d).items()
+        }
         identity = f"{kernel}\n{schedule}\n{isa.name}\n{self.version}\n{sorted(facts.items())}"
         return "loops_" + hashlib.sha256(identity.encode()).hexdigest()[:16]
 
@@ -105,7 +110,10 @@ def joined(parts: KernelImage, whole: KernelImage, partial_bytes: Dim) -> Kernel
     steps = [replace(s, words=tuple(map(of_parts, s.words))) for s in parts.steps]
     steps += [replace(s, words=tuple(map(of_whole, s.words))) for s in whole.steps]
     return KernelImage(
-        {**parts.functions, **whole.functions}, parts.declarations | whole.declarations, tuple(steps), workspace=(partial_bytes,)
+        {**parts.functions, **whole.functions},
+        parts.declarations | whole.declarations,
+        tuple(steps),
+        workspace=(partial_bytes,),
     )
 
 
