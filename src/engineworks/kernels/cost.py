@@ -3,6 +3,7 @@
 The figures describe a server core of recent years (about 3 GHz, two 512-bit multiply-add units, tens of GB/s from the
 last cache). Only ratios matter: predictions rank candidates and stand in for a measurement at effort 0.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """What LSTM, GRU and RNN share: activations as scalar expressions, types, walking through time, ONNX spellings."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -44,7 +45,9 @@ def activation(name: str, alpha: float, beta: float) -> Activation:
         "hardsigmoid": lambda x: clamp01(x * alpha + beta),
         "elu": lambda x: below(x, apply("expm1", x) * alpha),
         "softsign": lambda x: x / (apply("abs", x) + 1),
-        "softplus": lambda x: apply("max", x, const(0, x.dtype)) + apply("log1p", apply("exp", -apply("abs", x))),
+        "softplus": lambda x: (
+            apply("max", x, const(0, x.dtype)) + apply("log1p", apply("exp", -apply("abs", x)))
+        ),
     }
     if name.lower() not in functions:
         raise InvalidModel(f"no activation is called '{name}'; there are {', '.join(functions)}")
@@ -96,39 +99,72 @@ class Recurrent(Op):
         if self.direction not in DIRECTIONS:
             raise InvalidModel(f"direction '{self.direction}'; there are {', '.join(DIRECTIONS)}")
         hidden = r.shape[2]
-        for what, a, b in (("sizes of the input", w.shape[2], x.shape[2]), ("gates of w", w.shape[1], hidden * self.gates),
-                           ("gates of r", r.shape[1], hidden * self.gates), ("directions", w.shape[0], self.directions)):  # fmt: skip
+        for what, a, b in (
+            ("sizes of the input", w.shape[2], x.shape[2]),
+            ("gates of w", w.shape[1], hidden * self.gates),
+            ("gates of r", r.shape[1], hidden * self.gates),
+            ("directions", w.shape[0], self.directions),
+        ):
             if known_equal(a, b) is False:
                 raise InvalidModel(f"x {x}, w {w}, r {r}: the {what} are {a} and {b}")
         if len(self.activations) != self.per_direction * self.directions:
-            raise InvalidModel(f"{len(self.activations)} activations; {self.per_direction * self.directions} are wanted")
+            raise InvalidModel(
+                f"{len(self.activations)} activations; {self.per_direction * self.directions} are wanted"
+            )
         state = TensorType(x.dtype, (self.directions, x.shape[1], hidden))
         return TensorType(x.dtype, (x.shape[0], self.directions, x.shape[1], hidden)), state
 
     # -- reference ----------------------------------------------------------------------------------------------
-    def step(self, direction: int, x: np.ndarray, w: np.ndarray, r: np.ndarray, bias: np.ndarray, state: list[np.ndarray],
-             extra: np.ndarray | None) -> list[np.ndarray]:
+    def step(
+        self,
+        direction: int,
+        x: np.ndarray,
+        w: np.ndarray,
+        r: np.ndarray,
+        bias: np.ndarray,
+        state: list[np.ndarray],
+        extra: np.ndarray | None,
+    ) -> list[np.ndarray]:
         """The next state (h first) of all rows from x [B, I] in f64; bias [2, G*H]."""
         raise NotImplementedError
 
-    def run(self, inputs: Sequence[np.ndarray | None], states: Sequence[np.ndarray | None],
-            extra: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+    def run(
+        self,
+        inputs: Sequence[np.ndarray | None],
+        states: Sequence[np.ndarray | None],
+        extra: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, ...]:
         """Y and the final states, walking each sequence as far as its length."""
         x, w, r = (np.asarray(a, np.float64) for a in inputs[:3])
         steps, rows, hidden = x.shape[0], x.shape[1], r.shape[2]
         given = inputs[3] if len(inputs) > 3 else None
-        bias = np.zeros((self.directions, 2, w.shape[1])) if given is None else np.asarray(given, np.float64).reshape(self.directions, 2, -1)
+        bias = (
+            np.zeros((self.directions, 2, w.shape[1]))
+            if given is None
+            else np.asarray(given, np.float64).reshape(self.directions, 2, -1)
+        )
         lengths = inputs[4] if len(inputs) > 4 else None
         lengths = np.full(rows, steps) if lengths is None else np.asarray(lengths)
         out = np.zeros((steps, self.directions, rows, hidden))
-        finals = [np.zeros((self.directions, rows, hidden)) if s is None else np.array(s, np.float64) for s in states]
+        finals = [
+            np.zeros((self.directions, rows, hidden)) if s is None else np.array(s, np.float64)
+            for s in states
+        ]
         for d in range(self.directions):
             backwards = d == 1 or self.direction == "reverse"
             for t in range(steps):
                 active = np.flatnonzero(t < lengths)
                 at = lengths[active] - 1 - t if backwards else np.full(len(active), t)
                 state = [s[d, active] for s in finals]
-                state = self.step(d, x[at, active], w[d], r[d], bias[d], state, None if extra is None else np.asarray(extra, np.float64)[d])
+                state = self.step(
+                    d,
+                    x[at, active],
+                    w[d],
+                    r[d],
+                    bias[d],
+                    state,
+                    None if extra is None else np.asarray(extra, np.float64)[d],
+                )
                 for final, new in zip(finals, state, strict=True):
                     final[d, active] = new
                 out[at, d, active] = state[0]
@@ -140,7 +176,9 @@ def arguments(count: int, dtype: Any = dtypes.f32) -> list[Scalar]:
     return [argument(k, dtype) for k in range(count)]
 
 
-def in_f64(expressions: Callable[[list[Scalar]], Sequence[Scalar]], arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+def in_f64(
+    expressions: Callable[[list[Scalar]], Sequence[Scalar]], arrays: Sequence[np.ndarray]
+) -> list[np.ndarray]:
     """Scalar expressions of f64 arguments, evaluated."""
     return [evaluate(e, arrays) for e in expressions(arguments(len(arrays), dtypes.f64))]
 
@@ -162,16 +200,21 @@ def attributes_of(n: ForeignNode, defaults: Sequence[str]) -> dict[str, Any]:
             beta = float(betas.pop(0))
         resolved.append((alpha, beta))
     return {
-        "direction": direction, "activations": tuple(name.lower() for name in names),
-        "alphas": tuple(a for a, _ in resolved), "betas": tuple(b for _, b in resolved), "clip": float(n.attr("clip", 0.0) or 0.0),
-    }  # fmt: skip
+        "direction": direction,
+        "activations": tuple(name.lower() for name in names),
+        "alphas": tuple(a for a, _ in resolved),
+        "betas": tuple(b for _, b in resolved),
+        "clip": float(n.attr("clip", 0.0) or 0.0),
+    }
 
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def import_recurrent(g: GraphBuilder, n: ForeignNode, make: Callable[[list[Value | None]], tuple[Value, ...]]) -> tuple[Value, ...]:
+def import_recurrent(
+    g: GraphBuilder, n: ForeignNode, make: Callable[[list[Value | None]], tuple[Value, ...]]
+) -> tuple[Value, ...]:
     """Build the op on time-major operands; layout 1 has batches outermost, in states and outputs too."""
     inputs = [n[k] for k in range(max(len(n), 3))]
     if not n.attr("layout", 0):
@@ -182,5 +225,3 @@ def import_recurrent(g: GraphBuilder, n: ForeignNode, make: Callable[[list[Value
             inputs[k] = g.transpose(inputs[k], perm=(1, 0, 2))
     y, *states = make(inputs)
     return (g.transpose(y, perm=(2, 0, 1, 3)), *(g.transpose(s, perm=(1, 0, 2)) for s in states))
-
-

@@ -1,4 +1,5 @@
 """Scaled dot-product attention: softmax(q kᵀ * scale + mask) v."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -42,7 +43,9 @@ class Attention(Op):
             if known_equal(a, b) is False:
                 raise InvalidModel(f"queries {q}, keys {k}, values {v}: the {what} differ, {a} and {b}")
         heads, shared = q.shape[-3], k.shape[-3]
-        if heads != shared and not (isinstance(heads, int) and isinstance(shared, int) and heads % shared == 0):
+        if heads != shared and not (
+            isinstance(heads, int) and isinstance(shared, int) and heads % shared == 0
+        ):
             raise InvalidModel(f"{heads} heads of queries cannot share {shared} heads of keys")
         return (TensorType(q.dtype, (*q.shape[:-1], v.shape[-1])),)
 
@@ -81,7 +84,9 @@ class Attention(Op):
     def _repeated(self, g: GraphBuilder, x: Value, heads: Dim) -> Value:
         """Each shared head once for every head of queries that reads it."""
         *batch, shared, count, width = x.type.shape
-        assert isinstance(heads, int) and isinstance(shared, int), "infer allows sharing of a known number of heads only"
+        assert isinstance(heads, int) and isinstance(shared, int), (
+            "infer allows sharing of a known number of heads only"
+        )
         apart = g.reshape(x, shape=(*batch, shared, 1, count, width))
         wide = g.expand(apart, shape=(*batch, shared, heads // shared, count, width))
         return g.reshape(wide, shape=(*batch, heads, count, width))
@@ -96,5 +101,7 @@ class Attention(Op):
         example(f32(2, 3, 5, 8), f32(2, 3, 7, 8), f32(2, 3, 7, 8), scale=0.35),
         example(f32(1, 2, 33, 16), f32(1, 2, 40, 16), f32(1, 2, 40, 20), f32(1, 1, 1, 40), scale=0.25),
         example(f32(4, 6, 8), f32(2, 6, 8), f32(2, 6, 8), scale=0.5, causal=True),
-        example(f32(1, 2, "S", 16), f32(1, 2, "S", 16), f32(1, 2, "S", 16), scale=0.25, dims={"S": (1, 19, 64)}),
+        example(
+            f32(1, 2, "S", 16), f32(1, 2, "S", 16), f32(1, 2, "S", 16), scale=0.25, dims={"S": (1, 19, 64)}
+        ),
     )

@@ -1,4 +1,5 @@
 """Gated recurrent units, as ONNX's GRU defines them."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -48,18 +49,30 @@ class Gru(Recurrent):
         update, reset = (self.gate(direction, s) for s in sums[:2])
         return self.blend(direction, hidden_input + reset * sums[2], update, h)
 
-    def step(self, direction: int, x: np.ndarray, w: np.ndarray, r: np.ndarray, bias: np.ndarray, state: list[np.ndarray],
-             extra: np.ndarray | None) -> list[np.ndarray]:
+    def step(
+        self,
+        direction: int,
+        x: np.ndarray,
+        w: np.ndarray,
+        r: np.ndarray,
+        bias: np.ndarray,
+        state: list[np.ndarray],
+        extra: np.ndarray | None,
+    ) -> list[np.ndarray]:
         (h,) = state
         wz, wr, wh = np.split(x @ w.T + bias[0], 3, axis=1)
         rz, rr, rh = np.split(r, 3)
         bz, br, bh = np.split(bias[1], 3)
         z, reset = wz + h @ rz.T + bz, wr + h @ rr.T + br
         if self.linear_before_reset:
-            return in_f64(lambda a: [self.cell(direction, a[:3], a[3], a[4])], [z, reset, h @ rh.T + bh, wh, h])
+            return in_f64(
+                lambda a: [self.cell(direction, a[:3], a[3], a[4])], [z, reset, h @ rh.T + bh, wh, h]
+            )
         (reset,) = in_f64(lambda a: [self.gate(direction, a[0])], [reset])
         hidden = wh + (reset * h) @ rh.T + bh
-        return in_f64(lambda a: [self.blend(direction, a[0], self.gate(direction, a[1]), a[2])], [hidden, z, h])
+        return in_f64(
+            lambda a: [self.blend(direction, a[0], self.gate(direction, a[1]), a[2])], [hidden, z, h]
+        )
 
     def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
         given = [*inputs, *[None] * (6 - len(inputs))]
@@ -67,12 +80,29 @@ class Gru(Recurrent):
 
     examples = (
         example(f32(5, 2, 3), f32(1, 12, 3, constant=True), f32(1, 12, 4, constant=True)),
-        example(f32("T", "B", 6), f32(2, 60, 6, constant=True), f32(2, 60, 20, constant=True), f32(2, 120, constant=True),
-                dims={"T": (1, 4), "B": (1, 7)}, direction="bidirectional", activations=("sigmoid", "tanh") * 2,
-                alphas=(0.0,) * 4, betas=(0.0,) * 4, linear_before_reset=True),
-        example(f32(4, 3, 3), f32(1, 15, 3), f32(1, 15, 5), f32(1, 30), i32(3, values=[4, 2, 1]), f32(1, 3, 5),
-                direction="reverse", clip=0.8),
-    )  # fmt: skip
+        example(
+            f32("T", "B", 6),
+            f32(2, 60, 6, constant=True),
+            f32(2, 60, 20, constant=True),
+            f32(2, 120, constant=True),
+            dims={"T": (1, 4), "B": (1, 7)},
+            direction="bidirectional",
+            activations=("sigmoid", "tanh") * 2,
+            alphas=(0.0,) * 4,
+            betas=(0.0,) * 4,
+            linear_before_reset=True,
+        ),
+        example(
+            f32(4, 3, 3),
+            f32(1, 15, 3),
+            f32(1, 15, 5),
+            f32(1, 30),
+            i32(3, values=[4, 2, 1]),
+            f32(1, 3, 5),
+            direction="reverse",
+            clip=0.8,
+        ),
+    )
 
 
 @from_onnx("GRU")

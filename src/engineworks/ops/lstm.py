@@ -1,4 +1,5 @@
 """Long short-term memory layers, as ONNX's LSTM defines them."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -38,7 +39,9 @@ class Lstm(Recurrent):
         y, state = self.sequence_types(inputs)
         return (y, state, state)
 
-    def cell(self, direction: int, sums: Sequence[Scalar], c: Scalar, peepholes: Sequence[Scalar] | None) -> tuple[Scalar, Scalar]:
+    def cell(
+        self, direction: int, sums: Sequence[Scalar], c: Scalar, peepholes: Sequence[Scalar] | None
+    ) -> tuple[Scalar, Scalar]:
         """(H, C) from the four sums, the old c, and the peephole weights (i, o, f)."""
         f, g, h = self.functions(direction)
         i, o, forget, candidate = sums
@@ -51,8 +54,16 @@ class Lstm(Recurrent):
             o = o + peepholes[1] * new
         return f(self.clipped(o)) * h(new), new
 
-    def step(self, direction: int, x: np.ndarray, w: np.ndarray, r: np.ndarray, bias: np.ndarray, state: list[np.ndarray],
-             extra: np.ndarray | None) -> list[np.ndarray]:
+    def step(
+        self,
+        direction: int,
+        x: np.ndarray,
+        w: np.ndarray,
+        r: np.ndarray,
+        bias: np.ndarray,
+        state: list[np.ndarray],
+        extra: np.ndarray | None,
+    ) -> list[np.ndarray]:
         h, c = state
         sums = np.split(x @ w.T + h @ r.T + bias.sum(axis=0), 4, axis=1)
         peepholes = [] if extra is None else [np.broadcast_to(p, c.shape) for p in np.split(extra, 3)]
@@ -64,12 +75,30 @@ class Lstm(Recurrent):
 
     examples = (
         example(f32(5, 2, 3), f32(1, 16, 3, constant=True), f32(1, 16, 4, constant=True)),
-        example(f32("T", "B", 6), f32(2, 80, 6, constant=True), f32(2, 80, 20, constant=True), f32(2, 160, constant=True),
-                dims={"T": (1, 4), "B": (1, 7)}, direction="bidirectional", activations=("sigmoid", "tanh", "tanh") * 2,
-                alphas=(0.0,) * 6, betas=(0.0,) * 6),
-        example(f32(4, 3, 3), f32(1, 20, 3), f32(1, 20, 5), f32(1, 40), i32(3, values=[4, 2, 1]), f32(1, 3, 5), f32(1, 3, 5),
-                f32(1, 15), direction="reverse", clip=0.8),
-    )  # fmt: skip
+        example(
+            f32("T", "B", 6),
+            f32(2, 80, 6, constant=True),
+            f32(2, 80, 20, constant=True),
+            f32(2, 160, constant=True),
+            dims={"T": (1, 4), "B": (1, 7)},
+            direction="bidirectional",
+            activations=("sigmoid", "tanh", "tanh") * 2,
+            alphas=(0.0,) * 6,
+            betas=(0.0,) * 6,
+        ),
+        example(
+            f32(4, 3, 3),
+            f32(1, 20, 3),
+            f32(1, 20, 5),
+            f32(1, 40),
+            i32(3, values=[4, 2, 1]),
+            f32(1, 3, 5),
+            f32(1, 3, 5),
+            f32(1, 15),
+            direction="reverse",
+            clip=0.8,
+        ),
+    )
 
 
 @from_onnx("LSTM")

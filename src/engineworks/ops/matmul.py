@@ -1,4 +1,5 @@
 """Matrix product over the last two axes, with numpy's broadcasting of the axes before them."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Plain recurrent layers, as ONNX's RNN defines them."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -29,8 +30,16 @@ class Rnn(Recurrent):
         """H from the sum."""
         return self.functions(direction)[0](self.clipped(total))
 
-    def step(self, direction: int, x: np.ndarray, w: np.ndarray, r: np.ndarray, bias: np.ndarray, state: list[np.ndarray],
-             extra: np.ndarray | None) -> list[np.ndarray]:
+    def step(
+        self,
+        direction: int,
+        x: np.ndarray,
+        w: np.ndarray,
+        r: np.ndarray,
+        bias: np.ndarray,
+        state: list[np.ndarray],
+        extra: np.ndarray | None,
+    ) -> list[np.ndarray]:
         total = x @ w.T + state[0] @ r.T + bias.sum(axis=0)
         return in_f64(lambda a: [self.cell(direction, a[0])], [total])
 

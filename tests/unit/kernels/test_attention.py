@@ -1,4 +1,5 @@
 """Fused attention against the operator's float64 reference."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -24,8 +25,16 @@ def tensor(*shape: Dim, order: Sequence[int] | None = None, pad: int = 0) -> Ten
     return TensorType(dtypes.f32, tuple(shape)).with_layout(Layout(tuple(order or range(len(shape))), pad))
 
 
-def check(op: Attention, types: Sequence[TensorType], isa: Isa, *, out_order: Sequence[int] | None = None, effort: int = 3,
-          masks: np.ndarray | None = None, **dims: int) -> None:
+def check(
+    op: Attention,
+    types: Sequence[TensorType],
+    isa: Isa,
+    *,
+    out_order: Sequence[int] | None = None,
+    effort: int = 3,
+    masks: np.ndarray | None = None,
+    **dims: int,
+) -> None:
     (out,) = op.infer(*types)
     if out_order:
         out = out.with_layout(Layout(tuple(out_order)))
@@ -45,7 +54,10 @@ def check(op: Attention, types: Sequence[TensorType], isa: Isa, *, out_order: Se
 
 
 @ISAS
-@pytest.mark.parametrize("queries,keys,depth,width", [(5, 7, 8, 8), (1, 1, 3, 5), (33, 40, 32, 64), (14, 64, 80, 80), (20, 31, 96, 128)])
+@pytest.mark.parametrize(
+    ("queries", "keys", "depth", "width"),
+    [(5, 7, 8, 8), (1, 1, 3, 5), (33, 40, 32, 64), (14, 64, 80, 80), (20, 31, 96, 128)],
+)
 def test_static_sizes(isa: Isa, queries: int, keys: int, depth: int, width: int) -> None:
     types = (tensor(2, 3, queries, depth), tensor(2, 3, keys, depth), tensor(2, 3, keys, width))
     check(Attention(depth**-0.5), types, isa)
@@ -59,7 +71,11 @@ def test_heads_between_rows(isa: Isa) -> None:
 
 @ISAS
 def test_values_whose_columns_are_apart_are_packed(isa: Isa) -> None:
-    types = (tensor(2, 2, 9, 16), tensor(2, 2, 21, 16, order=(0, 1, 3, 2)), tensor(2, 2, 21, 20, order=(0, 1, 3, 2)))
+    types = (
+        tensor(2, 2, 9, 16),
+        tensor(2, 2, 21, 16, order=(0, 1, 3, 2)),
+        tensor(2, 2, 21, 20, order=(0, 1, 3, 2)),
+    )
     check(Attention(0.25), types, isa)
 
 
@@ -88,10 +104,15 @@ def test_causal_and_shared_heads(isa: Isa, past: int) -> None:
 
 
 @ISAS
-@pytest.mark.parametrize("queries,keys", [(1, 1), (3, 70), (37, 33), (64, 1100)])
+@pytest.mark.parametrize(("queries", "keys"), [(1, 1), (3, 70), (37, 33), (64, 1100)])
 def test_symbolic_sizes(isa: Isa, queries: int, keys: int) -> None:
     B, S, T = symbol("B"), symbol("S"), symbol("T")
-    types = (tensor(B, 2, S, 16, order=BETWEEN_ROWS), tensor(B, 2, T, 16, order=BETWEEN_ROWS), tensor(B, 2, T, 24), tensor(B, 1, 1, T))
+    types = (
+        tensor(B, 2, S, 16, order=BETWEEN_ROWS),
+        tensor(B, 2, T, 16, order=BETWEEN_ROWS),
+        tensor(B, 2, T, 24),
+        tensor(B, 1, 1, T),
+    )
     check(Attention(0.25), types, isa, effort=1, out_order=BETWEEN_ROWS, B=2, S=queries, T=keys)
 
 
@@ -109,3 +130,14 @@ def test_blocks_of_masked_keys_before_visible_ones(isa: Isa) -> None:
     mask[3] = -np.inf
     types = (tensor(1, 1, 20, 8), tensor(1, 1, 1200, 8), tensor(1, 1, 1200, 8), tensor(20, 1200))
     check(Attention(0.5), types, isa, masks=mask, effort=2)
+
+
+@ISAS
+@pytest.mark.parametrize(("queries", "keys"), [(1, 7), (1, 1100), (3, 40), (2, 1500)])
+def test_few_queries_read_keys_where_they_lie(isa: Isa, queries: int, keys: int) -> None:
+    types = (tensor(2, 4, queries, 24), tensor(2, 2, keys, 24, order=BETWEEN_ROWS), tensor(2, 2, keys, 40))
+    check(Attention(0.2), types, isa)
+    check(Attention(0.2, causal=True, past=keys - queries), types, isa)
+    T = symbol("T")
+    types = (tensor(2, 2, queries, 20), tensor(2, 2, T, 20), tensor(2, 2, T, 40), tensor(2, 1, 1, T))
+    check(Attention(0.2), types, isa, T=keys)

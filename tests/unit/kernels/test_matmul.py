@@ -1,4 +1,5 @@
 """f32 matmul kernels against numpy in float64."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,12 +14,14 @@ from engineworks.core.types import Layout, TensorType
 from engineworks.errors import NoTactic
 from engineworks.ir.scalar import apply, argument, const
 from engineworks.kernels.cpu.gemv import CpuGemv
-from engineworks.kernels.cpu.matmul import CpuMatMul, build_matmul
+from engineworks.kernels.cpu.matmul import CpuMatMul
+from engineworks.kernels.cpu.matmul_dot import CpuMatMulDot
 from engineworks.kernels.tactic import Tactic
 from engineworks.kernels.workload import Epilogue, Operand, Workload
 from engineworks.ops.matmul import MatMul
 from engineworks.testing.kernels import run_image
 
+PROVIDERS = {p.name: p for p in (CpuMatMul(), CpuGemv(), CpuMatMulDot())}
 ISAS = pytest.mark.parametrize("isa", [AVX512, AVX2], ids=lambda i: i.name)
 
 
@@ -27,8 +30,15 @@ def tensor(*shape: Dim, order: Sequence[int] | None = None, pad: int = 0) -> Ten
     return TensorType(dtypes.f32, tuple(shape)).with_layout(layout)
 
 
-def matmul(a: TensorType, b: TensorType, *, constant: bool = False, out_order: Sequence[int] | None = None,
-           epilogue: Epilogue | None = None, extra: Sequence[TensorType] = ()) -> Workload:
+def matmul(
+    a: TensorType,
+    b: TensorType,
+    *,
+    constant: bool = False,
+    out_order: Sequence[int] | None = None,
+    epilogue: Epilogue | None = None,
+    extra: Sequence[TensorType] = (),
+) -> Workload:
     (out,) = MatMul().infer(a, b)
     if out_order:
         out = out.with_layout(Layout(tuple(out_order)))
@@ -43,7 +53,7 @@ def check(work: Workload, isa: Isa, tactics: Sequence[Tactic], split: int = 3, *
     arrays = [rng.standard_normal([evaluate(d, dims) for d in t.shape]).astype(t.dtype.numpy) for t in types]
     expected = np.matmul(arrays[0].astype(np.float64), arrays[1].astype(np.float64))
     for tactic in tactics:
-        image = build_matmul(work, tactic, isa)
+        image = PROVIDERS[tactic.provider].build(work, tactic, isa)
         (got,) = run_image(image, list(zip(arrays, types, strict=True)), work.outputs, isa, dims, split=split)
         bound = 1e-6 * np.matmul(np.abs(arrays[0]), np.abs(arrays[1])) + 1e-6
         assert got.shape == expected.shape
@@ -55,7 +65,9 @@ def all_tactics(work: Workload, isa: Isa, effort: int = 5) -> list[Tactic]:
 
 
 @ISAS
-@pytest.mark.parametrize("m,k,n", [(1, 40, 70), (3, 7, 5), (17, 33, 50), (40, 64, 96), (31, 1, 1), (250, 20, 48)])
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(1, 40, 70), (3, 7, 5), (17, 33, 50), (40, 64, 96), (31, 1, 1), (250, 20, 48)]
+)
 def test_constant_right_side(isa: Isa, m: int, k: int, n: int) -> None:
     work = matmul(tensor(m, k), tensor(k, n), constant=True)
     check(work, isa, all_tactics(work, isa))
@@ -70,17 +82,35 @@ def test_right_side_known_only_at_run_time_is_packed_or_read_in_place(isa: Isa) 
 
 
 @ISAS
-@pytest.mark.parametrize("a_order,b_order,out_order", [((1, 0), (0, 1), (0, 1)), ((0, 1), (1, 0), (0, 1)), ((1, 0), (1, 0), (0, 1)),
-                                                       ((0, 1), (0, 1), (1, 0)), ((1, 0), (0, 1), (1, 0))])
+@pytest.mark.parametrize(
+    ("a_order", "b_order", "out_order"),
+    [
+        ((1, 0), (0, 1), (0, 1)),
+        ((0, 1), (1, 0), (0, 1)),
+        ((1, 0), (1, 0), (0, 1)),
+        ((0, 1), (0, 1), (1, 0)),
+        ((1, 0), (0, 1), (1, 0)),
+    ],
+)
 def test_transposed_operands_and_results(isa: Isa, a_order, b_order, out_order) -> None:
     for constant in (False, True):
-        work = matmul(tensor(19, 21, order=a_order, pad=3), tensor(21, 37, order=b_order), out_order=out_order, constant=constant)
+        work = matmul(
+            tensor(19, 21, order=a_order, pad=3),
+            tensor(21, 37, order=b_order),
+            out_order=out_order,
+            constant=constant,
+        )
         check(work, isa, all_tactics(work, isa, 3))
 
 
 @ISAS
 def test_batches_broadcast(isa: Isa) -> None:
-    for a, b in (((2, 3, 9, 8), (3, 8, 17)), ((3, 9, 8), (2, 1, 8, 17)), ((5, 1, 8), (8, 40)), ((2, 3, 4, 5), (5, 6))):
+    for a, b in (
+        ((2, 3, 9, 8), (3, 8, 17)),
+        ((3, 9, 8), (2, 1, 8, 17)),
+        ((5, 1, 8), (8, 40)),
+        ((2, 3, 4, 5), (5, 6)),
+    ):
         for constant in (False, True):
             work = matmul(tensor(*a), tensor(*b), constant=constant)
             check(work, isa, all_tactics(work, isa, 2))
@@ -103,7 +133,9 @@ def test_symbolic_rows_with_weights(isa: Isa, rows: int) -> None:
 
 
 @ISAS
-@pytest.mark.parametrize("m,k,n,b", [(1, 1, 1, 1), (20, 18, 35, 2), (7, 64, 16, 3), (33, 5, 100, 1)])
+@pytest.mark.parametrize(
+    ("m", "k", "n", "b"), [(1, 1, 1, 1), (20, 18, 35, 2), (7, 64, 16, 3), (33, 5, 100, 1)]
+)
 def test_everything_symbolic(isa: Isa, m: int, k: int, n: int, b: int) -> None:
     B, M, K, N = (symbol(s) for s in "BMKN")
     work = matmul(tensor(B, M, K), tensor(B, K, N))
@@ -113,7 +145,7 @@ def test_everything_symbolic(isa: Isa, m: int, k: int, n: int, b: int) -> None:
 
 
 @ISAS
-@pytest.mark.parametrize("m,k,n", [(0, 4, 5), (4, 0, 5), (4, 5, 0)])
+@pytest.mark.parametrize(("m", "k", "n"), [(0, 4, 5), (4, 0, 5), (4, 5, 0)])
 def test_empty_sizes(isa: Isa, m: int, k: int, n: int) -> None:
     for constant in (False, True):
         work = matmul(tensor(m, k), tensor(k, n), constant=constant)
@@ -146,7 +178,13 @@ def test_epilogue_with_bias_residual_and_scalar(isa: Isa) -> None:
         expected = np.maximum((a @ b + c) * s + r, 0)
         for tactic in all_tactics(work, isa, 3):
             image = CpuMatMul().build(work, tactic, isa)
-            (got,) = run_image(image, [(x, o.type) for x, o in zip(arrays, work.inputs)], work.outputs, isa, split=2)
+            (got,) = run_image(
+                image,
+                [(x, o.type) for x, o in zip(arrays, work.inputs, strict=True)],
+                work.outputs,
+                isa,
+                split=2,
+            )
             np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -159,7 +197,7 @@ def test_long_depths_are_taken_in_blocks(isa: Isa) -> None:
 
 
 @ISAS
-@pytest.mark.parametrize("m,k,n", [(1, 128, 1000), (1, 3, 5), (3, 70, 33), (4, 64, 128)])
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 128, 1000), (1, 3, 5), (3, 70, 33), (4, 64, 128)])
 def test_gemv(isa: Isa, m: int, k: int, n: int) -> None:
     work = matmul(tensor(m, k), tensor(k, n), constant=True)
     check(work, isa, list(CpuGemv().propose(work, isa, 3)))
@@ -169,3 +207,34 @@ def test_gemv_refuses_many_rows() -> None:
     work = matmul(tensor(5, 8), tensor(8, 9), constant=True)
     with pytest.raises(NoTactic, match="at most 4 rows"):
         list(CpuGemv().propose(work, AVX512, 3))
+
+
+@ISAS
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 64, 40), (3, 7, 5), (8, 33, 130), (2, 0, 3)])
+def test_dot_products_of_contiguous_columns(isa: Isa, m: int, k: int, n: int) -> None:
+    work = matmul(tensor(2, m, k), tensor(2, k, n, order=(0, 2, 1)))
+    check(work, isa, list(CpuMatMulDot().propose(work, isa, 3)))
+    K, N = symbol("K", lo=0), symbol("N")
+    work = matmul(tensor(2, m, K), tensor(2, K, N, order=(0, 2, 1)))
+    check(work, isa, list(CpuMatMulDot().propose(work, isa, 3)), K=k, N=n)
+
+
+@ISAS
+def test_matrix_times_vector(isa: Isa) -> None:
+    work = matmul(tensor(50, 40), tensor(40, 1))
+    check(work, isa, [*CpuMatMulDot().propose(work, isa, 3), *CpuMatMul().propose(work, isa, 1)])
+
+
+@ISAS
+def test_bias_of_a_single_column(isa: Isa) -> None:
+    expression = argument(0, dtypes.f32) + argument(1, dtypes.f32)
+    work = matmul(
+        tensor(20, 9), tensor(9, 1), epilogue=Epilogue(expression, ("channel",)), extra=(tensor(1),)
+    )
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.standard_normal(o.type.shape).astype(np.float32) for o in work.inputs if o is not None)
+    for provider in (CpuMatMul(), CpuMatMulDot()):
+        for tactic in provider.propose(work, isa, 1):
+            given = [(x, o.type) for x, o in zip((a, b, c), work.inputs, strict=True) if o is not None]
+            (got,) = run_image(provider.build(work, tactic, isa), given, work.outputs, isa)
+            np.testing.assert_allclose(got, a.astype(np.float64) @ b + c, rtol=1e-5, atol=1e-5)

@@ -1,4 +1,5 @@
 """The matmul of any dtype and layout against numpy."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -27,8 +28,11 @@ def run(work: Workload, arrays: list[np.ndarray], isa: Isa, **dims: int) -> np.n
 
 
 @ISAS
-@pytest.mark.parametrize("dtype", [d for d in dtypes.ALL if d.kind in ("int", "uint", "float") and d.bits >= 8 and d.name[:2] != "f8"],
-                         ids=str)
+@pytest.mark.parametrize(
+    "dtype",
+    [d for d in dtypes.ALL if d.kind in ("int", "uint", "float") and d.bits >= 8 and d.name[:2] != "f8"],
+    ids=str,
+)
 def test_every_dtype(isa: Isa, dtype: DType) -> None:
     rng = np.random.default_rng(0)
     arrays = [rng.integers(0, 9, s).astype(dtype.numpy) for s in ((2, 5, 20), (20, 37))]
@@ -54,8 +58,13 @@ def test_any_layout_and_symbolic_sizes(isa: Isa, out_order: tuple[int, ...]) -> 
     (out,) = MatMul().infer(a, b)
     work = Workload(MatMul(), (Operand(a), Operand(b)), 2, (out.with_layout(Layout(out_order)),))
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((2, 3, 4)).astype(np.float32), rng.standard_normal((2, 4, 5)).astype(np.float32)
-    np.testing.assert_allclose(run(work, [x, y], isa, B=2, M=3, K=4, N=5), x.astype(np.float64) @ y, rtol=1e-5, atol=1e-5)
+    x, y = (
+        rng.standard_normal((2, 3, 4)).astype(np.float32),
+        rng.standard_normal((2, 4, 5)).astype(np.float32),
+    )
+    np.testing.assert_allclose(
+        run(work, [x, y], isa, B=2, M=3, K=4, N=5), x.astype(np.float64) @ y, rtol=1e-5, atol=1e-5
+    )
 
 
 @ISAS

@@ -1,4 +1,5 @@
 """LSTM, GRU and RNN kernels against the operators' float64 references."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -20,8 +21,11 @@ from engineworks.ops.rnn import Rnn
 from engineworks.testing.kernels import run_image
 
 ISAS = pytest.mark.parametrize("isa", [AVX512, AVX2], ids=lambda i: i.name)
-CELLS = pytest.mark.parametrize("cell", [Lstm(), Gru(), Gru(linear_before_reset=True), Rnn()],
-                                ids=["lstm", "gru", "gru_reset_after", "rnn"])
+CELLS = pytest.mark.parametrize(
+    "cell",
+    [Lstm(), Gru(), Gru(linear_before_reset=True), Rnn()],
+    ids=["lstm", "gru", "gru_reset_after", "rnn"],
+)
 
 
 def bidirectional(cell: Recurrent) -> Recurrent:
@@ -29,13 +33,32 @@ def bidirectional(cell: Recurrent) -> Recurrent:
     return dataclasses.replace(cell, direction="bidirectional", **twice)  # type: ignore[type-var]
 
 
-def check(op: Recurrent, isa: Isa, time: Dim, rows: Dim, inputs: int, hidden: int, *, optional: str = "", constant: bool = True,
-          lengths: list[int] | None = None, order: tuple[int, ...] = (0, 1, 2), **dims: int) -> None:
+def check(
+    op: Recurrent,
+    isa: Isa,
+    time: Dim,
+    rows: Dim,
+    inputs: int,
+    hidden: int,
+    *,
+    optional: str = "",
+    constant: bool = True,
+    lengths: list[int] | None = None,
+    order: tuple[int, ...] = (0, 1, 2),
+    **dims: int,
+) -> None:
     """`optional`: letters of the optional inputs that are given: b(ias) l(engths) h c p(eepholes)."""
     d, g = op.directions, op.gates
-    shapes: Mapping[str, tuple] = {"x": (time, rows, inputs), "w": (d, g * hidden, inputs), "r": (d, g * hidden, hidden),
-                                   "b": (d, 2 * g * hidden), "l": (rows,), "h": (d, rows, hidden), "c": (d, rows, hidden),
-                                   "p": (d, 3 * hidden)}  # fmt: skip
+    shapes: Mapping[str, tuple] = {
+        "x": (time, rows, inputs),
+        "w": (d, g * hidden, inputs),
+        "r": (d, g * hidden, hidden),
+        "b": (d, 2 * g * hidden),
+        "l": (rows,),
+        "h": (d, rows, hidden),
+        "c": (d, rows, hidden),
+        "p": (d, 3 * hidden),
+    }
     names = "xwrblhcp" if isinstance(op, Lstm) else "xwrblh"
     rng = np.random.default_rng(0)
     operands: list[Operand | None] = []
@@ -64,7 +87,7 @@ def check(op: Recurrent, isa: Isa, time: Dim, rows: Dim, inputs: int, hidden: in
 
 @ISAS
 @CELLS
-@pytest.mark.parametrize("rows,hidden", [(1, 16), (3, 20), (9, 5)])
+@pytest.mark.parametrize(("rows", "hidden"), [(1, 16), (3, 20), (9, 5)])
 def test_forward_with_bias(isa: Isa, cell: Recurrent, rows: int, hidden: int) -> None:
     check(cell, isa, 4, rows, 7, hidden, optional="b")
 
@@ -103,8 +126,20 @@ def test_batch_outermost_in_memory(isa: Isa) -> None:
 
 
 @ISAS
-@pytest.mark.parametrize("name", ["relu", "affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu", "softsign",
-                                  "softplus"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "relu",
+        "affine",
+        "leakyrelu",
+        "thresholdedrelu",
+        "scaledtanh",
+        "hardsigmoid",
+        "elu",
+        "softsign",
+        "softplus",
+    ],
+)
 def test_activations_may_differ_by_direction(isa: Isa, name: str) -> None:
     op = Rnn(direction="bidirectional", activations=(name, "tanh"), alphas=(0.3, 0.0), betas=(0.4, 0.0))
     check(op, isa, 3, 2, 4, 6, optional="b")

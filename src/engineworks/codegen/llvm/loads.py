@@ -1,5 +1,7 @@
 """Vectors in memory: whole or masked loads and stores of any dtype in register form (`prims.emit_epilogue`):
-half, bfloat, i1 for bool, bytes for f8, otherwise as stored."""
+half, bfloat, i1 for bool, bytes for f8, otherwise as stored.
+"""
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm.function import Function, Size
@@ -25,8 +27,16 @@ def iota_below(f: Function, lanes: int, count: Size) -> str:
     return f.value(f"icmp slt <{lanes} x i32> {indices}, {splat(f, lanes, 'i32', narrow)}")
 
 
-def load_vector(f: Function, lanes: int, dtype: DType, pointer: str, mask: str | None = None, *,
-                align: int | None = None, broadcast: bool = False) -> str:
+def load_vector(
+    f: Function,
+    lanes: int,
+    dtype: DType,
+    pointer: str,
+    mask: str | None = None,
+    *,
+    align: int | None = None,
+    broadcast: bool = False,
+) -> str:
     """`lanes` elements at `pointer` (one element in all lanes when `broadcast`); masked lanes are zero and not read.
 
     Args:
@@ -42,13 +52,21 @@ def load_vector(f: Function, lanes: int, dtype: DType, pointer: str, mask: str |
         value = f.value(f"load {vector}, ptr {pointer}, align {align}")
     else:
         name = f"llvm.masked.load.v{lanes}{_SUFFIX.get(kind, kind)}.p0"
-        value = f.call(vector, name, f"ptr align {align} {pointer}", f"<{lanes} x i1> {mask}", f"{vector} zeroinitializer")
+        value = f.call(
+            vector,
+            name,
+            f"ptr align {align} {pointer}",
+            f"<{lanes} x i1> {mask}",
+            f"{vector} zeroinitializer",
+        )
     if dtype.kind == "bool":
         return f.value(f"icmp ne {vector} {value}, zeroinitializer")
     return f.value(f"bitcast {vector} {value} to <{lanes} x bfloat>") if dtype.name == "bf16" else value
 
 
-def store_vector(f: Function, lanes: int, dtype: DType, pointer: str, value: str, mask: str | None = None) -> None:
+def store_vector(
+    f: Function, lanes: int, dtype: DType, pointer: str, value: str, mask: str | None = None
+) -> None:
     """Store `lanes` elements in register form; masked lanes are not written."""
     kind = _moved_kind(dtype)
     vector = f"<{lanes} x {kind}>"
@@ -59,8 +77,13 @@ def store_vector(f: Function, lanes: int, dtype: DType, pointer: str, value: str
     if mask is None:
         f.line(f"store {vector} {value}, ptr {pointer}, align {dtype.size_bytes}")
         return
-    f.call("void", f"llvm.masked.store.v{lanes}{_SUFFIX.get(kind, kind)}.p0", f"{vector} {value}",
-           f"ptr align {dtype.size_bytes} {pointer}", f"<{lanes} x i1> {mask}")
+    f.call(
+        "void",
+        f"llvm.masked.store.v{lanes}{_SUFFIX.get(kind, kind)}.p0",
+        f"{vector} {value}",
+        f"ptr align {dtype.size_bytes} {pointer}",
+        f"<{lanes} x i1> {mask}",
+    )
 
 
 def _moved_kind(dtype: DType) -> str:

@@ -236,12 +236,12 @@ def store_tile(f: Function, isa: Isa, sums: Sequence[Sequence[str]], store: Stor
         vectors = min(vectors, -(-store.columns // lanes))
     masks = [column_mask(f, lanes, store.columns, j) for j in range(vectors)]
     fixed = [[_fixed_operand(f, lanes, o, j, masks[j]) for o in store.operands] for j in range(vectors)]
-    if store.expression is not None and count_nodes(store.expression) > LIGHT_EPILOGUE:
-        sums = _parked(f, lanes, sums)
-    for row, offset in zip(sums, store.rows, strict=True):
+    long = store.expression is not None and count_nodes(store.expression) > LIGHT_EPILOGUE
+    reads = _parked(f, lanes, sums) if long else [[lambda value=value: value for value in row] for row in sums]
+    for row, offset in zip(reads, store.rows, strict=True):
         for j in range(vectors):
             element = f.add(offset, j * lanes)
-            value = row[j]() if callable(row[j]) else row[j]
+            value = row[j]()
             if store.expression is not None:
                 arguments = [value]
                 for operand, known in zip(store.operands, fixed[j], strict=True):
@@ -262,7 +262,7 @@ def _parked(f: Function, lanes: int, sums: Sequence[Sequence[str]]) -> list[list
     for row, places in zip(sums, slots, strict=True):
         for value, place in zip(row, places, strict=True):
             f.line(f"store volatile {vector} {value}, ptr {place}")
-    return [[lambda place=place: f.value(f"load volatile {vector}, ptr {place}") for place in places] for places in slots]
+    return [[lambda at=at: f.value(f"load volatile {vector}, ptr {at}") for at in places] for places in slots]
 
 
 def column_mask(f: Function, lanes: int, columns: Size | None, j: int) -> str | None:

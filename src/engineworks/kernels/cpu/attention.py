@@ -1,10 +1,12 @@
 """f32 attention in one kernel after a step that packs the keys."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from engineworks.codegen.llvm.function import Isa
-from engineworks.core.dims import Dim, product
+from engineworks.core.dims import Dim, bounds, product
 from engineworks.kernels import cost
 from engineworks.kernels.cpu.attention_emit import AttentionConfig, emit_attention, scratch_of
 from engineworks.kernels.cpu.attention_problem import AttentionProblem, Matrix, attention_problem
@@ -17,6 +19,7 @@ _TILES = {16: ((14, 2), (12, 2), (8, 2), (6, 4)), 8: ((6, 2), (4, 2))}
 WHOLE_KEYS = 1024
 """Up to here all keys are one block."""
 BLOCK_KEYS = 512
+FEW_QUERIES = 4
 
 
 class CpuAttention:
@@ -27,20 +30,25 @@ class CpuAttention:
 
     def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
         problem = attention_problem(work)
-        found = [Tactic(self.name, c, predict(problem, c, isa)) for c in _configs(problem, isa)]
+        configs = dict.fromkeys(_configs(problem, isa))
+        found = [Tactic(self.name, c, predict(problem, c, isa)) for c in configs]
         return sorted(found, key=lambda t: t.predicted_s)[: CANDIDATES[effort]]
 
     def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
         problem, config = attention_problem(work), tactic.config
         assert isinstance(config, AttentionConfig), tactic.text()
-        width = config.vectors * isa.lanes
-        packs = [_packed_keys(problem, Workspace(0), width, isa)]
-        key = _panels(problem, packs[0], Workspace(0))
-        values = None
-        if problem.values.column != 1:
-            packs.append(_packed_values(problem, Workspace(1), width, isa))
-            values = _panels(problem, packs[1], Workspace(1))
-        symbol, text, declarations, step = emit_attention(problem.with_packed(key, values), config, isa)
+        packs: list[PackedPanels] = []
+        key, values = problem.key, problem.values
+        if not config.dot:
+            packs.append(_packed_keys(problem, Workspace(0), config.vectors * isa.lanes, isa))
+            key = _panels(problem, key, packs[-1], Workspace(0))
+        if config.pack_values or problem.values.column != 1:
+            target = Workspace(len(packs))
+            packs.append(_packed_values(problem, target, config.across_values * isa.lanes, isa))
+            values = _panels(problem, values, packs[-1], target)
+        symbol, text, declarations, step = emit_attention(
+            replace(problem, key=key, values=values), config, isa
+        )
         return KernelImage(
             {**{p.symbol: p.text for p in packs}, symbol: text},
             frozenset().union(declarations, *(p.declarations for p in packs)),
@@ -50,19 +58,25 @@ class CpuAttention:
 
 
 def _configs(problem: AttentionProblem, isa: Isa) -> Iterable[AttentionConfig]:
+    _, most = bounds(problem.queries)
+    if most is not None and most <= FEW_QUERIES and problem.query.column == 1 and problem.key.column == 1:
+        keys = BLOCK_KEYS
+        if isinstance(problem.keys, int) and problem.keys <= WHOLE_KEYS:
+            keys = max(-(-problem.keys // isa.lanes), 1) * isa.lanes
+        yield AttentionConfig(max(most, 1), 1, keys, dot=True, value_vectors=4 if most == 1 else 2)
     static = isinstance(problem.query.row, int) and isinstance(problem.queries, int)
     for rows, vectors in _TILES[isa.lanes]:
         if not static and rows > 8:
             continue
-        if isinstance(problem.queries, int):
-            rows = min(rows, max(problem.queries, 1))
+        rows_here = min(rows, max(problem.queries, 1)) if isinstance(problem.queries, int) else rows
         width = vectors * isa.lanes
         if isinstance(problem.keys, int) and problem.keys <= WHOLE_KEYS:
-            yield AttentionConfig(rows, vectors, max(-(-problem.keys // width), 1) * width)
-            continue
-        yield AttentionConfig(rows, vectors, BLOCK_KEYS, 4)
-        if static:
-            yield AttentionConfig(rows, vectors, BLOCK_KEYS, 8)
+            base = AttentionConfig(rows_here, vectors, max(-(-problem.keys // width), 1) * width)
+        else:
+            base = AttentionConfig(rows_here, vectors, BLOCK_KEYS, 8 if static else 4)
+        yield base
+        if problem.values.column == 1 and cost.typical(problem.queries) > 4 * rows:
+            yield replace(base, pack_values=True)
 
 
 def _copies(problem: AttentionProblem, matrix: Matrix) -> tuple[tuple[Dim, Dim], ...]:
@@ -79,13 +93,14 @@ def _packed_keys(problem: AttentionProblem, target: Workspace, width: int, isa: 
 
 def _packed_values(problem: AttentionProblem, target: Workspace, width: int, isa: Isa) -> PackedPanels:
     values = problem.values
-    source = PackSource(values.word, problem.keys, problem.value_width, values.row, values.column, _copies(problem, values))
+    source = PackSource(
+        values.word, problem.keys, problem.value_width, values.row, values.column, _copies(problem, values)
+    )
     return emit_pack(source, target, width, isa)
 
 
-def _panels(problem: AttentionProblem, packed: PackedPanels, word: Workspace) -> Matrix:
-    """Where the packed matrices lie: heads innermost, then the batch axes along which they differ."""
-    source = problem.key if word.index == 0 else problem.values
+def _panels(problem: AttentionProblem, source: Matrix, packed: PackedPanels, word: Workspace) -> Matrix:
+    """Where the packed matrices of `source` lie: heads innermost, then the batch axes along which they differ."""
     step: Dim = packed.matrix * problem.shared_heads
     batch: list[Dim] = []
     for size, stride in zip(reversed(problem.batch), reversed(source.batch), strict=True):
@@ -102,13 +117,32 @@ def predict(problem: AttentionProblem, config: AttentionConfig, isa: Isa) -> flo
     tiles = -(-queries // config.rows)
     panels = -(-keys // width)
     step = cost.tile_cycles(-(-queries // tiles), config.vectors)
-    products = tiles * (panels * (step * depth + 40) + -(-problem.value_width // width) * (step * keys + 40))
+    score = (
+        queries * (depth / isa.lanes * (isa.lanes + 1) / 2 + 70 + isa.lanes)
+        if config.dot
+        else step * depth + 40
+    )
+    value = cost.tile_cycles(-(-queries // tiles), config.across_values, 4 if queries == 1 else 1)
+    products = tiles * (
+        panels * score + -(-problem.value_width // (config.across_values * isa.lanes)) * (value * keys + 40)
+    )
     exponentials = queries * (panels * width / isa.lanes * 14 + 60)
-    packing = 3 * 4 * keys * depth / cost.CORE.near_bytes_per_s
+    packing = 0.0 if config.dot else 3 * 4 * keys * depth / cost.CORE.near_bytes_per_s
     seconds = copies * ((products + exponentials) / cost.CORE.clock_hz + packing)
+    if config.pack_values:
+        seconds += (
+            copies * 2 * 4 * keys * problem.value_width / cost.CORE.near_bytes_per_s + cost.CORE.launch_s
+        )
+    elif keys >= 512 and _rows_crowd(problem.values.row):
+        seconds *= 1.4
     if config.group > 1:
         seconds *= 1 + 0.1 / config.group
     return seconds + 2 * cost.CORE.launch_s
+
+
+def _rows_crowd(row: Dim) -> bool:
+    """Whether rows lie so that long columns of values use a small part of the second cache's sets."""
+    return isinstance(row, int) and row * 4 % 2048 == 0
 
 
 PROVIDERS = (CpuAttention(),)

@@ -1,8 +1,9 @@
 """An attention workload as its kernel sees it."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, known_equal
@@ -58,10 +59,6 @@ class AttentionProblem:
         """By the name the emitter uses."""
         named = {"queries": self.query, "keys": self.key, "values": self.values, "out": self.out}
         return named if self.mask is None else {**named, "mask": self.mask}
-
-    def with_packed(self, key: Matrix, values: Matrix | None) -> AttentionProblem:
-        """The problem with keys (and values) in panels."""
-        return replace(self, key=key, values=values or self.values)
 
 
 def attention_problem(work: Workload) -> AttentionProblem:

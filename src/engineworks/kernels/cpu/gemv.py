@@ -1,4 +1,5 @@
 """f32 products of a few rows with weights: bound by reading the weights, so they are streamed once and in order."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -30,8 +31,8 @@ class CpuGemv:
         if not problem.right_constant or most is None or not 0 < most <= MOST_ROWS:
             raise NoTactic(f"gemv is for at most {MOST_ROWS} rows and constant weights; rows: {problem.rows}")
         configs = []
-        for vectors, unroll, ahead in _SHAPES:
-            vectors = vectors * 16 // isa.lanes if most == 1 else vectors
+        for zmm, unroll, ahead in _SHAPES:
+            vectors = zmm * 16 // isa.lanes if most == 1 else zmm
             chains = 4 if most * vectors <= 2 else 2 if most * vectors <= 6 else 1
             configs.append(MatMulConfig(most, vectors, unroll, chains=chains, ahead=ahead))
         found = [Tactic(self.name, c, predict(problem, c, isa)) for c in configs]

@@ -1,4 +1,5 @@
 """f32 matrix products by register tiles, with the pointwise work after them done in registers."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -22,13 +23,17 @@ from engineworks.kernels.tactic import (
     PackedConstant,
     Step,
     Tactic,
+    Word,
     Workspace,
 )
 from engineworks.kernels.workload import Workload
 
 CANDIDATES = (1, 2, 4, 8, 16, 1000)
 """How many candidates each effort gets."""
-_TILES = {16: ((6, 4), (8, 3), (14, 2), (12, 2), (9, 3), (4, 4), (12, 1)), 8: ((6, 2), (4, 3), (5, 2), (12, 1), (4, 2))}
+_TILES = {
+    16: ((6, 4), (8, 3), (14, 2), (12, 2), (9, 3), (4, 4), (12, 1)),
+    8: ((6, 2), (4, 3), (5, 2), (12, 1), (4, 2)),
+}
 """(rows, vectors) by lanes: sums + one k row of B + a broadcast fit the register file."""
 FEW_ROWS = 5
 """Up to here all rows fit one tile, and the product is bound by reading the right side."""
@@ -92,7 +97,11 @@ def _configs(problem: Problem, isa: Isa) -> Iterator[MatMulConfig]:
 def _with_prefetch(problem: Problem, config: MatMulConfig, lanes: int) -> MatMulConfig:
     """With few row tiles for each panel, bringing in the next panel takes a part of the time worth hiding."""
     tiles = max(-(-cost.typical(problem.rows) // config.rows), 1)
-    if config.right == "direct" or tiles > MOST_TILES_TO_PREFETCH or problem.columns == config.vectors * lanes:
+    if (
+        config.right == "direct"
+        or tiles > MOST_TILES_TO_PREFETCH
+        or problem.columns == config.vectors * lanes
+    ):
         return config
     turn_bytes = config.unroll * config.vectors * lanes * 4
     return replace(config, prefetch=-(-turn_bytes // (tiles * CACHE_LINE)))
@@ -133,7 +142,8 @@ def _right_forms(problem: Problem) -> tuple[RightForm, ...]:
 
 def _rows_collide(row_stride: Dim, rows: int) -> bool:
     """Whether a tile's rows crowd few sets of the first cache: 64 sets of 64 bytes, so addresses repeat at 4096, and
-    at least eight ways."""
+    at least eight ways.
+    """
     if not isinstance(row_stride, int) or row_stride == 0:
         return False
     step = row_stride * 4
@@ -141,7 +151,11 @@ def _rows_collide(row_stride: Dim, rows: int) -> bool:
 
 
 def _can_pad(problem: Problem) -> bool:
-    return problem.left_depth == 1 and isinstance(problem.depth, int) and not any(b.left != 0 for b in problem.batches)
+    return (
+        problem.left_depth == 1
+        and isinstance(problem.depth, int)
+        and not any(b.left != 0 for b in problem.batches)
+    )
 
 
 # -- prediction -----------------------------------------------------------------------------------------------
@@ -152,14 +166,18 @@ def predict(problem: Problem, config: MatMulConfig, isa: Isa) -> float:
     width = config.vectors * isa.lanes
     panels = -(-columns // width)
     tiling = row_tiles(rows, config.rows)
-    cycles = sum(count * (cost.tile_cycles(size, config.vectors, config.chains) * depth + 40 + 2 * size)
-                 for size, count in tiling.split)
+    cycles = sum(
+        count * (cost.tile_cycles(size, config.vectors, config.chains) * depth + 40 + 2 * size)
+        for size, count in tiling.split
+    )
     if config.left == "direct" and _rows_collide(problem.left_row, config.rows):
         cycles *= 1.15
     multiply = cycles * panels * batches / cost.CORE.clock_hz
     right_copies = cost.typical(product(b.size for b in problem.right_batches))
     left, right, out = 4 * rows * depth, 4 * depth * columns, 4 * rows * columns
-    left_reads, right_reads = _reads(config, cost.typical(tiling.count), panels, depth, left, right, width * 4 * depth)
+    left_reads, right_reads = _reads(
+        config, cost.typical(tiling.count), panels, depth, left, right, width * 4 * depth
+    )
     traffic = batches * (left * left_reads + 2 * out) + right_copies * right * right_reads
     seconds = cost.overlapped_s(multiply, traffic, hidden=config.prefetch > 0 or config.ahead > 0)
     blocks = -(-depth // config.depth_block) if config.depth_block else 1
@@ -173,8 +191,9 @@ def predict(problem: Problem, config: MatMulConfig, isa: Isa) -> float:
     return seconds
 
 
-def _reads(config: MatMulConfig, tiles: int, panels: int, depth: int, left: int, right: int,
-           panel: int) -> tuple[int, int]:
+def _reads(
+    config: MatMulConfig, tiles: int, panels: int, depth: int, left: int, right: int, panel: int
+) -> tuple[int, int]:
     """How often the left and the right side come from beyond the second cache."""
     near = cost.CORE.near_bytes
     if not config.block:
@@ -203,8 +222,13 @@ class _Image:
             self._multiply_by_depth(sides)
         else:
             self._add(*emit_matmul(self.work, self.problem, sides, self.config, self.isa))
-        return KernelImage(self.functions, frozenset(self.declarations), tuple(self.steps), tuple(self.packed),
-                           tuple(self.workspace))
+        return KernelImage(
+            self.functions,
+            frozenset(self.declarations),
+            tuple(self.steps),
+            tuple(self.packed),
+            tuple(self.workspace),
+        )
 
     def _add(self, symbol: str, text: str, declarations: frozenset[str], step: Step) -> None:
         self.functions[symbol] = text
@@ -214,14 +238,19 @@ class _Image:
     def _multiply_by_depth(self, sides: Sides) -> None:
         """One launch for each block of the depth: blocks of the left side then stay in the second cache."""
         problem, config = self.problem, self.config
-        assert isinstance(problem.depth, int) and isinstance(sides.left_depth, int), "blocks of the depth are static"
+        assert isinstance(problem.depth, int) and isinstance(sides.left_depth, int), (
+            "blocks of the depth are static"
+        )
         sums = Workspace(len(self.workspace))
         columns = ceil_div(problem.columns, self.width) * self.width
         self.workspace.append(problem.batch_count * problem.rows * columns * 4)
         for start in range(0, problem.depth, config.depth_block):
             count = min(config.depth_block, problem.depth - start)
-            part = replace(sides, left=_shifted(sides.left, start * sides.left_depth * 4),
-                           right=_shifted(sides.right, start * self.width * 4))
+            part = replace(
+                sides,
+                left=_shifted(sides.left, start * sides.left_depth * 4),
+                right=_shifted(sides.right, start * self.width * 4),
+            )
             partial = Partial(sums, starts=start == 0, ends=start + count == problem.depth)
             self._add(*emit_matmul(self.work, replace(problem, depth=count), part, config, self.isa, partial))
 
@@ -236,8 +265,15 @@ class _Image:
             self.workspace.append(problem.rows * padded * 4)
             self._add(*emit_padded_copy(left, target, problem.rows, problem.depth, stride, padded, self.isa))
             left, stride = target, padded
-        return Sides(left, Input(problem.right_input), stride, problem.left_depth, self.width, problem.right_depth,
-                     problem.batches)
+        return Sides(
+            left,
+            Input(problem.right_input),
+            stride,
+            problem.left_depth,
+            self.width,
+            problem.right_depth,
+            problem.batches,
+        )
 
     def _right(self, sides: Sides) -> Sides:
         problem, config = self.problem, self.config
@@ -248,16 +284,32 @@ class _Image:
             swapped = problem.right_input == 0
             self.packed.append(packed_constant(problem.right_input, self.width, transposed=swapped))
             panel: Dim = problem.depth * self.width
-            return replace(sides, right=Packed(0), right_panel=panel, right_step=self.width,
-                           batches=_dense_right(problem.batches, panel * panels))
-        source = PackSource(Input(problem.right_input), problem.depth, problem.columns, problem.right_depth,
-                            problem.right_column, tuple((b.size, b.right) for b in problem.right_batches))
+            return replace(
+                sides,
+                right=Packed(0),
+                right_panel=panel,
+                right_step=self.width,
+                batches=_dense_right(problem.batches, panel * panels),
+            )
+        source = PackSource(
+            Input(problem.right_input),
+            problem.depth,
+            problem.columns,
+            problem.right_depth,
+            problem.right_column,
+            tuple((b.size, b.right) for b in problem.right_batches),
+        )
         target = Workspace(len(self.workspace))
         made = emit_pack(source, target, self.width, self.isa)
         self.workspace.append(made.size_bytes)
         self._add(made.symbol, made.text, made.declarations, made.step)
-        return replace(sides, right=target, right_panel=made.panel, right_step=self.width,
-                       batches=_dense_right(problem.batches, made.matrix))
+        return replace(
+            sides,
+            right=target,
+            right_panel=made.panel,
+            right_step=self.width,
+            batches=_dense_right(problem.batches, made.matrix),
+        )
 
 
 def _shifted(word: Word, size_bytes: int) -> Word:

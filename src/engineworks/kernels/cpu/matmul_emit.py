@@ -1,4 +1,5 @@
 """The matmul kernel: tasks are tiles of (batch, panel of columns, group of rows)."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -96,8 +97,14 @@ Emitted = tuple[str, str, frozenset[str], Step]
 """Symbol, definition, declarations, and the launch."""
 
 
-def emit_matmul(work: Workload, problem: Problem, sides: Sides, config: MatMulConfig, isa: Isa,
-                partial: Partial | None = None) -> Emitted:
+def emit_matmul(
+    work: Workload,
+    problem: Problem,
+    sides: Sides,
+    config: MatMulConfig,
+    isa: Isa,
+    partial: Partial | None = None,
+) -> Emitted:
     """The multiplying kernel."""
     kernel = _Kernel(work, problem, sides, config, isa, partial)
     kernel.emit()
@@ -109,8 +116,15 @@ def emit_matmul(work: Workload, problem: Problem, sides: Sides, config: MatMulCo
 class _Kernel:
     """Emission state: sizes and pointers loaded in the entry block."""
 
-    def __init__(self, work: Workload, problem: Problem, sides: Sides, config: MatMulConfig, isa: Isa,
-                 partial: Partial | None) -> None:
+    def __init__(
+        self,
+        work: Workload,
+        problem: Problem,
+        sides: Sides,
+        config: MatMulConfig,
+        isa: Isa,
+        partial: Partial | None,
+    ) -> None:
         self.work, self.problem, self.sides, self.config, self.isa = work, problem, sides, config, isa
         self.partial = partial
         self.f: Function = kernel_function()
@@ -131,7 +145,8 @@ class _Kernel:
         self.panel_bytes = size(sides.right_panel * 4)
         self.step_bytes = size(sides.right_step * 4)
         self.out_row, self.rows, self.columns, self.depth = map(
-            size, (problem.out_row, problem.rows, problem.columns, problem.depth))
+            size, (problem.out_row, problem.rows, problem.columns, problem.depth)
+        )
         self.panel_count, self.tile_count = size(self.panels), size(self.tiling.count)
         self.steps = [(size(b.size), size(b.left * 4), size(b.right * 4), size(b.out)) for b in sides.batches]
 
@@ -196,7 +211,9 @@ class _Kernel:
 
         def variant(size: int, row: Size) -> None:
             self.sums_at = f.add(self.sums_base, f.mul(row, self.sums_row))
-            self._tile(size, f.at(a, f.mul(row, self.row_bytes)), b, f.add(out, f.mul(row, self.out_row)), column)
+            self._tile(
+                size, f.at(a, f.mul(row, self.row_bytes)), b, f.add(out, f.mul(row, self.out_row)), column
+            )
 
         self.tiling.emit(f, tile, self.rows, variant)
 
@@ -208,14 +225,29 @@ class _Kernel:
         if not packed and not (isinstance(problem.columns, int) and problem.columns % self.width == 0):
             masks = tuple(column_mask(f, self.isa.lanes, left, j) for j in range(config.vectors))
         segment = Segment(tuple(range(rows)), ((self.depth, self.depth_bytes, 1),))
-        tile = Tile(tuple(f.mul(r, self.row_bytes) for r in range(rows)), config.vectors, (segment,), self.step_bytes,
-                    config.unroll, self._chains(rows), masks, self.isa.lanes * 4 if packed else 4, self.soon)
+        tile = Tile(
+            tuple(f.mul(r, self.row_bytes) for r in range(rows)),
+            config.vectors,
+            (segment,),
+            self.step_bytes,
+            config.unroll,
+            self._chains(rows),
+            masks,
+            self.isa.lanes * 4 if packed else 4,
+            self.soon,
+        )
         sums = accumulate(f, self.isa, tile, a, b, self._earlier_sums(rows))
         if self.partial and not self.partial.ends:
             at = f.at(self.sums, f.mul(self.sums_at, 4))
             store_tile(f, self.isa, sums, Store(at, tuple(f.mul(r, self.sums_row) for r in range(rows))))
             return
-        by_columns(f, self.width, left, problem.columns, lambda columns: self._store(sums, rows, out, column, columns))
+        by_columns(
+            f,
+            self.width,
+            left,
+            self.columns,
+            lambda columns: self._store(sums, rows, out, column, columns),
+        )
 
     def _earlier_sums(self, rows: int) -> list[list[str]] | None:
         """What earlier launches left for this tile."""
@@ -223,8 +255,15 @@ class _Kernel:
             return None
         f, lanes = self.f, self.isa.lanes
         at = f.at(self.sums, f.mul(self.sums_at, 4))
-        return [[load_vector(f, lanes, dtypes.f32, f.at(at, f.mul(f.add(f.mul(r, self.sums_row), j * lanes), 4)))
-                 for j in range(self.config.vectors)] for r in range(rows)]
+        return [
+            [
+                load_vector(
+                    f, lanes, dtypes.f32, f.at(at, f.mul(f.add(f.mul(r, self.sums_row), j * lanes), 4))
+                )
+                for j in range(self.config.vectors)
+            ]
+            for r in range(rows)
+        ]
 
     def _chains(self, rows: int) -> int:
         """Few sums wait for each other: about ten in flight keep the multipliers busy."""
@@ -236,9 +275,13 @@ class _Kernel:
     def _store(self, sums: list[list[str]], rows: int, out: Size, column: Size, columns: Size | None) -> None:
         f, epilogue = self.f, self.work.epilogue
         operands = []
-        for kind, pointer, operand in zip(self._kinds(), self.extra, self.work.inputs[self.work.anchor_inputs:], strict=True):
+        for named, pointer, operand in zip(
+            self._kinds(), self.extra, self.work.inputs[self.work.anchor_inputs :], strict=True
+        ):
             assert operand is not None, "epilogue operands are never omitted"
-            kind = "scalar" if operand.type.count == 1 else kind  # a channel axis of one element is not our columns
+            kind = (
+                "scalar" if operand.type.count == 1 else named
+            )  # a channel axis of one element is not our columns
             offset = {"full": out, "channel": column, "scalar": 0}[kind]
             at = f.at(pointer, f.mul(offset, operand.type.dtype.size_bytes))
             operands.append(TileOperand(kind, operand.type.dtype, at))  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 The floor under the tiled kernels: f64, f16, bf16, f8, integers, and outputs contiguous along a batch axis.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -73,7 +74,9 @@ class _Row:
         self.target = words.pointer(Output(0))
         rank = out.rank
         self.sizes = [words.size(d) for d in out.shape]
-        self.strides = [[words.size(s) for s in _aligned_strides(t, rank)] for t in (left.type, right.type, out)]
+        self.strides = [
+            [words.size(s) for s in _aligned_strides(t, rank)] for t in (left.type, right.type, out)
+        ]
         self.depth = words.size(left.type.shape[-1])
 
     def emit(self, task: str) -> None:
@@ -125,7 +128,9 @@ class _Row:
         return f.value(f"icmp ne i8 {value}, 0") if dtype.kind == "bool" else value
 
     def _decoded(self, dtype: DType, register: str) -> Vector:
-        kind = {"f16": "half", "bf16": "bfloat", "f8e4m3": "i8", "f8e5m2": "i8"}.get(dtype.name, compute_kind(dtype))
+        kind = {"f16": "half", "bf16": "bfloat", "f8e4m3": "i8", "f8e5m2": "i8"}.get(
+            dtype.name, compute_kind(dtype)
+        )
         return casts.decode(dtype, Vector(self.f, self.isa, kind, self.lanes, register))
 
     def _store(self, total: Vector, offset: Size, index: list[Size], mask: str | None) -> None:
@@ -133,7 +138,9 @@ class _Row:
         register = casts.encode(self.dtype, total)
         value = (register.bits("bfloat") if self.dtype.name == "bf16" else register).name
         if epilogue:
-            extra = [self._epilogue_operand(k, kind, offset, index, mask) for k, kind in enumerate(epilogue.kinds)]
+            extra = [
+                self._epilogue_operand(k, kind, offset, index, mask) for k, kind in enumerate(epilogue.kinds)
+            ]
             value = emit_epilogue(f, self.isa, epilogue.expression, [value, *extra], self.lanes)
         pointer = f.at(self.target, f.mul(offset, dtype.size_bytes))
         if self.lanes > 1:
@@ -142,7 +149,9 @@ class _Row:
         value = f.value(f"zext i1 {value} to i8") if dtype.kind == "bool" else value
         f.line(f"store {storage_kind(dtype)} {value}, ptr {pointer}, align {dtype.size_bytes}")
 
-    def _epilogue_operand(self, number: int, kind: str, offset: Size, index: list[Size], mask: str | None) -> str:
+    def _epilogue_operand(
+        self, number: int, kind: str, offset: Size, index: list[Size], mask: str | None
+    ) -> str:
         operand = self.work.inputs[2 + number]
         assert operand is not None, "epilogue operands are never omitted"
         dtype = operand.type.dtype
@@ -155,7 +164,9 @@ class _Row:
 
 def _aligned_strides(t: TensorType, rank: int) -> list[Dim]:
     """Strides by output axis: 0 along batch axes that are broadcast or absent; the last two are the matrix's own."""
-    own: list[Dim] = [0 if axis < t.rank - 2 and t.shape[axis] == 1 else s for axis, s in enumerate(t.strides())]
+    own: list[Dim] = [
+        0 if axis < t.rank - 2 and t.shape[axis] == 1 else s for axis, s in enumerate(t.strides())
+    ]
     return [0] * (rank - t.rank) + own
 
 

@@ -1,4 +1,5 @@
 """A matmul workload seen as the tile kernel sees it: rows x depth times depth x columns, with strides."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -128,5 +129,7 @@ def _joined(outer: Batch, inner: Batch) -> Batch | None:
         return None
     if inner.size == 1:
         return outer
-    follows = known_equal(outer.left, inner.size * inner.left) and known_equal(outer.out, inner.size * inner.out)
+    follows = known_equal(outer.left, inner.size * inner.left) and known_equal(
+        outer.out, inner.size * inner.out
+    )
     return Batch(outer.size * inner.size, inner.left, 0, inner.out) if follows else None

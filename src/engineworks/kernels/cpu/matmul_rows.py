@@ -1,4 +1,5 @@
 """How rows are split into register tiles, and the code that picks the variant for a tile."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -30,16 +31,22 @@ class RowTiles:
         if not self.split:
             first = f.mul(tile, self.most)
             left = f.sub(rows, first)
-            f.branch(f.compare("sge", left, self.most), lambda: variant(self.most, first),
-                     lambda: self._edge(f, first, left, variant))
+            f.branch(
+                f.compare("sge", left, self.most),
+                lambda: variant(self.most, first),
+                lambda: self._edge(f, first, left, variant),
+            )
             return
         (size, count), *smaller = self.split
         if not smaller:
             variant(size, f.mul(tile, size))
             return
         other = smaller[0][0]
-        f.branch(f.compare("slt", tile, count), lambda: variant(size, f.mul(tile, size)),
-                 lambda: variant(other, f.add(f.mul(tile, other), count * (size - other))))
+        f.branch(
+            f.compare("slt", tile, count),
+            lambda: variant(size, f.mul(tile, size)),
+            lambda: variant(other, f.add(f.mul(tile, other), count * (size - other))),
+        )
 
     def _edge(self, f: Function, first: Size, left: Size, variant: Callable[[int, Size], None]) -> None:
         size = 1 << (self.most - 1).bit_length() >> 1

@@ -1,4 +1,5 @@
 """What hand-written kernels share: argument words that are asked for by meaning, and symbols named after their code."""
+
 from __future__ import annotations
 
 import hashlib

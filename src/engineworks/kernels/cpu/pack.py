@@ -1,4 +1,5 @@
-"""Packing the right operand of a product into panels [batch][panel][k][width]: at build, and by a kernel at run time."""
+"""Packing the right operand of a product into panels [batch][panel][k][width], at build or by a kernel."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,8 @@ class PackSource:
 @dataclass(frozen=True, slots=True)
 class PackedPanels:
     """What a packing step makes: `panel` elements from one panel to the next, `matrix` from one batch to the next,
-    `size_bytes` in all."""
+    `size_bytes` in all.
+    """
 
     step: Step
     symbol: str
@@ -70,25 +72,46 @@ def emit_pack(source: PackSource, target: Word, width: int, isa: Isa) -> PackedP
     panel = ceil_div(source.depth, isa.lanes) * isa.lanes * width
     f = kernel_function()
     words = Words(f)
-    packer = _Packer(f, isa, width, source, words, words.pointer(target), words.size(panel * 4), words.size(panels))
+    packer = _Packer(
+        f, isa, width, source, words, words.pointer(target), words.size(panel * 4), words.size(panels)
+    )
     with f.loop("%lo", "%hi") as task:
         packer.task(task)
     symbol, text = finish(f, "pack")
     count = product([size for size, _ in source.batches]) * panels
-    return PackedPanels(Step(symbol, tuple(words.words), count), symbol, text, frozenset(f.declarations),
-                        panel, panel * panels, count * panel * 4)
+    return PackedPanels(
+        Step(symbol, tuple(words.words), count),
+        symbol,
+        text,
+        frozenset(f.declarations),
+        panel,
+        panel * panels,
+        count * panel * 4,
+    )
 
 
 class _Packer:
     """Emission state of one packing kernel."""
 
-    def __init__(self, f: Function, isa: Isa, width: int, source: PackSource, words: Words, target: str,
-                 panel_bytes: Size, panels: Size) -> None:
+    def __init__(
+        self,
+        f: Function,
+        isa: Isa,
+        width: int,
+        source: PackSource,
+        words: Words,
+        target: str,
+        panel_bytes: Size,
+        panels: Size,
+    ) -> None:
         self.f, self.isa, self.width, self.target = f, isa, width, target
         self.panel_bytes, self.panels = panel_bytes, panels
         self.source = words.pointer(source.word)
         self.depth, self.columns = words.size(source.depth), words.size(source.columns)
-        self.depth_bytes, self.column_bytes = words.size(source.depth_stride * 4), words.size(source.column_stride * 4)
+        self.depth_bytes, self.column_bytes = (
+            words.size(source.depth_stride * 4),
+            words.size(source.column_stride * 4),
+        )
         self.batches = [(words.size(count), words.size(stride * 4)) for count, stride in source.batches]
 
     def task(self, task: str) -> None:
@@ -101,12 +124,31 @@ class _Packer:
             batch = f.udiv(batch, count)
         column = f.mul(panel, self.width)
         start = f.at(self.source, f.add(offset, f.mul(column, self.column_bytes)))
-        pack_panel(f, self.isa, start, f.at(self.target, f.mul(task, self.panel_bytes)), self.width, self.depth,
-                   f.sub(self.columns, column), self.depth_bytes, self.column_bytes)
+        pack_panel(
+            f,
+            self.isa,
+            start,
+            f.at(self.target, f.mul(task, self.panel_bytes)),
+            self.width,
+            self.depth,
+            f.sub(self.columns, column),
+            self.depth_bytes,
+            self.column_bytes,
+        )
 
 
-def pack_panel(f: Function, isa: Isa, source: str, target: str, width: int, depth: Size, columns: Size,
-               depth_bytes: Size, column_bytes: Size, row_bytes: int = 0) -> None:
+def pack_panel(
+    f: Function,
+    isa: Isa,
+    source: str,
+    target: str,
+    width: int,
+    depth: Size,
+    columns: Size,
+    depth_bytes: Size,
+    column_bytes: Size,
+    row_bytes: int = 0,
+) -> None:
     """Emit code that writes one panel [depth rounded up to lanes][width] at `target`.
 
     Args:
@@ -123,8 +165,17 @@ def pack_panel(f: Function, isa: Isa, source: str, target: str, width: int, dept
         _pack_elements(f, source, target, width, depth, columns, depth_bytes, column_bytes, row_bytes)
 
 
-def _pack_rows(f: Function, isa: Isa, source: str, target: str, width: int, depth: Size, columns: Size,
-               depth_bytes: Size, row_bytes: int) -> None:
+def _pack_rows(
+    f: Function,
+    isa: Isa,
+    source: str,
+    target: str,
+    width: int,
+    depth: Size,
+    columns: Size,
+    depth_bytes: Size,
+    row_bytes: int,
+) -> None:
     """Columns are contiguous: copy vectors."""
     vectors = width // isa.lanes
     masks = [iota_below(f, isa.lanes, f.sub(columns, j * isa.lanes)) for j in range(vectors)]
@@ -135,17 +186,31 @@ def _pack_rows(f: Function, isa: Isa, source: str, target: str, width: int, dept
             store_vector(f, isa.lanes, dtypes.f32, f.at(out, j * isa.lanes * 4), value)
 
 
-def _pack_transposed(f: Function, isa: Isa, source: str, target: str, width: int, depth: Size, columns: Size,
-                     column_bytes: Size, row_bytes: int) -> None:
+def _pack_transposed(
+    f: Function,
+    isa: Isa,
+    source: str,
+    target: str,
+    width: int,
+    depth: Size,
+    columns: Size,
+    column_bytes: Size,
+    row_bytes: int,
+) -> None:
     """k is contiguous: transpose squares of lanes x lanes. Columns beyond the matrix read its last one again."""
     lanes = isa.lanes
     last = f.sub(columns, 1)
     offsets = [f.mul(f.smin(c, last), column_bytes) for c in range(width)]
     with f.loop(0, depth, lanes) as k:
-        mask = None if isinstance(depth, int) and depth % lanes == 0 else iota_below(f, lanes, f.sub(depth, k))
+        mask = (
+            None if isinstance(depth, int) and depth % lanes == 0 else iota_below(f, lanes, f.sub(depth, k))
+        )
         for j in range(0, width, lanes):
             here = f.at(source, f.mul(k, 4))
-            rows = [load_vector(f, lanes, dtypes.f32, f.at(here, offset), mask) for offset in offsets[j : j + lanes]]
+            rows = [
+                load_vector(f, lanes, dtypes.f32, f.at(here, offset), mask)
+                for offset in offsets[j : j + lanes]
+            ]
             out = f.at(target, f.add(f.mul(k, row_bytes), j * 4))
             for i, value in enumerate(transposed(f, lanes, rows)):
                 store_vector(f, lanes, dtypes.f32, f.at(out, i * row_bytes), value)
@@ -163,7 +228,9 @@ def transposed(f: Function, lanes: int, rows: Sequence[str]) -> list[str]:
             low = [k if not k & step else lanes + (k ^ step) for k in range(lanes)]
             high = [k | step if not k & step else lanes + k for k in range(lanes)]
             pair = f"{vector} {values[i]}, {vector} {values[i | step]}"
-            values[i], values[i | step] = (f.value(f"shufflevector {pair}, {_indices(order)}") for order in (low, high))
+            values[i], values[i | step] = (
+                f.value(f"shufflevector {pair}, {_indices(order)}") for order in (low, high)
+            )
         step //= 2
     return values
 
@@ -172,8 +239,17 @@ def _indices(order: Sequence[int]) -> str:
     return f"<{len(order)} x i32> <" + ", ".join(f"i32 {k}" for k in order) + ">"
 
 
-def _pack_elements(f: Function, source: str, target: str, width: int, depth: Size, columns: Size, depth_bytes: Size,
-                   column_bytes: Size, row_bytes: int) -> None:
+def _pack_elements(
+    f: Function,
+    source: str,
+    target: str,
+    width: int,
+    depth: Size,
+    columns: Size,
+    depth_bytes: Size,
+    column_bytes: Size,
+    row_bytes: int,
+) -> None:
     """Nothing is contiguous: element by element."""
     count = f.smin(columns, width)
     with f.loop(0, depth) as k:
@@ -183,8 +259,9 @@ def _pack_elements(f: Function, source: str, target: str, width: int, depth: Siz
             f.line(f"store float {value}, ptr {f.at(out, f.mul(c, 4))}, align 4")
 
 
-def emit_padded_copy(source: Word, target: Word, rows: Dim, depth: int, row_stride: Dim, padded_stride: int,
-                     isa: Isa) -> tuple[str, str, frozenset[str], Step]:
+def emit_padded_copy(
+    source: Word, target: Word, rows: Dim, depth: int, row_stride: Dim, padded_stride: int, isa: Isa
+) -> tuple[str, str, frozenset[str], Step]:
     """(symbol, definition, declarations, launch) of a kernel that copies rows of `depth` floats to another stride."""
     f = kernel_function()
     words = Words(f)

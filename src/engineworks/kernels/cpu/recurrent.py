@@ -1,4 +1,5 @@
-"""f32 LSTM, GRU and RNN layers: one product for the inputs of all time steps, then a kernel that walks the sequences."""
+"""f32 LSTM, GRU and RNN layers: one product for the inputs of all steps, then a kernel that walks the sequences."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -93,20 +94,34 @@ def _build(work: Workload, config: RecurrentConfig, isa: Isa) -> KernelImage:
     image = Collected()
     sums = _input_sums(work, op, gates, config, isa, image)
     layer = _layer(work, op, gates, config, isa, image, sums)
-    for directions in [tuple(range(op.directions))] if _directions_agree(op) else [(d,) for d in range(op.directions)]:
+    for directions in (
+        [tuple(range(op.directions))] if _directions_agree(op) else [(d,) for d in range(op.directions)]
+    ):
         image.add(*emit_recurrent(replace(layer, directions=directions), isa))
-    return KernelImage(image.functions, frozenset(image.declarations), tuple(image.steps), tuple(image.packed),
-                       tuple(image.workspace), layer.scratch_bytes)
+    return KernelImage(
+        image.functions,
+        frozenset(image.declarations),
+        tuple(image.steps),
+        tuple(image.packed),
+        tuple(image.workspace),
+        layer.scratch_bytes,
+    )
 
 
 def _directions_agree(op: Recurrent) -> bool:
     """Both directions use the same activations, so one kernel does both."""
-    halves = [tuple(zip(op.activations, op.alphas, op.betas, strict=True))[d * op.per_direction :][: op.per_direction]
-              for d in range(op.directions)]
+    halves = [
+        tuple(zip(op.activations, op.alphas, op.betas, strict=True))[d * op.per_direction :][
+            : op.per_direction
+        ]
+        for d in range(op.directions)
+    ]
     return len(set(halves)) == 1
 
 
-def _input_sums(work: Workload, op: Recurrent, gates: Gates, config: RecurrentConfig, isa: Isa, image: Collected) -> Word:
+def _input_sums(
+    work: Workload, op: Recurrent, gates: Gates, config: RecurrentConfig, isa: Isa, image: Collected
+) -> Word:
     """x W + bias for all steps: [time][row][direction][block][gate][lane]."""
     x, w = _type(work, _X), _type(work, _W)
     time, rows, depth = x.shape
@@ -124,8 +139,17 @@ def _input_sums(work: Workload, op: Recurrent, gates: Gates, config: RecurrentCo
     product = Workload(MatMul(), tuple(operands), 2, (out,), epilogue)
     problem = problem_of(product)
     sums = image.buffer(out.size_bytes)
-    sides = Sides(Input(_X), panels, problem.left_row, problem.left_depth, gates.panel(int(depth)), gates.width,  # type: ignore[arg-type]
-                  problem.batches, sums, extra)
+    sides = Sides(
+        Input(_X),
+        panels,
+        problem.left_row,
+        problem.left_depth,
+        gates.panel(int(w.shape[2])),  # type: ignore[arg-type]
+        gates.width,
+        problem.batches,
+        sums,
+        extra,
+    )
     few = min(config.input_rows, max(problem.rows, 1)) if isinstance(problem.rows, int) else config.input_rows
     chains = 4 if few * op.gates <= 4 else 2 if few * op.gates <= 8 else 1
     image.add(*emit_matmul(product, problem, sides, MatMulConfig(few, op.gates, chains=chains), isa))
@@ -136,7 +160,15 @@ def _resets_after(op: Recurrent) -> bool:
     return isinstance(op, Gru) and op.linear_before_reset
 
 
-def _layer(work: Workload, op: Recurrent, gates: Gates, config: RecurrentConfig, isa: Isa, image: Collected, sums: Word) -> Layer:
+def _layer(
+    work: Workload,
+    op: Recurrent,
+    gates: Gates,
+    config: RecurrentConfig,
+    isa: Isa,
+    image: Collected,
+    sums: Word,
+) -> Layer:
     x, r = _type(work, _X), _type(work, _R)
     constant = _is_constant(work, _R)
     parts = [gates]
@@ -145,7 +177,9 @@ def _layer(work: Workload, op: Recurrent, gates: Gates, config: RecurrentConfig,
     bias = None
     if _resets_after(op) and _given(work, _BIAS):
         hidden = replace(gates, first=2, count=1)
-        bias = bias_word(image, _BIAS, _type(work, _BIAS), _is_constant(work, _BIAS), hidden, ((False, True),))
+        bias = bias_word(
+            image, _BIAS, _type(work, _BIAS), _is_constant(work, _BIAS), hidden, ((False, True),)
+        )
     states = (_H, _C) if isinstance(op, Lstm) else (_H,)
     y_time, y_direction, y_row, _ = work.outputs[0].strides()
     return Layer(
@@ -172,7 +206,12 @@ def _predict(work: Workload, op: Recurrent, rows: int) -> float:
     hidden = cost.typical(r.shape[2])
     per_step = 4.0 * op.gates * hidden * hidden / cost.CORE.near_bytes_per_s
     tiles = -(-count // rows)
-    walk = time * op.directions * tiles * max(per_step, rows * op.gates * hidden * hidden / 32 / cost.CORE.clock_hz)
+    walk = (
+        time
+        * op.directions
+        * tiles
+        * max(per_step, rows * op.gates * hidden * hidden / 32 / cost.CORE.clock_hz)
+    )
     inputs = time * count * op.directions * op.gates * hidden * depth / 32 / cost.CORE.clock_hz
     return walk + inputs + 2 * cost.CORE.launch_s
 

@@ -1,8 +1,9 @@
 """The recurrent kernel: a task walks one direction of a few sequences through all time steps.
 
-The input's part of every sum was computed for all steps at once; a step adds h R to it tile by tile, with all gates of a
-block of units in registers, and applies the cell there. States live in thread-private scratch.
+The input's part of every sum was computed for all steps at once; a step adds h R to it tile by tile, with all gates of
+a block of units in registers, and applies the cell there. States live in thread-private scratch.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -97,19 +98,29 @@ class _Kernel:
         self.sums = words.pointer(layer.sums)
         self.weights = [words.pointer(w) for w in layer.weights]
         self.hidden_bias, self.lengths, self.peepholes = (
-            words.pointer(w) if w is not None else None for w in (layer.hidden_bias, layer.lengths, layer.peepholes))
+            words.pointer(w) if w is not None else None
+            for w in (layer.hidden_bias, layer.lengths, layer.peepholes)
+        )
         self.initials = [self._state(s) if s is not None else None for s in layer.initials]
         self.finals = [self._state(s) for s in layer.finals]
         word, *steps = layer.output
         self.output, self.output_steps = words.pointer(word), [words.size(s * 4) for s in steps]
 
     def _state(self, state: State) -> tuple[str, Size, Size]:
-        return self.words.pointer(state.word), self.words.size(state.direction * 4), self.words.size(state.row * 4)
+        return (
+            self.words.pointer(state.word),
+            self.words.size(state.direction * 4),
+            self.words.size(state.row * 4),
+        )
 
     def task(self, task: str) -> None:
         f = self.f
         block, number = f.urem(task, self.tiles), f.udiv(task, self.tiles)
-        direction = f.add(number, self.layer.directions[0]) if len(self.layer.directions) > 1 else self.layer.directions[0]
+        direction = (
+            f.add(number, self.layer.directions[0])
+            if len(self.layer.directions) > 1
+            else self.layer.directions[0]
+        )
         self.tiling.emit(f, block, self.rows, lambda size, row: _Sequences(self, size, row, direction).emit())
 
 
@@ -147,7 +158,9 @@ class _Sequences:
     def _state_at(self, buffer: int, row: int, block: Size) -> str:
         """Scratch: buffer 0 and 1 h, 2 c or the update gate, 3 the reset h."""
         f = self.f
-        return f.at("%scratch", f.add(f.mul(block, self.lanes * 4), buffer * self.buffer_bytes + row * self.row_bytes))
+        return f.at(
+            "%scratch", f.add(f.mul(block, self.lanes * 4), buffer * self.buffer_bytes + row * self.row_bytes)
+        )
 
     def _in_memory(self, state: tuple[str, Size, Size], row: int, block: Size) -> str:
         f = self.f
@@ -160,7 +173,9 @@ class _Sequences:
             for r in range(self.count):
                 value = "zeroinitializer"
                 if state is not None:
-                    value = load_vector(self.f, self.lanes, dtypes.f32, self._in_memory(state, r, block), mask)
+                    value = load_vector(
+                        self.f, self.lanes, dtypes.f32, self._in_memory(state, r, block), mask
+                    )
                 store_vector(self.f, self.lanes, dtypes.f32, self._state_at(buffer, r, block), value)
 
     def _end(self, block: Size, mask: str) -> None:
@@ -177,7 +192,7 @@ class _Sequences:
         f = self.f
         if self.kernel.lengths is None:
             return [self.kernel.time] * self.count
-        values = []
+        values: list[Size] = []
         for r in range(self.count):
             at = f.at(self.kernel.lengths, f.mul(f.add(self.first, r), 4))
             values.append(f.value(f"sext i32 {f.value(f'load i32, ptr {at}')} to i64"))
@@ -220,7 +235,9 @@ class _Sequences:
     def _lstm(self, block: Size, mask: str) -> None:
         op, names = self.layer.op, range(4)
         assert isinstance(op, Lstm), op
-        sums = self._sums(block, 0, 4, self.old, [[self._input(r, block, g) for g in names] for r in range(self.count)])
+        sums = self._sums(
+            block, 0, 4, self.old, [[self._input(r, block, g) for g in names] for r in range(self.count)]
+        )
         peepholes = self._peepholes(block, mask)
         leaves = [argument(k, dtypes.f32) for k in range(8)]
         h, c = op.cell(self.layer.directions[0], leaves[:4], leaves[4], leaves[5:] if peepholes else None)
@@ -247,7 +264,9 @@ class _Sequences:
         """The update gate, and h as the reset gate lets it through."""
         op = self.layer.op
         assert isinstance(op, Gru), op
-        sums = self._sums(block, 0, 2, self.old, [[self._input(r, block, g) for g in (0, 1)] for r in range(self.count)])
+        sums = self._sums(
+            block, 0, 2, self.old, [[self._input(r, block, g) for g in (0, 1)] for r in range(self.count)]
+        )
         leaves = [argument(k, dtypes.f32) for k in range(3)]
         update, reset = (op.gate(self.layer.directions[0], leaves[k]) for k in (0, 1))
         for r in range(self.count):
@@ -263,7 +282,9 @@ class _Sequences:
         leaves = [argument(k, dtypes.f32) for k in range(3)]
         h = op.blend(self.layer.directions[0], *leaves)
         for r in range(self.count):
-            (new,) = self._cell((h,), [*sums[r], self._load(self._state_at(2, r, block)), self._old_h(r, block)])
+            (new,) = self._cell(
+                (h,), [*sums[r], self._load(self._state_at(2, r, block)), self._old_h(r, block)]
+            )
             self._out(r, block, mask, new)
 
     def _rnn(self, block: Size, mask: str) -> None:
@@ -284,9 +305,18 @@ class _Sequences:
         chains = 1
         while 2 * chains * self.count * count <= min(self.isa.registers // 2, 16) and chains < 4:
             chains *= 2
-        tile = Tile(tuple(r * self.row_bytes for r in range(self.count)), count, (segment,), count * self.lanes * 4,
-                    unroll=4, chains=chains, b_align=self.lanes * 4)
-        return accumulate(f, self.isa, tile, a, f.at(self.kernel.weights[weights], f.mul(number, panel * 4)), start)
+        tile = Tile(
+            tuple(r * self.row_bytes for r in range(self.count)),
+            count,
+            (segment,),
+            count * self.lanes * 4,
+            unroll=4,
+            chains=chains,
+            b_align=self.lanes * 4,
+        )
+        return accumulate(
+            f, self.isa, tile, a, f.at(self.kernel.weights[weights], f.mul(number, panel * 4)), start
+        )
 
     def _input(self, row: int, block: Size, gate: int) -> str:
         """The input's part of a gate's sum."""
@@ -310,8 +340,16 @@ class _Sequences:
         if self.kernel.peepholes is None:
             return []
         first = f.add(f.mul(self.direction, 3 * hidden), f.mul(block, self.lanes))
-        return [load_vector(f, self.lanes, dtypes.f32, f.at(self.kernel.peepholes, f.mul(f.add(first, k * hidden), 4)), mask)
-                for k in range(3)]
+        return [
+            load_vector(
+                f,
+                self.lanes,
+                dtypes.f32,
+                f.at(self.kernel.peepholes, f.mul(f.add(first, k * hidden), 4)),
+                mask,
+            )
+            for k in range(3)
+        ]
 
     def _cell(self, expressions: Sequence[Scalar], values: Sequence[str]) -> list[str]:
         """The expressions of these arguments; what they share is computed once."""
@@ -326,7 +364,9 @@ class _Sequences:
         """Store a state, unless the sequence is over."""
         active = self.active[row]
         if active is not None:
-            new = self.f.value(f"select <{self.lanes} x i1> {active}, {self.vector} {new}, {self.vector} {old}")
+            new = self.f.value(
+                f"select <{self.lanes} x i1> {active}, {self.vector} {new}, {self.vector} {old}"
+            )
         store_vector(self.f, self.lanes, dtypes.f32, at, new)
 
     def _out(self, row: int, block: Size, mask: str, h: str) -> None:
@@ -336,7 +376,9 @@ class _Sequences:
         active = self.active[row]
         self._keep(at, h, self._old_h(row, block) if active is not None else h, row)
         if active is not None:
-            h = f.value(f"select <{self.lanes} x i1> {active}, {self.vector} {h}, {self.vector} zeroinitializer")
+            h = f.value(
+                f"select <{self.lanes} x i1> {active}, {self.vector} {h}, {self.vector} zeroinitializer"
+            )
         time_step, direction_step, row_step = kernel.output_steps
         offset = f.add(f.mul(self.positions[row], time_step), f.mul(self.direction, direction_step))
         offset = f.add(offset, f.add(f.mul(f.add(self.first, row), row_step), f.mul(block, self.lanes * 4)))

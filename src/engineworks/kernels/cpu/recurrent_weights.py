@@ -3,6 +3,7 @@
 [direction][block of `lanes` units][k rounded up to lanes][gate][lane]: one tile then has every gate of its units in
 registers, and the cell needs no exchange. Constant weights are packed at build, others by a kernel.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -76,7 +77,9 @@ class Collected:
 def gate_panels(weights: np.ndarray, gates: Gates) -> np.ndarray:
     """[D, total * hidden, K] -> [D, blocks, K rounded up, count, lanes], units and k beyond the matrix zero."""
     directions, _, depth = weights.shape
-    chosen = weights.reshape(directions, gates.total, gates.hidden, depth)[:, gates.first : gates.first + gates.count]
+    chosen = weights.reshape(directions, gates.total, gates.hidden, depth)[
+        :, gates.first : gates.first + gates.count
+    ]
     rounded = -(-depth // gates.lanes) * gates.lanes
     padded = np.zeros((directions, gates.count, gates.blocks * gates.lanes, rounded), np.float32)
     padded[:, :, : gates.hidden, :depth] = chosen
@@ -95,15 +98,21 @@ def gate_bias(bias: np.ndarray, gates: Gates, halves: Sequence[tuple[bool, bool]
     for k, (own, recurrent) in enumerate(halves):
         gate = gates.first + k
         out[:, k, : gates.hidden] = own * both[:, 0, gate] + recurrent * both[:, 1, gate]
-    return np.ascontiguousarray(out.reshape(bias.shape[0], gates.count, gates.blocks, gates.lanes).swapaxes(1, 2))
+    return np.ascontiguousarray(
+        out.reshape(bias.shape[0], gates.count, gates.blocks, gates.lanes).swapaxes(1, 2)
+    )
 
 
-def _pack_bias(arrays: Mapping[int, np.ndarray], *, index: int, gates: Gates, halves: Sequence[tuple[bool, bool]]) -> np.ndarray:
+def _pack_bias(
+    arrays: Mapping[int, np.ndarray], *, index: int, gates: Gates, halves: Sequence[tuple[bool, bool]]
+) -> np.ndarray:
     return gate_bias(np.asarray(arrays[index]), gates, halves)
 
 
 # -- where they are -------------------------------------------------------------------------------------------
-def weights_word(image: Collected, index: int, type_: TensorType, constant: bool, gates: Gates, isa: Isa) -> Word:
+def weights_word(
+    image: Collected, index: int, type_: TensorType, constant: bool, gates: Gates, isa: Isa
+) -> Word:
     """The panels of workload input `index`, [D, total * hidden, K]."""
     if constant:
         return image.constant(PackedConstant(partial(_pack_weights, index=index, gates=gates)))
@@ -121,15 +130,32 @@ def weights_word(image: Collected, index: int, type_: TensorType, constant: bool
         row = f.add(f.mul(f.add(gate, gates.first), gates.hidden), unit)
         from_ = f.at(source, f.add(f.mul(direction, steps[0]), f.mul(row, steps[1])))
         to = f.at(out, f.add(f.mul(rest, gates.panel(depth) * 4), f.mul(gate, gates.lanes * 4)))
-        pack_panel(f, isa, from_, to, gates.lanes, depth, f.sub(gates.hidden, unit), steps[2], steps[1], gates.width * 4)
+        pack_panel(
+            f,
+            isa,
+            from_,
+            to,
+            gates.lanes,
+            depth,
+            f.sub(gates.hidden, unit),
+            steps[2],
+            steps[1],
+            gates.width * 4,
+        )
     symbol, text = finish(f, "pack_gates")
     tasks = directions * gates.blocks * gates.count
     image.add(symbol, text, frozenset(f.declarations), Step(symbol, tuple(words.words), tasks))
     return target
 
 
-def bias_word(image: Collected, index: int, type_: TensorType, constant: bool, gates: Gates,
-              halves: tuple[tuple[bool, bool], ...]) -> Word:
+def bias_word(
+    image: Collected,
+    index: int,
+    type_: TensorType,
+    constant: bool,
+    gates: Gates,
+    halves: tuple[tuple[bool, bool], ...],
+) -> Word:
     """The bias of workload input `index`, [D, 2 * total * hidden], as `gate_bias` arranges it."""
     if constant:
         return image.constant(PackedConstant(partial(_pack_bias, index=index, gates=gates, halves=halves)))
@@ -148,8 +174,14 @@ def bias_word(image: Collected, index: int, type_: TensorType, constant: bool, g
             for half in (h for h in (0, 1) if takes[h]):
                 first = (half * gates.total + gates.first + k) * gates.hidden
                 at = f.at(source, f.mul(f.add(f.add(f.mul(direction, length), unit), first), 4))
-                total = f.value(f"fadd <{lanes} x float> {load_vector(f, lanes, dtypes.f32, at, mask)}, {total}")
-            store_vector(f, lanes, dtypes.f32, f.at(out, f.mul(f.add(f.mul(task, gates.width), k * lanes), 4)), total)
+                total = f.value(
+                    f"fadd <{lanes} x float> {load_vector(f, lanes, dtypes.f32, at, mask)}, {total}"
+                )
+            store_vector(
+                f, lanes, dtypes.f32, f.at(out, f.mul(f.add(f.mul(task, gates.width), k * lanes), 4)), total
+            )
     symbol, text = finish(f, "pack_bias")
-    image.add(symbol, text, frozenset(f.declarations), Step(symbol, tuple(words.words), directions * gates.blocks))
+    image.add(
+        symbol, text, frozenset(f.declarations), Step(symbol, tuple(words.words), directions * gates.blocks)
+    )
     return target
