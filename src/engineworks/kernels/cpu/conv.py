@@ -166,7 +166,9 @@ def input_type(work: Workload, index: int) -> TensorType:
 
 
 def require_f32(work: Workload) -> None:
-    """Raises NoTactic unless the anchor computes in f32."""
+    """Raises NoTactic unless there is an anchor that computes in f32."""
+    if work.anchor is None:
+        raise NoTactic("a loop nest has no anchor")
     if any(o is not None and o.type.dtype is not dtypes.f32 for o in work.inputs[: work.anchor_inputs]):
         raise NoTactic(f"this family computes in f32; {work.anchor} has {input_type(work, 0).dtype}")
 

@@ -35,6 +35,7 @@ from engineworks.kernels.cpu.conv_stage import stage_input
 from engineworks.kernels.cpu.conv_transpose import phases_of
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word
 from engineworks.kernels.workload import Workload
+from engineworks.ops.conv import Conv
 from engineworks.ops.conv_transpose import ConvTranspose
 
 MOST_OUTPUTS = 4
@@ -114,6 +115,8 @@ def _dense(g: Geometry) -> tuple[Dim, Dim, Dim, Dim]:
 
 
 def _problem_of(work: Workload) -> _Problem:
+    if not isinstance(work.anchor, (Conv, ConvTranspose)):
+        raise NoTactic(f"{work.anchor} is neither a conv nor a conv_transpose")
     require_f32(work)
     finish_of(work)
     if not work.inputs[1] or not work.inputs[1].constant:
