@@ -7,9 +7,18 @@ from engineworks.codegen.llvm.function import AVX2, AVX512
 from engineworks.core.dims import symbol
 from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.conv_few import CpuConvFew
+from engineworks.kernels.cpu.conv_direct import CpuConvDirect
+from engineworks.kernels.cpu.conv_loops import CpuConvLoops
+from engineworks.kernels.cpu.conv_transpose import CpuConvTranspose
+from engineworks.kernels.cpu.depthwise import CpuDepthwise
+from engineworks.kernels.cpu.pool import CpuPool
+from engineworks.kernels.cpu.pool_loops import CpuPoolLoops
+from engineworks.kernels.cpu.winograd import CpuWinograd
+from engineworks.kernels.workload import Operand, Workload
 from engineworks.ops.conv import Conv
 from engineworks.ops.conv_transpose import ConvTranspose
 
+FAMILIES = (CpuConvFew(), CpuConvDirect(), CpuConvTranspose(), CpuConvLoops(), CpuDepthwise(), CpuWinograd(), CpuPool(), CpuPoolLoops())
 N, H, W = symbol("N", 1, 4), symbol("H", 2, 64), symbol("W", 2, 64)
 SIZES = {"N": 2, "H": 9, "W": 27}
 ONE = (1, 1, 1, 1)
@@ -32,6 +41,16 @@ CASES = {
 def test_few_outputs_equal_torch(name, isa):
     for _, arrays, (y,) in run(CpuConvFew(), CASES[name], isa):
         np.testing.assert_allclose(y, torch_conv(CASES[name], arrays), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("provider", FAMILIES, ids=lambda p: p.name)
+def test_work_of_other_kinds_is_refused(provider):
+    from engineworks.ops.relu import Relu
+
+    for anchor in (None, Relu()):
+        x = last(1, 16, 9, 9)
+        with pytest.raises(NoTactic):
+            provider.propose(Workload(anchor, (Operand(x),), 1, (x,)), AVX512, 3)
 
 
 def test_many_outputs_are_refused():
