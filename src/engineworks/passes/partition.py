@@ -44,23 +44,30 @@ def partition(graph: Graph, options: PartitionOptions) -> list[Group]:
         taken.update(id(n) for n in group.nodes)
         groups.append(group)
     grower = LoopGrower(graph, taken, ancestors, options.max_cost, options.extra_outputs)
+    read = {id(v) for v in (*graph.outputs, *[v for g in groups for v in g.inputs])}
     for node in reversed(graph.nodes):
-        if id(node) in taken or grower.is_absorbed(node):
-            continue
-        if is_alias(node):
-            taken.add(id(node))
-            groups.append(Group("alias", (node,), (node.inputs[0],), (node.output,)))
-        elif node.op.name == "concat":
-            taken.add(id(node))
-            groups += grower.pieces(node)
-        else:
-            groups.append(grower.grow(node))
+        if id(node) in taken or not any(id(v) in read for v in node.outputs):
+            continue  # whoever needs this view follows it by itself
+        made = _groups_from(node, grower)
+        read.update(id(v) for g in made for v in g.inputs)
+        groups += made
     try:
         return sort_groups(groups)
     except Error:
         if not options.extra_outputs:
             raise
         return partition(graph, PartitionOptions(options.epilogue_ops, extra_outputs=False, max_cost=options.max_cost))
+
+
+def _groups_from(node: Node, grower: LoopGrower) -> list[Group]:
+    """The groups that end in a fusible node."""
+    if is_alias(node):
+        grower.taken.add(id(node))
+        return [Group("alias", (node,), (node.inputs[0],), (node.output,))]
+    if node.op.name == "concat":
+        grower.taken.add(id(node))
+        return grower.pieces(node)
+    return [grower.grow(node)]
 
 
 def _ancestors(graph: Graph) -> dict[int, int]:

@@ -28,8 +28,6 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     inside: set[int] = field(default_factory=set)
     extra: list[Value] = field(default_factory=list)
-    copied: set[int] = field(default_factory=set)
-    """Free views inside that other groups follow too."""
     concat: Node | None = None
     """Of a piece: it ends by writing this concat's input number `piece`, and folds nothing."""
     piece: int = -1
@@ -50,15 +48,8 @@ class LoopGrower:
         self.graph, self.taken, self.ancestors = graph, taken, ancestors
         self.max_cost, self.extra_outputs = max_cost, extra
         self.position = {id(n): k for k, n in enumerate(graph.nodes)}
-        self.copies: dict[int, set[int]] = {}
-        """Free views: users that already follow them through a copy of their own."""
-
-    def is_absorbed(self, node: Node) -> bool:
-        """Every reader follows this free view by itself."""
-        followed = self.copies.get(id(node))
-        if followed is None or any(self.graph.is_output(v) for v in node.outputs):
-            return False
-        return all(id(u) in followed for v in node.outputs for u, _ in v.uses)
+        self.copied: set[int] = set()
+        """Free views that several groups follow, each by itself."""
 
     def grow(self, root: Node) -> Group:
         """The loop nest that ends in `root`."""
@@ -113,8 +104,7 @@ class LoopGrower:
         if not outside:
             self.taken.add(id(node))
         elif node.op.name in FREE_VIEWS:
-            draft.copied.add(id(node))
-            self.copies.setdefault(id(node), set()).update(id(u) for u, _ in value.uses if id(u) in draft.inside)
+            self.copied.add(id(node))
         else:
             draft.extra.append(value)
             self.taken.add(id(node))
@@ -122,7 +112,7 @@ class LoopGrower:
     def _outside(self, draft: Draft, value: Value) -> list[Node]:
         users = [
             u for u, position in value.uses
-            if id(u) not in draft.inside or id(u) in draft.copied or (u is draft.concat and position != draft.piece)
+            if id(u) not in draft.inside or id(u) in self.copied or (u is draft.concat and position != draft.piece)
         ]  # fmt: skip
         return users + ([value.producer] if self.graph.is_output(value) and value.producer else [])
 
