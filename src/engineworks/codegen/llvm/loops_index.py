@@ -243,8 +243,8 @@ def wanted_split(expr: Scalar, extents: Extents) -> tuple[int, Dim] | None:
             return
         for atom, c in linear_of(node.args[0]).terms:
             inner = _exact_quotient(divisor, c) if atom.head == "axis" else None
-            if inner is None or (isinstance(inner, int) and inner < 2):
-                continue
+            if inner is None or known_at_most(0, inner) is not True or (isinstance(inner, int) and inner < 2):
+                continue  # a reversed axis (a negative step) is not cut
             extent = extents[atom.payload]
             if known_less(inner, extent) is True and _exact_quotient(extent, inner) is not None:
                 found.append((atom.payload, inner))
