@@ -51,6 +51,10 @@ def cast(value: Vector, source: DType, target: DType) -> Vector:
 def bitcast(value: Vector, source: DType, target: DType) -> Vector:
     """The same bits read as another type of the same size."""
     register = encode(source, value)
+    if source.kind == "bool":
+        register = register.convert("zext", "i8")
+    if target.kind == "bool":
+        return register.compare("ne", 0)
     kind = {"f16": "half", "bf16": "bfloat", "f8e4m3": "i8", "f8e5m2": "i8"}.get(
         target.name, compute_kind(target)
     )
@@ -83,10 +87,20 @@ def _float_to_integer(value: Vector, target: DType) -> Vector:
 
 
 def _wrap(value: Vector, target: DType) -> Vector:
-    """Four-bit integers live in bytes."""
-    if target.name == "u4":
-        return value & 15
-    return (value << 4).instruction("ashr", 4) if target.name == "i4" else value
+    """Integers of less than a byte live in bytes, extended by sign or by zeros."""
+    if target.bits >= 8:
+        return value
+    return _low_unsigned(value, target.bits) if target.kind == "uint" else _low_signed(value, target.bits)
+
+
+# -- integers of less than a byte -----------------------------------------------------------------------------
+def _low_unsigned(value: Vector, bits: int) -> Vector:
+    return value & ((1 << bits) - 1)
+
+
+def _low_signed(value: Vector, bits: int) -> Vector:
+    """Numpy's arrays hold the low bits alone, zeros above them: the sign bit is theirs."""
+    return (value << (8 - bits)).instruction("ashr", 8 - bits)
 
 
 # -- bf16 -----------------------------------------------------------------------------------------------------
@@ -169,7 +183,9 @@ _ROUND: dict[str, Conversion] = {
 }  # fmt: skip
 _ENCODE: dict[str, Conversion] = {
     "f16": _encode_f16, "bf16": _encode_bf16, "f8e4m3": _encode_e4m3, "f8e5m2": _encode_e5m2,
+    "i4": lambda v: _low_unsigned(v, 4), "u4": lambda v: _low_unsigned(v, 4),
 }  # fmt: skip
 _DECODE: dict[str, Conversion] = {
     "f16": _decode_f16, "bf16": _decode_bf16, "f8e4m3": _decode_e4m3, "f8e5m2": _decode_e5m2,
+    "i4": lambda v: _low_signed(v, 4), "u4": lambda v: _low_unsigned(v, 4),
 }  # fmt: skip
