@@ -29,7 +29,7 @@ class CoreModel:
     multiplies_per_cycle: float = 2.0
     loads_per_cycle: float = 2.0
     latency_cycles: float = 4.0
-    near_bytes: int = 1 << 20
+    near_bytes: int = 5 << 18
     near_bytes_per_s: float = 80e9
     far_bytes_per_s: float = 25e9
     launch_s: float = 0.4e-6
