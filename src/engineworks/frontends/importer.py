@@ -254,12 +254,17 @@ class _Importing:
         """A body as a Region, and the outer values it reads: its inputs are the declared ones, then these.
 
         Args:
-            types: of the declared inputs, where the caller knows them better than the file.
+            types: of the declared inputs, where the caller knows them better than the file. A constant Value makes
+                that input a constant of the body, which is then no input of the Region.
         """
         inside = _Importing(foreign, GraphBuilder(Graph(foreign.name)), self)
         inside.g.graph.scope = self.g.graph.scope
         for k, given in enumerate(foreign.inputs):
-            kind = types[k] if types is not None and k < len(types) else _declared(given)
+            known = types[k] if types is not None and k < len(types) else _declared(given)
+            if isinstance(known, Value) and known.constant is not None:
+                inside.values[given.name] = inside.g.constant(known.constant.array, known.type.dtype, given.name)
+                continue
+            kind = known.type if isinstance(known, Value) else known
             inside.values[given.name] = inside.g.input(given.name, kind.dtype, kind.shape)
         inside.walk()
         for name in foreign.outputs:

@@ -13,7 +13,7 @@ from engineworks.core.dtypes import DType
 from engineworks.core.shapes import normalize_axes
 from engineworks.core.types import TensorType
 from engineworks.errors import Error, InvalidModel
-from engineworks.ir.graph import Constant, Graph, Node, Value
+from engineworks.ir.graph import Constant, Graph, Node, Region, Value
 from engineworks.ir.op import REGISTRY, Op
 
 MAX_KNOWN_ELEMENTS = 4096
@@ -175,3 +175,20 @@ class GraphBuilder:
         new = normalize_axes(axes, rank)
         sizes = iter(x.type.shape)
         return self.reshape_to(x, [1 if a in new else next(sizes) for a in range(rank)])
+
+    def inline(self, region: Region, arguments: Sequence[Value]) -> list[Value]:
+        """The region's nodes appended here, reading `arguments` in place of its inputs; its outputs."""
+        here = {id(v): a for v, a in zip(region.graph.inputs, arguments, strict=True)}
+
+        def find(value: Value) -> Value:
+            if id(value) not in here and value.constant is not None:
+                here[id(value)] = self.constant(value.constant.array, value.type.dtype, value.name)
+            return here[id(value)]
+
+        for node in region.graph.nodes:
+            with self.origin(*node.origin):
+                outputs = self.add_node(node.op, [None if v is None else find(v) for v in node.inputs])
+            for inner, outer in zip(node.outputs, outputs, strict=True):
+                outer.name = inner.name
+                here[id(inner)] = outer
+        return [find(v) for v in region.graph.outputs]

@@ -1,4 +1,5 @@
 """Integer lists of ONNX nodes that are an attribute in old opsets and an input in new ones."""
+
 from __future__ import annotations
 
 from engineworks.ir.foreign import ForeignNode

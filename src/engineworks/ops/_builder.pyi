@@ -265,6 +265,8 @@ class Builder(GraphBuilder):
         """tan x, radians."""
     def tanh(self, *inputs: Operand) -> Value:
         """tanh x in [-1, 1]."""
+    def tensor_scatter(self, *inputs: Operand, axis: int = ..., is_circular: bool = ...) -> Value:
+        """out = cache, but out[b, …, start[b] + s, …] = update[b, …, s, …] at `axis`."""
     def thresholded_relu(self, *inputs: Operand, alpha: float = ...) -> Value:
         """Rectifier with a threshold; NaN gives 0, as no comparison holds."""
     def tile(self, *inputs: Operand, repeats: tuple[Dim, ...]) -> Value:

@@ -1,4 +1,5 @@
 """ONNX Resize and Upsample, all opsets, spelled with our resize."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -26,7 +27,10 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
         raise n.invalid("exactly one of scales and sizes must be given")
     if sizes is None:
         assert scales is not None
-        sizes = tuple(_scaled(n, d, s, roi[a + x.rank] - roi[a] if roi else 1.0) for a, (d, s) in enumerate(zip(x.shape, scales, strict=True)))
+        sizes = tuple(
+            _scaled(n, d, s, roi[a + x.rank] - roi[a] if roi else 1.0)
+            for a, (d, s) in enumerate(zip(x.shape, scales, strict=True))
+        )
     elif n.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
         sizes, scales = _kept_aspect(n, sizes, axes, x.shape)
     return resized(g, n, sizes, scales or (), roi)
@@ -55,11 +59,19 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
 def _upsampled(g: GraphBuilder, n: ForeignNode, scales: Sequence[float]) -> Value:
     x = n[0].type
     sizes = tuple(_scaled(n, d, s, 1.0) for d, s in zip(x.shape, scales, strict=True))
-    return resized(g, n, sizes, tuple(float(s) for s in scales), (), coordinates="asymmetric", rounding="floor")
+    return resized(
+        g, n, sizes, tuple(float(s) for s in scales), (), coordinates="asymmetric", rounding="floor"
+    )
 
 
-def resized(g: GraphBuilder, n: ForeignNode, sizes: tuple[Dim, ...], scales: tuple[float, ...], roi: tuple[float, ...],
-            **chosen: Any) -> Value:
+def resized(
+    g: GraphBuilder,
+    n: ForeignNode,
+    sizes: tuple[Dim, ...],
+    scales: tuple[float, ...],
+    roi: tuple[float, ...],
+    **chosen: Any,
+) -> Value:
     """The node's attributes as one resize, or as products with filter matrices when it antialiases."""
     mode = {"bilinear": "linear"}.get(n.attr("mode", "nearest"), n.attr("mode", "nearest"))
     if mode not in ("nearest", "linear", "cubic"):
@@ -87,7 +99,10 @@ def _antialiased(g: GraphBuilder, n: ForeignNode, made: Resize) -> Value:
     for axis in made.axes(x.type.shape):
         length = x.type.shape[axis]
         if not isinstance(length, int) or not isinstance(made.sizes[axis], int):
-            raise n.unsupported(f"antialias=1 needs sizes known when the engine is built; axis {axis} goes from {length} to {made.sizes[axis]}")
+            raise n.unsupported(
+                f"antialias=1 needs sizes known when the engine is built; axis {axis} goes from {length} "
+                f"to {made.sizes[axis]}"
+            )
         matrix = g.constant(made.matrix(axis, length, antialias=True), dtype)
         order = (*(a for a in range(x.type.rank) if a != axis), axis)
         back = tuple(order.index(a) for a in range(x.type.rank))
@@ -132,11 +147,15 @@ def _scaled(n: ForeignNode, extent: Dim, scale: float, part: float) -> Dim:
         return int(np.floor(np.float32(extent) * np.float32(part) * np.float32(scale)))
     factor = Fraction(scale * part).limit_denominator(LARGEST_DENOMINATOR)
     if np.float32(factor.numerator / factor.denominator) != np.float32(scale * part):
-        raise n.unsupported(f"size {extent} scaled by {scale}, which is no small fraction; give sizes, or fix the input's size")
+        raise n.unsupported(
+            f"size {extent} scaled by {scale}, which is no small fraction; give sizes, or fix the input's size"
+        )
     return extent * factor.numerator // factor.denominator
 
 
-def _kept_aspect(n: ForeignNode, sizes: Sequence[Dim], axes: Sequence[int], shape: Sequence[Dim]) -> tuple[tuple[Dim, ...], tuple[float, ...]]:
+def _kept_aspect(
+    n: ForeignNode, sizes: Sequence[Dim], axes: Sequence[int], shape: Sequence[Dim]
+) -> tuple[tuple[Dim, ...], tuple[float, ...]]:
     """Sizes and scales for keep_aspect_ratio_policy not_larger and not_smaller."""
     policy = n.attr("keep_aspect_ratio_policy")
     if not all(isinstance(sizes[a], int) and isinstance(shape[a], int) for a in axes):

@@ -1,4 +1,5 @@
 """ONNX's element type numbers, for attributes such as `dtype` and `to` (onnx.TensorProto.DataType)."""
+
 from __future__ import annotations
 
 from engineworks.core import dtypes

@@ -1,4 +1,5 @@
-"""Where resized elements come from: ONNX's coordinate transformations, rounding and filters, for numpy and for scalars."""
+"""Where resized elements come from: ONNX's coordinates, rounding and filters, for numpy and for scalars."""
+
 from __future__ import annotations
 
 from typing import Any, Literal
@@ -17,7 +18,9 @@ Number = Any
 """f64: a numpy array or float, or a Scalar; one formula serves both."""
 
 
-def source_position(out: Number, scale: Number, length: Number, count: Number, how: Coordinates, roi: tuple[float, float]) -> Number:
+def source_position(
+    out: Number, scale: Number, length: Number, count: Number, how: Coordinates, roi: tuple[float, float]
+) -> Number:
     """The position in the source of output element `out` (ONNX Resize-19).
 
     Args:
@@ -77,7 +80,7 @@ def _ceil(x: Number) -> Number:
 
 
 def cubic_weights(t: Number, a: float) -> list[Number]:
-    """Weights of the elements at -1, 0, 1, 2 for a position t in [0, 1) after element 0 (Keys 1981, with parameter a)."""
+    """Weights of the elements at -1, 0, 1, 2 for a position t in [0, 1) after element 0 (Keys 1981)."""
     s = 1 - t
     return [
         ((a * (t + 1) - 5 * a) * (t + 1) + 8 * a) * (t + 1) - 4 * a,
@@ -97,8 +100,16 @@ def filter_value(distance: np.ndarray, mode: str, a: float) -> np.ndarray:
     return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
 
 
-def filter_matrix(position: np.ndarray, length: int, scale: float, mode: str, a: float, *, antialias: bool,
-                  exclude_outside: bool) -> np.ndarray:
+def filter_matrix(
+    position: np.ndarray,
+    length: int,
+    scale: float,
+    mode: str,
+    a: float,
+    *,
+    antialias: bool,
+    exclude_outside: bool,
+) -> np.ndarray:
     """[outputs, length] f64: how much each source element adds to each output.
 
     Elements beyond the border repeat it, or with `exclude_outside` weigh nothing. Antialiasing stretches the filter

@@ -12,7 +12,11 @@ Bounds = dict[int, tuple[Dim, Dim, int]]
 
 
 def bounds_of(
-    shape: Sequence[Dim], starts: Sequence[Dim], ends: Sequence[Dim], axes: Sequence[int], steps: Sequence[int] = ()
+    shape: Sequence[Dim],
+    starts: Sequence[Dim],
+    ends: Sequence[Dim],
+    axes: Sequence[int],
+    steps: Sequence[int] = (),
 ) -> Bounds:
     """Where numpy's slicing of `shape` begins, and how much it takes; empty steps are all 1.
 
@@ -30,7 +34,12 @@ def bounds_of(
 
 
 def sliced(
-    g: GraphBuilder, x: Value, starts: Sequence[Dim], ends: Sequence[Dim], axes: Sequence[int], steps: Sequence[int] = ()
+    g: GraphBuilder,
+    x: Value,
+    starts: Sequence[Dim],
+    ends: Sequence[Dim],
+    axes: Sequence[int],
+    steps: Sequence[int] = (),
 ) -> Value:
     """The slice without axes that it takes whole; x itself when there are no others."""
     strides = steps or (1,) * len(axes)

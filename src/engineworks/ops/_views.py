@@ -1,4 +1,5 @@
 """What ops that only move elements share: index maps between shapes, and reading indices and dims."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -45,7 +46,9 @@ def wrapped_index(index: Scalar, extent: Dim) -> Scalar:
     return where(apply("lt", wide, ZERO), wide + size(extent), wide)
 
 
-def regrouped_index(index: Sequence[Scalar], shape: Sequence[Dim], source: Sequence[Dim]) -> tuple[Scalar, ...]:
+def regrouped_index(
+    index: Sequence[Scalar], shape: Sequence[Dim], source: Sequence[Dim]
+) -> tuple[Scalar, ...]:
     """The index into a row-major tensor of shape `source` of the element at `index` of its reshape to `shape`.
 
     Runs of axes whose products agree are mapped on their own, so that (B, S, H*D) to (B, S, H, D) touches the last
@@ -152,8 +155,6 @@ def linear_index(index: Sequence[Scalar], shape: Sequence[Dim]) -> Scalar:
         terms.append((i, step))
         step = step * extent
     return _total(terms)
-
-
 
 
 def ordered_bits(x: np.ndarray) -> np.ndarray:

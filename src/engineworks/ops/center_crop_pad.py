@@ -1,4 +1,5 @@
 """ONNX CenterCropPad: cropped or padded evenly to a shape. Built from slices and pads."""
+
 import numpy as np
 
 from engineworks.core.dims import Dim, known_at_most
@@ -28,7 +29,10 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
                 before[axis] = (target - extent) // 2
                 after[axis] = target - extent - before[axis]
             case None:
-                raise n.unsupported(f"whether axis {axis} is cropped or padded depends on sizes {extent} and {target}; narrow their ranges")
+                raise n.unsupported(
+                    f"whether axis {axis} is cropped or padded depends on sizes {extent} and {target}; "
+                    "narrow their ranges"
+                )
     x = sliced(g, x, starts, ends, cut)
     if all(p == 0 for p in (*before, *after)):
         return x

@@ -1,4 +1,5 @@
 """Columns of windows added up to images (the inverse of taking the windows apart)."""
+
 from collections.abc import Sequence
 from itertools import product as every
 
@@ -31,7 +32,9 @@ class Col2Im(Op):
         """Number of windows along each axis."""
         rank = len(self.block)
         return tuple(
-            (self.image[a] + self.pads[a] + self.pads[a + rank] - self.dilations[a] * (self.block[a] - 1) - 1) // self.strides[a] + 1
+            (self.image[a] + self.pads[a] + self.pads[a + rank] - self.dilations[a] * (self.block[a] - 1) - 1)
+            // self.strides[a]
+            + 1
             for a in range(rank)
         )
 
@@ -39,11 +42,17 @@ class Col2Im(Op):
         (x,) = inputs
         assert x is not None
         elements = product(self.block)
-        if x.rank != 3 or x.shape[1] % elements != 0 or known_equal(x.shape[2], product(self.windows())) is False:
+        if (
+            x.rank != 3
+            or x.shape[1] % elements != 0
+            or known_equal(x.shape[2], product(self.windows())) is False
+        ):
             raise InvalidModel(f"{x} is not [n, c * {elements}, {product(self.windows())}]")
         return (TensorType(x.dtype, (x.shape[0], x.shape[1] // elements, *self.image)),)
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         x = types[0]
         compute = dtypes.f32 if x.dtype.is_float and x.dtype.bits < 32 else x.dtype
         total, zero = const(0, compute), const(0, dtypes.i64)
@@ -63,8 +72,12 @@ class Col2Im(Op):
         return cast(total, x.dtype)
 
     examples = (
-        example(f32(1, 8, 6), image=(3, 4), block=(2, 2), strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1)),
-        example(f32(2, 9, 6), image=(5, 4), block=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1), dilations=(1, 1)),
+        example(
+            f32(1, 8, 6), image=(3, 4), block=(2, 2), strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1)
+        ),
+        example(
+            f32(2, 9, 6), image=(5, 4), block=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1), dilations=(1, 1)
+        ),
     )
 
 

@@ -1,4 +1,5 @@
 """ONNX Compress: the slices of x for which a condition holds. Built from non_zero and gather."""
+
 import numpy as np
 
 from engineworks.core.dims import bounds, dim_min

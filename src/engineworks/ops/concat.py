@@ -1,4 +1,5 @@
 """Tensors one after another along an axis: each element is read from the part it lies in."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,7 +38,9 @@ class Concat(Op):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         return np.concatenate(inputs, axis=self.axis)  # type: ignore[arg-type]
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         axis = normalize_axis(self.axis, len(index))
         ends: list[Dim] = [0]
         for t in types[: len(inputs)]:

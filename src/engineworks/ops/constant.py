@@ -1,4 +1,5 @@
 """ONNX Constant: every form of its attribute is an array known at build."""
+
 import numpy as np
 
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx

@@ -1,4 +1,5 @@
 """ONNX ConstantOfShape: one value repeated, a view of a scalar."""
+
 import numpy as np
 
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx

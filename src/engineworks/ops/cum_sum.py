@@ -1,4 +1,5 @@
 """Running sums and products along an axis."""
+
 from typing import Literal
 
 import numpy as np

@@ -1,4 +1,5 @@
 """ONNX DepthToSpace: blocks of channels become blocks of pixels. Built from views."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 
 

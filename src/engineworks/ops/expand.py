@@ -1,4 +1,5 @@
 """Broadcast to a larger shape: a view."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,7 +32,9 @@ class Expand(Op):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         return np.broadcast_to(inputs[0], self.shape)  # type: ignore[arg-type]
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         return inputs[0](broadcast_index(index, types[0]))
 
     examples = (

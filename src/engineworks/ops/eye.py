@@ -1,4 +1,5 @@
 """Ones on a diagonal."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,7 +28,9 @@ class Eye(Op):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         return np.eye(self.rows, self.columns, self.k).astype(self.dtype.numpy)  # type: ignore[arg-type]
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         return where(apply("eq", index[0] + self.k, index[1]), const(1, self.dtype), const(0, self.dtype))
 
     examples = (example(rows=3, columns=5, k=-1), example(rows=4, columns=4, dtype=dtypes.i32))
@@ -38,4 +41,6 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     x = n[0].type
     if x.rank != 2:
         raise n.invalid(f"its input must be a matrix, not {x}")
-    return g.eye(rows=x.shape[0], columns=x.shape[1], k=n.attr("k", 0), dtype=dtype_attribute(n, "dtype", x.dtype))
+    return g.eye(
+        rows=x.shape[0], columns=x.shape[1], k=n.attr("k", 0), dtype=dtype_attribute(n, "dtype", x.dtype)
+    )

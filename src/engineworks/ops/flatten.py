@@ -1,4 +1,5 @@
 """ONNX Flatten: two axes, split at `axis`. Built as a reshape."""
+
 from engineworks.core.shapes import normalize_axis
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 

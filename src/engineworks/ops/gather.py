@@ -1,4 +1,5 @@
 """Slices of x picked by index along one axis."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,7 +30,9 @@ class Gather(Op):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         return np.take(inputs[0], integers(inputs[1]), axis=self.axis)  # type: ignore[arg-type]
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         x, indices = types[:2]
         axis = normalize_axis(self.axis, x.rank)
         picked = inputs[1](index[axis : axis + indices.rank])
@@ -51,13 +54,18 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     if indices.constant is not None and x.known is None:
         picked = indices.constant.array
         if isinstance(extent, int) and picked.size and (picked.min() < -extent or picked.max() >= extent):
-            raise n.invalid(f"index {picked.max() if picked.max() >= extent else picked.min()} is outside of axis {axis} of {x.type}")
+            wrong = picked.max() if picked.max() >= extent else picked.min()
+            raise n.invalid(f"index {wrong} is outside of axis {axis} of {x.type}")
         if picked.size == 1:
             at = int(picked.ravel()[0])
             if at >= 0 or isinstance(extent, int):
                 at = at if at >= 0 else at + int(extent)
-                part = x if extent == 1 else g.slice(x, starts=(at,), ends=(at + 1,), axes=(axis,), steps=(1,))
-                return g.reshape_to(part, (*x.type.shape[:axis], *indices.type.shape, *x.type.shape[axis + 1 :]))
+                part = (
+                    x if extent == 1 else g.slice(x, starts=(at,), ends=(at + 1,), axes=(axis,), steps=(1,))
+                )
+                return g.reshape_to(
+                    part, (*x.type.shape[:axis], *indices.type.shape, *x.type.shape[axis + 1 :])
+                )
         if isinstance(extent, int) and picked.size and picked.min() < 0:
             indices = g.constant(np.where(picked < 0, picked + extent, picked))
     return g.gather(x, indices, axis=axis)

@@ -1,4 +1,5 @@
 """One element of x for each index along an axis (torch.gather)."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,9 +30,13 @@ class GatherElements(Op):
         x, indices = np.asarray(inputs[0]), np.asarray(inputs[1])
         axis = self.axis % x.ndim
         trimmed = x[tuple(slice(None) if a == axis else slice(0, d) for a, d in enumerate(indices.shape))]
-        return np.take_along_axis(trimmed, np.where(indices < 0, indices + x.shape[axis], indices).astype(np.int64), axis)
+        return np.take_along_axis(
+            trimmed, np.where(indices < 0, indices + x.shape[axis], indices).astype(np.int64), axis
+        )
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         axis = normalize_axis(self.axis, len(index))
         picked = wrapped_index(inputs[1](index), types[0].shape[axis])
         return inputs[0]((*index[:axis], picked, *index[axis + 1 :]))

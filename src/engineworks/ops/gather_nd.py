@@ -1,4 +1,5 @@
 """Slices of x picked by index vectors."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,9 @@ class GatherND(Op):
         if not isinstance(length, int) or not indices.dtype.is_integer:
             raise InvalidModel(f"indices must be integers whose last size is known at build, not {indices}")
         if self.batch_dims + length > x.rank or self.batch_dims >= indices.rank:
-            raise InvalidModel(f"{self.batch_dims} batch axes and vectors of {length} do not fit {x} and {indices}")
+            raise InvalidModel(
+                f"{self.batch_dims} batch axes and vectors of {length} do not fit {x} and {indices}"
+            )
         return length
 
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
@@ -40,7 +43,9 @@ class GatherND(Op):
         return x[(*leading, *np.moveaxis(indices, -1, 0))] if indices.shape[-1] or b else np.broadcast_to(
             x, (*indices.shape[:-1], *x.shape))  # fmt: skip
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         x, indices = types[:2]
         length, b = self.vector(x, indices), self.batch_dims
         where = index[: indices.rank - 1]

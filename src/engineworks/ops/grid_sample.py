@@ -1,4 +1,5 @@
 """Samples of an image at positions that a grid gives."""
+
 from collections.abc import Sequence
 from typing import Literal
 
@@ -36,7 +37,9 @@ class GridSample(Op):
             raise InvalidModel(f"{x.dtype} cannot be interpolated")
         return (TensorType(x.dtype, (*x.shape[:2], *grid.shape[1:-1])),)
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         x, grid = types[:2]
         spatial = x.rank - 2
         compute = dtypes.f64 if dtypes.f64 in (x.dtype, grid.dtype) else dtypes.f32
@@ -79,7 +82,9 @@ class GridSample(Op):
         t = position - below
         weights = [1 - t, t] if self.mode == "linear" else cubic_weights(t, CUBIC_A)
         first = 0 if self.mode == "linear" else -1
-        return [(w, *self._place(below + (first + k), low, high, length, extent)) for k, w in enumerate(weights)]
+        return [
+            (w, *self._place(below + (first + k), low, high, length, extent)) for k, w in enumerate(weights)
+        ]
 
     def _folded(self, position: Scalar, low: Scalar, high: Scalar, length: Scalar) -> Scalar:
         """Positions beyond the edges brought back, as the padding says."""
@@ -92,12 +97,16 @@ class GridSample(Op):
             moved = _reflected(position, low, high)
         return where(outside, moved, position)
 
-    def _place(self, position: Scalar, low: Scalar, high: Scalar, length: Scalar, extent: Dim) -> tuple[Scalar, Scalar | None]:
+    def _place(
+        self, position: Scalar, low: Scalar, high: Scalar, length: Scalar, extent: Dim
+    ) -> tuple[Scalar, Scalar | None]:
         """The element at a whole position: its index, which is always valid, and whether it counts."""
         zero, last = const(0, dtypes.i64), size(extent - 1)
         inside = None
         if self.padding == "zeros":
-            inside = apply("and", apply("le", const(0, position.dtype), position), apply("le", position, length - 1))
+            inside = apply(
+                "and", apply("le", const(0, position.dtype), position), apply("le", position, length - 1)
+            )
         else:
             position = self._folded(position, low, high, length)
         # Clamped as integers too: a grid may hold NaN.
@@ -131,4 +140,6 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     padding = n.attr("padding_mode", "zeros")
     if mode not in ("linear", "nearest", "cubic") or padding not in ("zeros", "border", "reflection"):
         raise n.invalid(f"mode '{given}' with padding_mode '{padding}' is not defined")
-    return g.grid_sample(n[0], n[1], mode=mode, padding=padding, align_corners=bool(n.attr("align_corners", 0)))
+    return g.grid_sample(
+        n[0], n[1], mode=mode, padding=padding, align_corners=bool(n.attr("align_corners", 0))
+    )

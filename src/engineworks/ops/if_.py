@@ -1,4 +1,5 @@
 """One of two bodies, chosen at run time."""
+
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -7,7 +8,6 @@ from engineworks.core.dims import Dim, bounds, known_equal
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Region, Value, from_onnx, op
-from engineworks.ir.graph import Constant
 
 RunRegion = Callable[[Region, Sequence[np.ndarray]], tuple[np.ndarray, ...]]
 
@@ -37,7 +37,9 @@ class If(Op):
             raise InvalidModel(f"the condition must be one bool, not {condition}")
         wanted = (len(self.then.graph.inputs), len(self.otherwise.graph.inputs))
         if (self.then_inputs, len(inputs) - 1 - self.then_inputs) != wanted:
-            raise InvalidModel(f"the bodies take {wanted[0]} and {wanted[1]} inputs; {len(inputs) - 1} are given")
+            raise InvalidModel(
+                f"the bodies take {wanted[0]} and {wanted[1]} inputs; {len(inputs) - 1} are given"
+            )
         return self.types
 
     def run_regions(self, arrays: Sequence[np.ndarray], run: RunRegion) -> tuple[np.ndarray, ...]:
@@ -52,8 +54,10 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     """A condition known at build leaves the chosen body's nodes in place of the If."""
     condition = n[0]
     if condition.known is not None and isinstance(condition.known.ravel()[0], (bool, np.bool_)):
-        region, captured = n.import_graph(n.attr("then_branch" if condition.known.ravel()[0] else "else_branch"))
-        return tuple(inlined(g, region, captured))
+        region, captured = n.import_graph(
+            n.attr("then_branch" if condition.known.ravel()[0] else "else_branch")
+        )
+        return tuple(g.inline(region, captured))
     then, of_then = n.import_graph(n.attr("then_branch"))
     otherwise, of_otherwise = n.import_graph(n.attr("else_branch"))
     types, sizes = _merged(g, n, then, otherwise)
@@ -61,28 +65,9 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     return tuple(g.add_node(made, [condition, *of_then, *of_otherwise]))
 
 
-def inlined(g: GraphBuilder, region: Region, arguments: Sequence[Value]) -> list[Value]:
-    """The region's nodes appended to g's graph; its outputs there."""
-    here = {id(v): a for v, a in zip(region.graph.inputs, arguments, strict=True)}
-
-    def find(value: Value) -> Value:
-        if value.constant is not None and id(value) not in here:
-            copy = Value(value.type, value.name)
-            copy.constant, copy.known = Constant(value.constant.array), value.known
-            here[id(value)] = copy
-        return here[id(value)]
-
-    for node in region.graph.nodes:
-        with g.origin(*node.origin):
-            outputs = g.add_node(node.op, [None if v is None else find(v) for v in node.inputs])
-        for inner, outer in zip(node.outputs, outputs, strict=True):
-            outer.name = inner.name
-            outer.known = inner.known if outer.known is None else outer.known
-            here[id(inner)] = outer
-    return [find(v) for v in region.graph.outputs]
-
-
-def _merged(g: GraphBuilder, n: ForeignNode, then: Region, otherwise: Region) -> tuple[tuple[TensorType, ...], tuple[Dim, ...]]:
+def _merged(
+    g: GraphBuilder, n: ForeignNode, then: Region, otherwise: Region
+) -> tuple[tuple[TensorType, ...], tuple[Dim, ...]]:
     """Types that hold whichever body runs, and the symbols made for sizes that differ."""
     types, fresh = [], []
     for a, b in zip(then.graph.outputs, otherwise.graph.outputs, strict=True):
@@ -92,10 +77,9 @@ def _merged(g: GraphBuilder, n: ForeignNode, then: Region, otherwise: Region) ->
             raise n.unsupported(f"the bodies give {a.type} and {b.type}; an output must have one rank")
         shape: list[Dim] = []
         for left, right in zip(a.type.shape, b.type.shape, strict=True):
-            if known_equal(left, right) is not True:
-                left = _either(g, left, right)
-                fresh.append(left)
-            shape.append(left)
+            is_same = known_equal(left, right) is True
+            shape.append(left if is_same else _either(g, left, right))
+            fresh += [] if is_same else shape[-1:]
         types.append(TensorType(a.type.dtype, tuple(shape)))
     return tuple(types), tuple(fresh)
 

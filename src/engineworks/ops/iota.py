@@ -1,4 +1,5 @@
 """0, 1, 2, …"""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,9 @@ class Iota(Op):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         return np.arange(self.count).astype(self.dtype.numpy)
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         return cast(index[0], self.dtype)
 
     examples = (example(count=5), example(count=3, dtype=dtypes.f32), example(count=0))

@@ -1,4 +1,5 @@
 """Boxes of object detectors: the best ones of each class that do not overlap a better one too much."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +34,9 @@ class NonMaxSuppression(Op):
         boxes, scores, *_ = inputs
         assert boxes is not None and scores is not None
         if boxes.rank != 3 or boxes.shape[2] != 4 or scores.rank != 3:
-            raise InvalidModel(f"needs boxes [batch, n, 4] and scores [batch, classes, n]; got {boxes} and {scores}")
+            raise InvalidModel(
+                f"needs boxes [batch, n, 4] and scores [batch, classes, n]; got {boxes} and {scores}"
+            )
         if boxes.dtype is not dtypes.f32 or scores.dtype is not dtypes.f32:
             raise InvalidModel(f"needs f32; got {boxes} and {scores}")
         return (TensorType(dtypes.i64, (self.count, 3)),)
@@ -99,4 +102,6 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     limit = count if most.constant is None else dim_min(max(int(most.array), 0), count)
     symbol_ = g.graph.scope.fresh("kept", 0, bounds(batch * classes * limit)[1])
     thresholds = (most, overlap) if least is None else (most, overlap, least)
-    return g.non_max_suppression(boxes, scores, *thresholds, count=symbol_, limit=limit, centre=bool(n.attr("center_point_box", 0)))
+    return g.non_max_suppression(
+        boxes, scores, *thresholds, count=symbol_, limit=limit, centre=bool(n.attr("center_point_box", 0))
+    )

@@ -1,4 +1,5 @@
 """Where a tensor is not zero: a result whose size depends on the data."""
+
 import numpy as np
 
 from engineworks.core import dtypes

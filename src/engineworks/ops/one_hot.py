@@ -1,4 +1,5 @@
 """Rows of one kind of value, with another at each index."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,7 +39,9 @@ class OneHot(Op):
         places = np.arange(self.depth).reshape(-1, *[1] * (indices.ndim - 1 - axis))
         return np.where(indices == places, values[1], values[0])
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         axis = normalize_axis(self.axis, len(index))
         picked = wrapped_index(cast(inputs[0]((*index[:axis], *index[axis + 1 :])), dtypes.i64), self.depth)
         off, on = (inputs[1]((const(k, dtypes.i64),)) for k in (0, 1))

@@ -1,4 +1,5 @@
 """Elements added around x (or, with negative pads, taken off)."""
+
 from collections.abc import Sequence
 from typing import Literal
 
@@ -52,7 +53,9 @@ class Pad(Op):
             outside = outside | off
         return np.where(outside, np.asarray(inputs[1]).reshape(()), x) if self.mode == "constant" else x
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         source, inside = [], []
         for axis, extent in enumerate(types[0].shape):
             before, after = self.before[axis], self.after[axis]
@@ -119,7 +122,9 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return padded(g, n, tuple(n.attr("paddings", ())), n.attr("value", 0), None)
 
 
-def padded(g: GraphBuilder, n: ForeignNode, pads: Sequence[Dim], fill: Value | float, axes: tuple[int, ...] | None) -> Value:
+def padded(
+    g: GraphBuilder, n: ForeignNode, pads: Sequence[Dim], fill: Value | float, axes: tuple[int, ...] | None
+) -> Value:
     """ONNX's pads (all befores, then all afters) on `axes` (None: all)."""
     x, mode = n[0], n.attr("mode", "constant")
     if mode not in ("constant", "reflect", "edge", "wrap"):

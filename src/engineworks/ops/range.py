@@ -1,4 +1,5 @@
 """start, start + delta, … below limit."""
+
 import numpy as np
 
 from engineworks.core import dtypes
@@ -6,7 +7,6 @@ from engineworks.core.dims import Dim, ceil_div, dim_max, symbol
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, i64, op
-
 
 MOST_AT_RUN_TIME = 1 << 20
 """Elements of a range whose limits are known at run time only: memory for so many is set aside."""
@@ -50,7 +50,11 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     dtype = start.type.dtype
     if all(v.constant is not None for v in (start, limit, delta)):
         return g.constant(Range(0).reference(start.array, limit.array, delta.array))
-    if all(v.known is not None for v in (start, limit, delta)) and isinstance(delta.known[()], int) and delta.known[()]:
+    if (
+        all(v.known is not None for v in (start, limit, delta))
+        and isinstance(delta.known[()], int)
+        and delta.known[()]
+    ):
         first, last, step = (v.known[()] for v in (start, limit, delta))
         span = last - first if step > 0 else first - last
         return _from(g, start, delta, g.iota(count=dim_max(ceil_div(span, abs(step)), 0), dtype=dtype))

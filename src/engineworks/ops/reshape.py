@@ -1,4 +1,5 @@
 """Another shape of the same row-major elements: a view."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,13 +26,17 @@ class Reshape(Op):
         if any(isinstance(d, int) and d < 0 for d in self.shape):
             raise InvalidModel(f"shape {shape_text(self.shape)} has a negative size")
         if known_equal(x.count, product(self.shape)) is False:
-            raise InvalidModel(f"{x} has {x.count} elements, {shape_text(self.shape)} has {product(self.shape)}")
+            raise InvalidModel(
+                f"{x} has {x.count} elements, {shape_text(self.shape)} has {product(self.shape)}"
+            )
         return (TensorType(x.dtype, self.shape),)
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         return np.reshape(inputs[0], self.shape)  # type: ignore[arg-type]
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         return inputs[0](regrouped_index(index, self.shape, types[0].shape))
 
     examples = (

@@ -1,4 +1,5 @@
 """Resampling along any axes: nearest, linear, cubic, in all of ONNX's coordinate systems."""
+
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,7 +11,14 @@ from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import Op, Reader, example, f32, op, u8
 from engineworks.ir.scalar import Scalar, apply, cast, const, size, where
-from engineworks.ops._resampling import Coordinates, Rounding, cubic_weights, filter_matrix, nearest, source_position
+from engineworks.ops._resampling import (
+    Coordinates,
+    Rounding,
+    cubic_weights,
+    filter_matrix,
+    nearest,
+    source_position,
+)
 from engineworks.ops._views import ZERO
 
 Mode = Literal["nearest", "linear", "cubic"]
@@ -43,7 +51,11 @@ class Resize(Op):
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         (x,) = inputs
         assert x is not None
-        if len(self.sizes) != x.rank or len(self.scales) not in (0, x.rank) or len(self.roi) not in (0, 2 * x.rank):
+        if (
+            len(self.sizes) != x.rank
+            or len(self.scales) not in (0, x.rank)
+            or len(self.roi) not in (0, 2 * x.rank)
+        ):
             raise InvalidModel(f"sizes {self.sizes}, scales {self.scales} or roi {self.roi} do not fit {x}")
         if x.dtype.kind in ("bool", "string") and self.mode != "nearest":
             raise InvalidModel(f"{x.dtype} cannot be interpolated; use mode 'nearest'")
@@ -69,7 +81,14 @@ class Resize(Op):
         count = int(self.sizes[axis])  # type: ignore[arg-type]
         scale = self._scale(axis) or count / length
         return np.asarray(
-            source_position(np.arange(count, dtype=np.float64), scale, float(length), float(count), self.coordinates, self._roi(axis))
+            source_position(
+                np.arange(count, dtype=np.float64),
+                scale,
+                float(length),
+                float(count),
+                self.coordinates,
+                self._roi(axis),
+            )
         )
 
     def matrix(self, axis: int, length: int, *, antialias: bool = False) -> np.ndarray:
@@ -99,7 +118,9 @@ class Resize(Op):
         return out.astype(x.dtype)
 
     # -- scalars ----------------------------------------------------------------------------------------------
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         x = types[0]
         axes = self.axes(x.shape)
         taps, outside = [], []
@@ -155,7 +176,9 @@ class Resize(Op):
         scale = given or target / length
         if not static and not isinstance(scale, Scalar):
             scale = const(scale, dtypes.f64)
-        return source_position(cast(index, dtypes.f64), scale, length, target, self.coordinates, self._roi(axis))
+        return source_position(
+            cast(index, dtypes.f64), scale, length, target, self.coordinates, self._roi(axis)
+        )
 
     def _whole_step(self, axis: int, index: Scalar, extent: Dim) -> Scalar | None:
         """The nearest source index in integer arithmetic, where the scale is a whole number; else None."""
@@ -164,9 +187,17 @@ class Resize(Op):
             ratio = given
         else:
             ratio = given or count / extent
-        if self.mode != "nearest" or ratio < 1 or ratio != int(ratio) or known_equal(count, extent * int(ratio)) is not True:
+        if (
+            self.mode != "nearest"
+            or ratio < 1
+            or ratio != int(ratio)
+            or known_equal(count, extent * int(ratio)) is not True
+        ):
             return None
-        pixel_centres = self.coordinates in ("half_pixel", "half_pixel_symmetric") and self.rounding.startswith("round")
+        pixel_centres = self.coordinates in (
+            "half_pixel",
+            "half_pixel_symmetric",
+        ) and self.rounding.startswith("round")
         if pixel_centres or (self.coordinates == "asymmetric" and self.rounding == "floor"):
             return index // size(int(ratio))
         return None
@@ -204,5 +235,7 @@ def _narrowed(value: Scalar, x: TensorType) -> Scalar:
     bits = x.dtype.bits
     low = -(1 << (bits - 1)) if x.dtype.kind == "int" else 0
     rounded = apply("round_even", value)
-    clamped = apply("max", apply("min", rounded, const(low + (1 << bits) - 1, value.dtype)), const(low, value.dtype))
+    clamped = apply(
+        "max", apply("min", rounded, const(low + (1 << bits) - 1, value.dtype)), const(low, value.dtype)
+    )
     return cast(clamped, x.dtype)

@@ -1,4 +1,5 @@
 """The first steps of each sequence of a batch in reverse order."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,7 +35,9 @@ class ReverseSequence(Op):
         grid[self.time_axis] = np.where(time < length, length - 1 - time, time)
         return x[tuple(grid)]
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         time = normalize_axis(self.time_axis, len(index))
         length = cast(inputs[1]((index[normalize_axis(self.batch_axis, len(index))],)), dtypes.i64)
         source = where(apply("lt", index[time], length), length - 1 - index[time], index[time])
@@ -48,4 +51,6 @@ class ReverseSequence(Op):
 
 @from_onnx("ReverseSequence")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    return g.reverse_sequence(n[0], n[1], time_axis=n.attr("time_axis", 0), batch_axis=n.attr("batch_axis", 1))
+    return g.reverse_sequence(
+        n[0], n[1], time_axis=n.attr("time_axis", 0), batch_axis=n.attr("batch_axis", 1)
+    )

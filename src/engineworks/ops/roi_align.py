@@ -1,4 +1,5 @@
 """Regions of feature maps, averaged into bins of one size."""
+
 from typing import Literal
 
 import numpy as np
@@ -31,8 +32,16 @@ class RoiAlign(Op):
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         x, regions, images = inputs
         assert x is not None and regions is not None and images is not None
-        if x.rank != 4 or regions.rank != 2 or regions.shape[1] != 4 or images.rank != 1 or not images.dtype.is_integer:
-            raise InvalidModel(f"needs [n, c, h, w], [regions, 4], integers [regions]; got {x}, {regions}, {images}")
+        if (
+            x.rank != 4
+            or regions.rank != 2
+            or regions.shape[1] != 4
+            or images.rank != 1
+            or not images.dtype.is_integer
+        ):
+            raise InvalidModel(
+                f"needs [n, c, h, w], [regions, 4], integers [regions]; got {x}, {regions}, {images}"
+            )
         if regions.dtype is not x.dtype or not x.dtype.is_float:
             raise InvalidModel(f"{x} and {regions} must have one floating-point type")
         return (TensorType(x.dtype, (regions.shape[0], x.shape[1], self.height, self.width)),)
@@ -47,14 +56,22 @@ class RoiAlign(Op):
             feature = x[images[r]].astype(np.float64)
             for i, j in np.ndindex(self.height, self.width):
                 parts = [
-                    wr * wc * feature[:, ir, ic] for row in rows[i] for column in columns[j] for ir, wr in row for ic, wc in column
+                    wr * wc * feature[:, ir, ic]
+                    for row in rows[i]
+                    for column in columns[j]
+                    for ir, wr in row
+                    for ic, wc in column
                 ]
                 samples = max(len(rows[i]) * len(columns[j]), 1)
                 if parts:
-                    out[r, :, i, j] = np.sum(parts, axis=0) / samples if self.combine == "mean" else np.max(parts, axis=0)
+                    out[r, :, i, j] = (
+                        np.sum(parts, axis=0) / samples if self.combine == "mean" else np.max(parts, axis=0)
+                    )
         return out.astype(x.dtype)
 
-    def _samples(self, start: float, length: float, bins: int, extent: int) -> list[list[list[tuple[int, float]]]]:
+    def _samples(
+        self, start: float, length: float, bins: int, extent: int
+    ) -> list[list[list[tuple[int, float]]]]:
         """By bin, by sample: its two neighbours as (index, weight); weights are 0 more than one element outside."""
         length = length if self.half_pixel else max(length, 1.0)
         count = self.ratio or int(np.ceil(length / bins))
@@ -72,7 +89,8 @@ class RoiAlign(Op):
                 i64(3, values=[0, 1, 0]), height=3, width=2, ratio=2),
         example(f32(1, 2, 10, 10), f32(2, 4, values=[[0, 0, 19, 12], [-3, 4, 30, 22]]), i64(2, values=[0, 0]),
                 height=2, width=3, scale=0.5, half_pixel=False),
-        example(f32(1, 2, 10, 10), f32(1, 4, values=[[1, 1, 8, 7]]), i64(1, values=[0]), height=2, width=2, combine="max"),
+        example(f32(1, 2, 10, 10), f32(1, 4, values=[[1, 1, 8, 7]]), i64(1, values=[0]),
+                height=2, width=2, combine="max"),
     )  # fmt: skip
 
 
@@ -89,11 +107,14 @@ def _neighbours(at: float, extent: int) -> list[tuple[int, float]]:
 @from_onnx("RoiAlign")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     """Before opset 16 coordinates are of element edges."""
-    coordinates = n.attr("coordinate_transformation_mode", "half_pixel") if n.opset >= 16 else "output_half_pixel"
+    coordinates = (
+        n.attr("coordinate_transformation_mode", "half_pixel") if n.opset >= 16 else "output_half_pixel"
+    )
     mode = n.attr("mode", "avg")
     if mode not in ("avg", "max"):
         raise n.invalid(f"mode '{mode}' is not one of avg, max")
     return g.roi_align(
-        n[0], n[1], n[2], height=n.attr("output_height", 1), width=n.attr("output_width", 1), ratio=n.attr("sampling_ratio", 0),
-        scale=n.attr("spatial_scale", 1.0), half_pixel=coordinates == "half_pixel", combine="mean" if mode == "avg" else "max",
+        n[0], n[1], n[2], height=n.attr("output_height", 1), width=n.attr("output_width", 1),
+        ratio=n.attr("sampling_ratio", 0), scale=n.attr("spatial_scale", 1.0),
+        half_pixel=coordinates == "half_pixel", combine="mean" if mode == "avg" else "max",
     )  # fmt: skip

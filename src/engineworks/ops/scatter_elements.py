@@ -1,4 +1,5 @@
 """Elements of x replaced or combined at the places that indices along one axis name."""
+
 import numpy as np
 
 from engineworks.core.shapes import normalize_axis

@@ -1,4 +1,5 @@
 """Slices of x replaced or combined at the places that index vectors name."""
+
 import numpy as np
 
 from engineworks.core.types import TensorType
@@ -22,7 +23,9 @@ class ScatterND(Op):
         assert x is not None and indices is not None and updates is not None
         length = indices.shape[-1] if indices.rank else None
         if not isinstance(length, int) or not indices.dtype.is_integer or length > x.rank:
-            raise InvalidModel(f"indices must be integers whose last size is known and at most {x.rank}, not {indices}")
+            raise InvalidModel(
+                f"indices must be integers whose last size is known and at most {x.rank}, not {indices}"
+            )
         if updates.dtype is not x.dtype or updates.rank != indices.rank - 1 + x.rank - length:
             raise InvalidModel(f"updates {updates} do not fit {x} and {indices}")
         return (TensorType(x.dtype, x.shape),)

@@ -1,4 +1,5 @@
 """ONNX Shape: sizes are known dims, so this makes no node that reads x."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 
 

@@ -1,4 +1,5 @@
 """ONNX Size: the number of elements, a known dim."""
+
 import numpy as np
 
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx

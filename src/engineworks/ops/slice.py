@@ -1,4 +1,5 @@
 """x[start:end:step] along some axes: a view."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +34,9 @@ class Slice(Op):
         (x,) = inputs
         assert x is not None
         bounds = self.bounds(x.shape)
-        return (TensorType(x.dtype, tuple(bounds[a][1] if a in bounds else d for a, d in enumerate(x.shape))),)
+        return (
+            TensorType(x.dtype, tuple(bounds[a][1] if a in bounds else d for a, d in enumerate(x.shape))),
+        )
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         x = np.asarray(inputs[0])
@@ -41,7 +44,9 @@ class Slice(Op):
             x = np.take(x, first + step * np.arange(count), axis=axis)
         return x
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         source = list(index)
         for axis, (first, _, step) in self.bounds(types[0].shape).items():
             source[axis] = index[axis] * step + size(first)

@@ -1,4 +1,5 @@
 """ONNX SpaceToDepth: blocks of pixels become blocks of channels. Built from views."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 
 

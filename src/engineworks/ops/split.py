@@ -1,4 +1,5 @@
 """ONNX Split: built as slices, so that every part is a view."""
+
 from engineworks.core.dims import Dim, ceil_div
 from engineworks.core.shapes import normalize_axis
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
@@ -17,7 +18,9 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
         end = x.type.shape[axis] if k == len(sizes) - 1 else start + part
         parts.append(sliced(g, x, (start,), (end,), (axis,)))
         start = start + part
-    g.graph.scope.require(start, x.type.shape[axis], f"Split at node '{n.foreign.name}': the sum of the parts")
+    g.graph.scope.require(
+        start, x.type.shape[axis], f"Split at node '{n.foreign.name}': the sum of the parts"
+    )
     return tuple(parts)
 
 

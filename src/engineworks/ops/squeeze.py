@@ -1,4 +1,5 @@
 """ONNX Squeeze: axes of size 1 dropped. Built as a reshape."""
+
 from engineworks.core.dims import known_equal
 from engineworks.core.shapes import normalize_axes
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
@@ -12,7 +13,9 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     if given is None:
         unsure = [d for d in x.shape if known_equal(d, 1) is None]
         if unsure:
-            raise n.unsupported(f"without axes, whether size {unsure[0]} is 1 decides the rank; name the axes, or narrow its range")
+            raise n.unsupported(
+                f"without axes, whether size {unsure[0]} is 1 decides the rank; name the axes, or narrow its range"
+            )
         given = tuple(a for a, d in enumerate(x.shape) if known_equal(d, 1))
     for axis in normalize_axes(given, x.rank):
         g.graph.scope.require(x.shape[axis], 1, f"Squeeze at node '{n.foreign.name}': axis {axis}")

@@ -1,4 +1,5 @@
 """x repeated whole along each axis."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,13 +29,18 @@ class Tile(Op):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         return np.tile(inputs[0], self.repeats)  # type: ignore[arg-type]
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         source = []
         for i, extent, times in zip(index, types[0].shape, self.repeats, strict=True):
             source.append(ZERO if extent == 1 else i if times == 1 else i % size(extent))
         return inputs[0](tuple(source))
 
-    examples = (example(f32(2, 3), repeats=(3, 2)), example(f32("N", 1, 2), repeats=(1, 4, 1), dims={"N": (1, 3)}))
+    examples = (
+        example(f32(2, 3), repeats=(3, 2)),
+        example(f32("N", 1, 2), repeats=(1, 4, 1), dims={"N": (1, 3)}),
+    )
 
 
 @from_onnx("Tile", since=6)

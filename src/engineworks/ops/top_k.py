@@ -1,4 +1,5 @@
 """The k largest or smallest elements along an axis, and where they are."""
+
 import numpy as np
 
 from engineworks.core import dtypes

@@ -1,4 +1,5 @@
 """The upper or lower triangle of matrices."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,7 +32,9 @@ class Trilu(Op):
         kept = columns - rows >= k if self.upper else columns - rows <= k
         return np.where(kept, x, np.zeros((), x.dtype))
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         diagonal = index[-2] + self.k
         if len(inputs) > 1:
             at = (const(0, dtypes.i64),) * types[1].rank

@@ -1,4 +1,5 @@
 """The different elements or slices of a tensor."""
+
 import numpy as np
 
 from engineworks.core import dtypes

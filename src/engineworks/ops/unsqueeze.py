@@ -1,4 +1,5 @@
 """ONNX Unsqueeze: axes of size 1 added. Built as a reshape."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 from engineworks.ops._axes import axes_of
 

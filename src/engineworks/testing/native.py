@@ -1,4 +1,5 @@
 """Run an op through the kernels of one provider, and compare with the op's reference."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,16 @@ from engineworks.kernels.workload import Operand, Workload
 from engineworks.testing.kernels import run_image
 
 
-def run_op(provider: TacticProvider, op: Op, arrays: Sequence[np.ndarray | None], shapes: Sequence[tuple[Dim, ...]] | None = None,
-           dims: Mapping[str, int] | None = None, *, split: int = 1, isa: Isa = AVX512) -> list[np.ndarray]:
+def run_op(
+    provider: TacticProvider,
+    op: Op,
+    arrays: Sequence[np.ndarray | None],
+    shapes: Sequence[tuple[Dim, ...]] | None = None,
+    dims: Mapping[str, int] | None = None,
+    *,
+    split: int = 1,
+    isa: Isa = AVX512,
+) -> list[np.ndarray]:
     """Outputs of the op's kernels.
 
     Args:
@@ -36,12 +45,19 @@ def run_op(provider: TacticProvider, op: Op, arrays: Sequence[np.ndarray | None]
     image = provider.build(work, tactic, isa)
     sizes = dict(dims or {})
     for t, e in zip(outputs, reference(op, arrays, sizes), strict=True):
-        sizes |= {n: int(s) for d, s in zip(t.shape, e.shape, strict=True) for n in image.writes_symbols if str(d) == n}
+        sizes |= {
+            n: int(s)
+            for d, s in zip(t.shape, e.shape, strict=True)
+            for n in image.writes_symbols
+            if str(d) == n
+        }
     given = [None if a is None else (a, t) for a, t in zip(arrays, types, strict=True)]
     return run_image(image, given, outputs, isa, sizes, split=split, symbols=image.writes_symbols)
 
 
-def reference(op: Op, arrays: Sequence[np.ndarray | None], dims: Mapping[str, int] | None = None) -> tuple[np.ndarray, ...]:
+def reference(
+    op: Op, arrays: Sequence[np.ndarray | None], dims: Mapping[str, int] | None = None
+) -> tuple[np.ndarray, ...]:
     """Outputs of the op's reference at `dims`."""
     result = bind_op(op, dims or {}).reference(*arrays)
     return result if isinstance(result, tuple) else (result,)

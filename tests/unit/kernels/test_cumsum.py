@@ -1,4 +1,5 @@
 """cum_sum and range against numpy."""
+
 from __future__ import annotations
 
 from typing import Any, Literal
@@ -15,7 +16,9 @@ from engineworks.ops.range import Range
 from engineworks.testing.native import reference, run_op
 
 
-@pytest.mark.parametrize("shape,axis", [((5,), 0), ((4, 33), 1), ((3, 20, 21), 1), ((18, 5), 0), ((2, 0, 3), 1), ((0, 4), 1)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((5,), 0), ((4, 33), 1), ((3, 20, 21), 1), ((18, 5), 0), ((2, 0, 3), 1), ((0, 4), 1)]
+)
 @pytest.mark.parametrize("exclusive", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_sums_along_any_axis(shape: tuple[int, ...], axis: int, exclusive: bool, reverse: bool) -> None:
@@ -52,4 +55,3 @@ def test_a_range_of_fractions() -> None:
     given = [np.array(v, np.float32) for v in (0.5, 3.1, 0.25)]
     (out,) = run_op(CpuRange(), Range(count=symbol("n", 0)), given)
     np.testing.assert_allclose(out, np.arange(0.5, 3.1, 0.25), rtol=1e-6)
-

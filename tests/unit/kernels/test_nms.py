@@ -1,4 +1,5 @@
 """non_max_suppression against its numpy reference."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -11,8 +12,18 @@ from engineworks.ops.non_max_suppression import NonMaxSuppression
 from engineworks.testing.native import reference, run_op
 
 
-def check(boxes: np.ndarray, scores: np.ndarray, most: int, overlap: float, least: float | None = None, *,
-          centre: bool = False, limit: Dim | None = None, isa: Isa = AVX512, n: Dim | None = None) -> int:
+def check(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    most: int,
+    overlap: float,
+    least: float | None = None,
+    *,
+    centre: bool = False,
+    limit: Dim | None = None,
+    isa: Isa = AVX512,
+    n: Dim | None = None,
+) -> int:
     """How many boxes are kept, after comparing them all."""
     count = boxes.shape[1]
     arrays = [boxes, scores, np.array(most, np.int64), np.array(overlap, np.float32)]
@@ -58,7 +69,12 @@ def test_equal_scores_keep_the_first_box() -> None:
 
 
 def test_empty_boxes_never_overlap() -> None:
-    check(np.zeros((1, 40, 4), np.float32), np.random.default_rng(3).random((1, 1, 40)).astype(np.float32), most=40, overlap=0.0)
+    check(
+        np.zeros((1, 40, 4), np.float32),
+        np.random.default_rng(3).random((1, 1, 40)).astype(np.float32),
+        most=40,
+        overlap=0.0,
+    )
 
 
 def test_a_size_known_at_run_time() -> None:
@@ -67,4 +83,7 @@ def test_a_size_known_at_run_time() -> None:
 
 
 def test_no_boxes_give_none() -> None:
-    assert check(np.zeros((1, 0, 4), np.float32), np.zeros((1, 3, 0), np.float32), most=5, overlap=0.5, limit=0) == 0
+    assert (
+        check(np.zeros((1, 0, 4), np.float32), np.zeros((1, 3, 0), np.float32), most=5, overlap=0.5, limit=0)
+        == 0
+    )

@@ -1,4 +1,5 @@
 """non_zero against numpy: dtypes, ranks, tails, and nothing found."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,4 +1,5 @@
 """scatter_elements and scatter_nd against numpy."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -16,7 +17,9 @@ from engineworks.testing.native import reference, run_op
 COMBINATIONS = ("none", "add", "mul", "max", "min")
 
 
-def elements(x: np.ndarray, indices: np.ndarray, updates: np.ndarray, axis: int, how: str, **options: Any) -> None:
+def elements(
+    x: np.ndarray, indices: np.ndarray, updates: np.ndarray, axis: int, how: str, **options: Any
+) -> None:
     op = ScatterElements(axis=axis, combine=how)  # type: ignore[arg-type]
     (out,) = run_op(CpuScatterElements(), op, [x, indices, updates], split=2, **options)
     np.testing.assert_array_equal(out, reference(op, [x, indices, updates])[0])
@@ -70,6 +73,13 @@ def test_long_slices_are_split() -> None:
 
 def test_sizes_known_at_run_time_and_no_updates() -> None:
     rng, n = np.random.default_rng(4), symbol("N", 0)
-    slices(whole(rng, 6, 3), np.zeros((0, 1), np.int64), whole(rng, 0, 3), "none", shapes=[(6, 3), (n, 1), (n, 3)], dims={"N": 0})
+    slices(
+        whole(rng, 6, 3),
+        np.zeros((0, 1), np.int64),
+        whole(rng, 0, 3),
+        "none",
+        shapes=[(6, 3), (n, 1), (n, 3)],
+        dims={"N": 0},
+    )
     x, indices = whole(rng, 6, 3), np.array([[1], [5]])
     slices(x, indices, whole(rng, 2, 3), "none", shapes=[(6, 3), (n, 1), (n, 3)], dims={"N": 2})

@@ -1,4 +1,5 @@
 """top_k against its numpy reference: any k, ties, NaN, axes, sizes known at run time."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -28,7 +29,9 @@ def test_any_k_gives_the_best_in_order(k: int, largest: bool) -> None:
     check(np.random.default_rng(k).normal(size=(3, 100)).astype(np.float32), k, largest=largest, split=2)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.bfloat16, np.int64, np.int32, np.int8, np.uint8, np.uint64])
+@pytest.mark.parametrize(
+    "dtype", [np.float64, np.float16, ml_dtypes.bfloat16, np.int64, np.int32, np.int8, np.uint8, np.uint64]
+)
 @pytest.mark.parametrize("k", [3, 70])
 def test_ties_go_to_the_lower_index(dtype: Any, k: int) -> None:
     x = np.random.default_rng(1).integers(-3, 4, (2, 90)).astype(dtype)
@@ -38,7 +41,9 @@ def test_ties_go_to_the_lower_index(dtype: Any, k: int) -> None:
 
 @pytest.mark.parametrize("k", [4, 70])
 def test_nan_is_largest_and_both_zeros_are_equal(k: int) -> None:
-    x = np.random.default_rng(2).choice(np.array([0.0, -0.0, np.nan, -np.nan, np.inf, -np.inf, 1], np.float32), (3, 80))
+    x = np.random.default_rng(2).choice(
+        np.array([0.0, -0.0, np.nan, -np.nan, np.inf, -np.inf, 1], np.float32), (3, 80)
+    )
     check(x, k)
     check(x, k, largest=False)
 

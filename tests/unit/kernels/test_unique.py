@@ -1,4 +1,5 @@
 """unique and roi_align against their numpy references."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -35,7 +36,7 @@ def test_nan_are_equal_and_so_are_zeros() -> None:
     check(np.random.default_rng(2).choice(np.array([np.nan, 0.0, -0.0, 1, -np.inf], np.float32), 70))
 
 
-@pytest.mark.parametrize("shape,axis", [((50, 2), 0), ((2, 60, 2), 1), ((3, 40), 1), ((40, 1, 1), 0)])
+@pytest.mark.parametrize(("shape", "axis"), [((50, 2), 0), ((2, 60, 2), 1), ((3, 40), 1), ((40, 1, 1), 0)])
 def test_slices(shape: tuple[int, ...], axis: int) -> None:
     check(np.random.default_rng(3).integers(0, 2, shape), axis)
 
@@ -66,4 +67,6 @@ def test_a_region_with_more_samples_than_there_is_room_for() -> None:
     regions = np.array([[1, -20, 5, 1100], [1, 2, 25, 30]], np.float32)
     op = RoiAlign(height=2, width=2)
     (out,) = run_op(CpuRoiAlign(), op, [x, regions, np.zeros(2, np.int64)])
-    np.testing.assert_allclose(out, reference(op, [x, regions, np.zeros(2, np.int64)])[0], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        out, reference(op, [x, regions, np.zeros(2, np.int64)])[0], rtol=1e-3, atol=1e-5
+    )

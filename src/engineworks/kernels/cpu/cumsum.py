@@ -1,4 +1,5 @@
 """cum_sum: running sums or products, one line or one vector of neighbouring lines a task."""
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm import casts

@@ -1,4 +1,5 @@
 """What kernels of single operators share: claiming an op, argument words, elements by address, work per line."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +14,17 @@ from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
 from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
-from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Step, Symbols, Tactic, Word, Workspace
+from engineworks.kernels.tactic import (
+    Effort,
+    Input,
+    KernelImage,
+    Output,
+    Step,
+    Symbols,
+    Tactic,
+    Word,
+    Workspace,
+)
 from engineworks.kernels.workload import Workload
 
 MAX_SCRATCH_BYTES = 64 << 20
@@ -161,8 +172,14 @@ class Loop:
         self.f.label(inside)
 
 
-def image(steps: Sequence[tuple[Step, dict[str, str]]], builders: Sequence[KernelBuilder], *, workspace: Sequence[Dim] = (),
-          scratch_bytes: int = 0, writes: Sequence[Dim] = ()) -> KernelImage:
+def image(
+    steps: Sequence[tuple[Step, dict[str, str]]],
+    builders: Sequence[KernelBuilder],
+    *,
+    workspace: Sequence[Dim] = (),
+    scratch_bytes: int = 0,
+    writes: Sequence[Dim] = (),
+) -> KernelImage:
     """The image of finished kernels."""
     functions: dict[str, str] = {}
     for _, texts in steps:

@@ -1,4 +1,5 @@
 """non_max_suppression: each class of each image on its own, then all kept boxes in order."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -124,8 +125,12 @@ class _Chosen:
             low = [f.value(f"fsub float {v}, {h}") for v, h in zip((a, b), half, strict=True)]
             high = [f.value(f"fadd float {v}, {h}") for v, h in zip((a, b), half, strict=True)]
         else:
-            low = [f.call("float", "llvm.minnum.f32", f"float {v}", f"float {w}") for v, w in ((a, c), (b, d))]
-            high = [f.call("float", "llvm.maxnum.f32", f"float {v}", f"float {w}") for v, w in ((a, c), (b, d))]
+            low = [
+                f.call("float", "llvm.minnum.f32", f"float {v}", f"float {w}") for v, w in ((a, c), (b, d))
+            ]
+            high = [
+                f.call("float", "llvm.maxnum.f32", f"float {v}", f"float {w}") for v, w in ((a, c), (b, d))
+            ]
         sides = [f.value(f"fsub float {h}, {v}") for v, h in zip(low, high, strict=True)]
         return [*low, *high, f.value(f"fmul float {sides[0]}, {sides[1]}")]
 
@@ -141,7 +146,9 @@ class _Chosen:
         with self.k.repeat_while() as loop:
             first = f.get("i64", place)
             loop.leave_unless(f.compare("slt", first, count))
-            others = [f.value(f"load {vector}, ptr {f.at(field, first, 'float')}, align 4") for field in fields]
+            others = [
+                f.value(f"load {vector}, ptr {f.at(field, first, 'float')}, align 4") for field in fields
+            ]
             too_much = self._exceeds(own, others, highest)
             inside = f.value(f"and <{lanes} x i1> {too_much}, {iota_below(f, lanes, f.sub(count, first))}")
             packed = f.value(f"bitcast <{lanes} x i1> {inside} to i{lanes}")
@@ -179,13 +186,12 @@ def _gather(k: KernelBuilder, op: NonMaxSuppression, batch: Dim, classes: Dim) -
     kept, counts, target, slot = k.workspace(0), k.workspace(1), k.output(0), k.symbol(op.count)
     kinds, limit, tasks = k.size(classes), k.size(op.limit), k.size(batch * classes)
     total = f.variable("i64", 0)
-    with f.loop(0, tasks) as task:
-        with f.loop(0, k.load("i64", counts, task)) as j:
-            row = f.get("i64", total)
-            values = (f.udiv(task, kinds), f.urem(task, kinds), k.load("i64", kept, f.add(f.mul(task, limit), j)))
-            for column, value in enumerate(values):
-                k.store("i64", value, target, f.add(f.mul(row, 3), column))
-            f.set("i64", total, f.add(row, 1))
+    with f.loop(0, tasks) as task, f.loop(0, k.load("i64", counts, task)) as j:
+        row = f.get("i64", total)
+        values = (f.udiv(task, kinds), f.urem(task, kinds), k.load("i64", kept, f.add(f.mul(task, limit), j)))
+        for column, value in enumerate(values):
+            k.store("i64", value, target, f.add(f.mul(row, 3), column))
+        f.set("i64", total, f.add(row, 1))
     k.store("i64", f.get("i64", total), slot)
     return k.step("nms_rows", 1, single=True)
 

@@ -1,4 +1,5 @@
 """non_zero: elements are counted in vectors, the count goes to its symbol, then the indices are written."""
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm.function import Isa, Size

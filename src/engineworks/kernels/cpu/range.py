@@ -1,4 +1,5 @@
 """range with limits known at run time: the count goes to its symbol, then the numbers are written."""
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm.function import Isa, Size
@@ -45,7 +46,9 @@ def _counted(k: KernelBuilder, count: Size, slot: str, most: int | None) -> Size
     return count
 
 
-def _floats(k: KernelBuilder, dtype: DType, pointers: list[str], target: str, slot: str, most: int | None) -> None:
+def _floats(
+    k: KernelBuilder, dtype: DType, pointers: list[str], target: str, slot: str, most: int | None
+) -> None:
     """In f64, rounded once."""
     f = k.f
     start, limit, delta = (k.load(storage_kind(dtype), p) for p in pointers)
@@ -56,7 +59,12 @@ def _floats(k: KernelBuilder, dtype: DType, pointers: list[str], target: str, sl
     huge = f.value(f"fcmp uge double {whole}, 1.0e+15")
     near = f.value(f"select i1 {huge}, double 1.0e+15, double {whole}")
     low = f.value(f"fcmp ogt double {near}, 0.0")
-    count = _counted(k, f.value(f"fptosi double {f.value(f'select i1 {low}, double {near}, double 0.0')} to i64"), slot, most)
+    count = _counted(
+        k,
+        f.value(f"fptosi double {f.value(f'select i1 {low}, double {near}, double 0.0')} to i64"),
+        slot,
+        most,
+    )
     with f.loop(0, count) as i:
         steps = f.value(f"sitofp i64 {i} to double")
         value = f.value(f"fadd double {start}, {f.value(f'fmul double {steps}, {delta}')}")
@@ -65,7 +73,9 @@ def _floats(k: KernelBuilder, dtype: DType, pointers: list[str], target: str, sl
         k.store(storage_kind(dtype), value, target, i)
 
 
-def _integers(k: KernelBuilder, dtype: DType, pointers: list[str], target: str, slot: str, most: int | None) -> None:
+def _integers(
+    k: KernelBuilder, dtype: DType, pointers: list[str], target: str, slot: str, most: int | None
+) -> None:
     """ceil((limit - start) / delta) with a divisor made positive; a delta of 0 counts as 1, for it must not trap."""
     f = k.f
     start, limit, given = (k.index(dtype, p, 0) for p in pointers)

@@ -3,6 +3,7 @@
 Samples form a grid, so the neighbours and weights of a region are those of its rows and of its columns. A region with
 more samples than there is room for (it is much larger than the feature map) has them placed where they are needed.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -102,7 +103,9 @@ class _Regions:
         scratch = sum(self.room) * BYTES_A_SAMPLE
         return image([k.step("roialign", self.tasks)], [k], scratch_bytes=-(-scratch // 64) * 64)
 
-    def _region(self, rows: _Side, columns: _Side, planes: tuple[Size, Size], channels: tuple[Size, Size]) -> None:
+    def _region(
+        self, rows: _Side, columns: _Side, planes: tuple[Size, Size], channels: tuple[Size, Size]
+    ) -> None:
         f, op = self.k.f, self.op
 
         def in_advance() -> None:
@@ -117,7 +120,15 @@ class _Regions:
         f.branch(f.value(f"and i1 {fits[0]}, {fits[1]}"), in_advance,
                  lambda: self._channels(rows, columns, planes, channels, placed=False))  # fmt: skip
 
-    def _channels(self, rows: _Side, columns: _Side, planes: tuple[Size, Size], channels: tuple[Size, Size], *, placed: bool) -> None:
+    def _channels(
+        self,
+        rows: _Side,
+        columns: _Side,
+        planes: tuple[Size, Size],
+        channels: tuple[Size, Size],
+        *,
+        placed: bool,
+    ) -> None:
         """Every bin of the task's channels. `planes`: numbers of the first channel in x and in the output."""
         f, op = self.k.f, self.op
         with f.loop(*channels) as channel:
@@ -196,7 +207,12 @@ class _Regions:
         zero = self._number(0)
         rest = at_end.choose(zero, inside - self._float(low))
         high = f.smin(f.add(low, 1), last)
-        return f.mul(low, side.stride), f.mul(high, side.stride), outside.choose(zero, 1 - rest), outside.choose(zero, rest)
+        return (
+            f.mul(low, side.stride),
+            f.mul(high, side.stride),
+            outside.choose(zero, 1 - rest),
+            outside.choose(zero, rest),
+        )
 
     def _sample(self, side: _Side, bin_: Size, sample: Size, placed: bool) -> Neighbours:
         if not placed:

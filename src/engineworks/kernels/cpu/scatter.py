@@ -1,4 +1,5 @@
 """scatter_elements and scatter_nd: x is copied, then updates are written or combined, conflict-free across tasks."""
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm.function import Isa, Size

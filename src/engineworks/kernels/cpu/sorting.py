@@ -1,4 +1,5 @@
-"""Sorting inside kernels: elements as integers that order as they do, and a stable radix sort of keys with positions."""
+"""Sorting inside kernels: elements as integers that order as they do, and a stable radix sort of keys with payloads."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -12,7 +13,14 @@ from engineworks.kernels.cpu.native import KernelBuilder
 DIGIT_BITS = 8
 SMALL = 32
 """Up to so many elements insertion beats counting."""
-_LARGEST_FINITE_ABOVE = {"f64": 0x7FF0 << 48, "f32": 0x7F800000, "f16": 0x7C00, "bf16": 0x7F80, "f8e4m3": 0x7E, "f8e5m2": 0x7C}
+_LARGEST_FINITE_ABOVE = {
+    "f64": 0x7FF0 << 48,
+    "f32": 0x7F800000,
+    "f16": 0x7C00,
+    "bf16": 0x7F80,
+    "f8e4m3": 0x7E,
+    "f8e5m2": 0x7C,
+}
 """Magnitudes above are NaN."""
 
 
@@ -87,7 +95,9 @@ class Sorter:
             self._current = tuple(f.variable("ptr") for _ in names)  # type: ignore[assignment]
         for variable, name in zip(self._current, names, strict=True):
             f.set("ptr", variable, name)
-        f.branch(f.compare("sle", count, SMALL), lambda: self._insert(count), lambda: self._by_digits(count, bits))
+        f.branch(
+            f.compare("sle", count, SMALL), lambda: self._insert(count), lambda: self._by_digits(count, bits)
+        )
 
     def sorted_keys(self) -> str:
         return self.k.f.get("ptr", self._current[0])
@@ -124,7 +134,9 @@ class Sorter:
                 self._distribute(count, shift)
 
     def _digit(self, key: str, shift: str) -> str:
-        return self.k.f.value(f"and i64 {self.k.f.value(f'lshr i64 {key}, {shift}')}, {(1 << DIGIT_BITS) - 1}")
+        return self.k.f.value(
+            f"and i64 {self.k.f.value(f'lshr i64 {key}, {shift}')}, {(1 << DIGIT_BITS) - 1}"
+        )
 
     def _count_digits(self, count: Size, shift: str) -> None:
         k, f = self.k, self.k.f

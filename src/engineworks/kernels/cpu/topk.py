@@ -3,13 +3,21 @@
 Few best ones are kept as a sorted list. Many are collected, and sorted and cut back to k whenever the room is full:
 about log(n / k) times on data in random order.
 """
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm.function import Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, splat
 from engineworks.core.dims import Dim, dim_min
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.native import KernelBuilder, LineMemory, NativeKernels, image, input_type, lines_of
+from engineworks.kernels.cpu.native import (
+    KernelBuilder,
+    LineMemory,
+    NativeKernels,
+    image,
+    input_type,
+    lines_of,
+)
 from engineworks.kernels.cpu.sorting import Sorter, as_i64, ordered_key, sort_bytes
 from engineworks.kernels.tactic import KernelImage, Tactic
 from engineworks.kernels.workload import Workload
@@ -78,7 +86,9 @@ class _Lines:
             chosen = self.best(source, f.at(self.base, f.mul(task, self.apart)))
             self._write(chosen, source, target)
         step = self.k.step("topk", self.lines)
-        return image([step], [self.k], workspace=self.memory.workspace, scratch_bytes=self.memory.scratch_bytes)
+        return image(
+            [step], [self.k], workspace=self.memory.workspace, scratch_bytes=self.memory.scratch_bytes
+        )
 
     def _at(self, source: Size, i: Size) -> Size:
         return self.k.f.add(source, self.k.f.mul(i, self.inner))
@@ -211,14 +221,20 @@ class _Collect(_Lines):
         wanted = f.value(f"and <{lanes} x i1> {better}, {inside}")
         packed = f.value(f"bitcast <{lanes} x i1> {wanted} to i{lanes}")
         with f.when(f.value(f"icmp ne i{lanes} {packed}, 0")):
-            wide = keys if self.bits == 64 else f.value(f"zext <{lanes} x i{self.bits}> {keys} to <{lanes} x i64>")
+            wide = (
+                keys
+                if self.bits == 64
+                else f.value(f"zext <{lanes} x i{self.bits}> {keys} to <{lanes} x i64>")
+            )
             steps = "<" + ", ".join(f"i64 {lane}" for lane in range(lanes)) + ">"
             places = f.value(f"add <{lanes} x i64> {splat(f, lanes, 'i64', first)}, {steps}")
             count = f.get("i64", held)
             for value, target in ((wide, sorter.keys), (places, sorter.payloads)):
                 f.call("void", f"llvm.masked.compressstore.v{lanes}i64", f"<{lanes} x i64> {value}",
                        f"ptr {f.at(target, count, 'i64')}", f"<{lanes} x i1> {wanted}")  # fmt: skip
-            more = f.value(f"zext i{lanes} {f.call(f'i{lanes}', f'llvm.ctpop.i{lanes}', f'i{lanes} {packed}')} to i64")
+            more = f.value(
+                f"zext i{lanes} {f.call(f'i{lanes}', f'llvm.ctpop.i{lanes}', f'i{lanes} {packed}')} to i64"
+            )
             f.set("i64", held, f.add(count, more))
 
     def _cut(self, sorter: Sorter, held: str, limit: str) -> None:

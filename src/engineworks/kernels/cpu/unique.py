@@ -1,4 +1,5 @@
 """unique: slices are sorted column by column, equal neighbours become one, and the count goes to its symbol."""
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm.function import Isa, Size
@@ -79,7 +80,10 @@ class _Slices:
             places = sorter.sorted_payloads()
             moved = f.value(f"icmp ne ptr {places}, {sorter.payloads}")
             last = f.compare("eq", f.add(step, 1), f.smax(self.columns, 1))
-            with f.when(f.value(f"and i1 {moved}, {f.value(f'xor i1 {last}, true')}")), f.loop(0, self.length) as i:
+            with (
+                f.when(f.value(f"and i1 {moved}, {f.value(f'xor i1 {last}, true')}")),
+                f.loop(0, self.length) as i,
+            ):
                 k.store("i64", k.load("i64", places, i), sorter.payloads, i)
 
     def _group(self, places: str, first: str, sizes: str, group_of: str) -> str:
