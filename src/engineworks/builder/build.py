@@ -22,7 +22,7 @@ from engineworks.core.types import TensorType
 from engineworks.engine import container
 from engineworks.ir.graph import Graph, Node
 from engineworks.ir.group import Group
-from engineworks.ir.passes import run_passes
+from engineworks.ir.passes import Pass, run_passes
 from engineworks.ir.rewriter import Rewriter
 from engineworks.kernels.cpu.backend import BACKEND
 from engineworks.passes.common_values import CommonValues
@@ -65,7 +65,7 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     """The engine of a model, before it is written.
 
     Args:
-        model: path or bytes of an ONNX file, or a Graph.
+        model: path or bytes of an ONNX file, or a Graph, which is optimised in place.
         progress: called with (done, total, what) while kernels are tuned.
     """
     phases = _Phases()
@@ -100,18 +100,23 @@ def _import(model: Model, config: BuildConfig) -> Graph:
     return import_model(foreign, input_shapes=shapes, dims=dims)
 
 
-def _optimise(rewriter: Rewriter, isa: Isa, config: BuildConfig, phases: _Phases) -> None:
+def optimising_passes(isa: Isa) -> list[Pass]:
+    """What a graph goes through before it is cut into groups, in order."""
+
     def claims(node: Node) -> bool:
         return not type(node.op).has("decompose") or BACKEND.claims(workload_of_node(node), isa)
 
-    passes = [
+    return [
         FoldConstants(), CommonValues(), canonical_rules(), FoldConstants(), CommonValues(), fusion_rules(), FoldConstants(),
         Decompose(claims), FoldConstants(), CommonValues(), AssignLayouts(), SeparateOutputs(),
     ]  # fmt: skip
+
+
+def _optimise(rewriter: Rewriter, isa: Isa, config: BuildConfig, phases: _Phases) -> None:
     check: Callable[[Graph], None] | None = None
     if config.verify:
         from engineworks.ir.verify import verify as check
-    for timing in run_passes(rewriter, passes, check=check):
+    for timing in run_passes(rewriter, optimising_passes(isa), check=check):
         phases.done.append(report.PhaseReport(timing.name, timing.duration_s, timing.nodes))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from engineworks.core.dims import symbol_facts
+from engineworks.core.dims import Scope, deciding_in, symbol_facts
 from engineworks.core.types import TensorType
 from engineworks.errors import Error
 from engineworks.ir.graph import Graph, Node, Value, regions_of
@@ -19,7 +19,8 @@ def verify(graph: Graph, after: str = "") -> None:
     Raises:
         Error: lists every fault; each is a fault of Engineworks, not of the model.
     """
-    faults = list(_faults(graph))
+    with deciding_in(Scope(dict(graph.scope.symbols), list(graph.scope.checks))):
+        faults = list(_faults(graph))
     if faults:
         where = f" after {after}" if after else ""
         raise Error(f"graph '{graph.name}' is inconsistent{where}:\n  " + "\n  ".join(faults))
