@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from engineworks.builder.workloads import workload_of
+from engineworks.core import dtypes
+from engineworks.errors import UnsupportedOperator
 from engineworks.ir.graph import Graph, Node, Value, regions_of
 from engineworks.ir.group import Group
 from engineworks.kernels.workload import Workload
@@ -55,6 +57,7 @@ def plan_graph(graph: Graph, options: PartitionOptions, optimise: Callable[[Grap
     groups = partition(graph, options)
     plan = Planned(graph, groups, [])
     for number, group in enumerate(groups):
+        _refuse_strings(group)
         regions = list(regions_of(group.anchor.op)) if group.kind == "anchor" else []
         if regions:
             _pass_constants(group.anchor)
@@ -63,6 +66,22 @@ def plan_graph(graph: Graph, options: PartitionOptions, optimise: Callable[[Grap
             plan.bodies[number] = tuple(plan_graph(region.graph, options, optimise) for region in regions)
         plan.works.append(None if group.kind == "alias" or regions else workload_of(group))
     return plan
+
+
+def _refuse_strings(group: Group) -> None:
+    """Kernels compute with numbers; strings known at build are gone by now.
+
+    Raises:
+        UnsupportedOperator: the group reads or writes strings; names the nodes.
+    """
+    values = [v for node in group.nodes for v in (*node.inputs, *node.outputs) if v is not None]
+    strings = dict.fromkeys(v.name or str(v.type) for v in values if v.type.dtype is dtypes.string)
+    if strings:
+        where = f"{group.anchor.op.name} at node '{', '.join(group.origin)}'"
+        raise UnsupportedOperator(
+            f"{where} works on strings ({', '.join(strings)}), for which there are no kernels.\n"
+            f"  Strings known at build are computed there; do the rest outside of the model and pass numbers in."
+        )
 
 
 def _pass_constants(node: Node) -> None:
