@@ -1,4 +1,5 @@
 """What convolutions and poolings share: attributes per spatial axis, and numpy views of their windows."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -6,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from engineworks.core.dims import Dim
+from engineworks.core.dims import Dim, evaluate
 from engineworks.core.shapes import AutoPad, Window, place_windows
 from engineworks.errors import InvalidModel
 from engineworks.ir.foreign import ForeignNode
@@ -34,11 +35,15 @@ def per_axis(values: Sequence[int], axes: int, what: str, default: int = 1) -> t
     if not values:
         return (default,) * axes
     if len(values) != axes:
-        raise InvalidModel(f"{what} {tuple(values)} has {len(values)} values, but there are {axes} spatial axes")
+        raise InvalidModel(
+            f"{what} {tuple(values)} has {len(values)} values, but there are {axes} spatial axes"
+        )
     return tuple(int(v) for v in values)
 
 
-def place_all(op: Windowed, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_mode: bool = False) -> tuple[Window, ...]:
+def place_all(
+    op: Windowed, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_mode: bool = False
+) -> tuple[Window, ...]:
     """Where the op's windows lie on each spatial axis.
 
     Raises:
@@ -51,22 +56,30 @@ def place_all(op: Windowed, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil
     if min(strides, default=1) < 1 or min(dilations, default=1) < 1:
         raise InvalidModel(f"strides {strides} and dilations {dilations} must be positive")
     return tuple(
-        place_windows(sizes[a], kernel[a], stride=strides[a], dilation=dilations[a], pads=(pads[a], pads[a + axes]),
-                      auto_pad=op.auto_pad, ceil_mode=ceil_mode)
+        place_windows(
+            sizes[a],
+            kernel[a],
+            stride=strides[a],
+            dilation=dilations[a],
+            pads=(pads[a], pads[a + axes]),
+            auto_pad=op.auto_pad,
+            ceil_mode=ceil_mode,
+        )
         for a in range(axes)
     )
 
 
-def taps(x: np.ndarray, op: Windowed, kernel: Sequence[int], windows: Sequence[Window],
-         fill: Any) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+def taps(
+    x: np.ndarray, op: Windowed, kernel: Sequence[int], windows: Sequence[Window], fill: Any
+) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
     """For each position in the window: (position, the element of x[N, C, spatial…] under it for every output).
 
     Elements outside x are `fill`.
     """
     axes = len(kernel)
     strides, dilations = per_axis(op.strides, axes, "strides"), per_axis(op.dilations, axes, "dilations")
-    out = [int(w.out) for w in windows]
-    before = [int(w.pad_before) for w in windows]
+    out = [evaluate(w.out, {}) for w in windows]
+    before = [evaluate(w.pad_before, {}) for w in windows]
     reach = [(out[a] - 1) * strides[a] + (kernel[a] - 1) * dilations[a] + 1 for a in range(axes)]
     after = [max(0, reach[a] - before[a] - x.shape[2 + a]) for a in range(axes)]
     lead = [max(b, 0) for b in before]
@@ -78,7 +91,9 @@ def taps(x: np.ndarray, op: Windowed, kernel: Sequence[int], windows: Sequence[W
         yield position, padded[(slice(None), slice(None), *spatial)]
 
 
-def onnx_windows(n: ForeignNode, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_mode: bool = False) -> dict[str, Any]:
+def onnx_windows(
+    n: ForeignNode, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_mode: bool = False
+) -> dict[str, Any]:
     """strides, pads, dilations, auto_pad of an ONNX node for our ops; SAME padding becomes pads where it is known.
 
     Raises:
@@ -88,10 +103,12 @@ def onnx_windows(n: ForeignNode, sizes: Sequence[Dim], kernel: Sequence[int], *,
     if auto_pad not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
         raise n.invalid(f"auto_pad '{auto_pad}' is not one of NOTSET, VALID, SAME_UPPER, SAME_LOWER")
     axes = len(kernel)
-    given = {
+    given: dict[str, Any] = {
         "strides": per_axis(n.attr("strides", ()), axes, "strides"),
         "dilations": per_axis(n.attr("dilations", ()), axes, "dilations"),
-        "pads": (0,) * (2 * axes) if auto_pad != "NOTSET" else per_axis(n.attr("pads", ()), 2 * axes, "pads", 0),
+        "pads": (0,) * (2 * axes)
+        if auto_pad != "NOTSET"
+        else per_axis(n.attr("pads", ()), 2 * axes, "pads", 0),
         "auto_pad": "NOTSET" if auto_pad == "VALID" else auto_pad,
     }
     if given["auto_pad"] == "NOTSET":
@@ -106,5 +123,7 @@ def onnx_windows(n: ForeignNode, sizes: Sequence[Dim], kernel: Sequence[int], *,
 class _Attributes:
     """Attributes before there is an op to hold them."""
 
-    def __init__(self, strides: tuple[int, ...], pads: tuple[int, ...], dilations: tuple[int, ...], auto_pad: AutoPad) -> None:
+    def __init__(
+        self, strides: tuple[int, ...], pads: tuple[int, ...], dilations: tuple[int, ...], auto_pad: AutoPad
+    ) -> None:
         self.strides, self.pads, self.dilations, self.auto_pad = strides, pads, dilations, auto_pad

@@ -1,4 +1,5 @@
 """Mean over sliding windows."""
+
 import numpy as np
 
 from engineworks.core.shapes import AutoPad
@@ -32,7 +33,9 @@ class AveragePool(Op):
         (x,) = inputs
         assert x is not None
         if x.rank != len(self.kernel) + 2 or x.dtype.kind != "float":
-            raise InvalidModel(f"a window of {self.kernel} needs a float input of rank {len(self.kernel) + 2}; got {x}")
+            raise InvalidModel(
+                f"a window of {self.kernel} needs a float input of rank {len(self.kernel) + 2}; got {x}"
+            )
         placed = place_all(self, x.shape[2:], self.kernel, ceil_mode=self.ceil_mode)
         return (TensorType(x.dtype, (*x.shape[:2], *(p.out for p in placed))),)
 
@@ -62,5 +65,10 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     kernel, sizes = tuple(n.attr("kernel_shape")), n[0].type.shape[2:]
     ceil_mode = bool(n.attr("ceil_mode", 0))
     windows = onnx_windows(n, sizes, kernel, ceil_mode=ceil_mode)
-    return g.average_pool(n[0], kernel=kernel, ceil_mode=ceil_mode,
-                          count_include_pad=bool(n.attr("count_include_pad", 0)), **windows)
+    return g.average_pool(
+        n[0],
+        kernel=kernel,
+        ceil_mode=ceil_mode,
+        count_include_pad=bool(n.attr("count_include_pad", 0)),
+        **windows,
+    )

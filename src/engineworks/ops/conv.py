@@ -1,4 +1,5 @@
 """Convolution over any number of spatial axes."""
+
 import numpy as np
 
 from engineworks.core.shapes import AutoPad
@@ -34,13 +35,19 @@ class Conv(Op):
         bias = rest[0] if rest else None
         if x.rank < 3 or w.rank != x.rank:
             raise InvalidModel(f"conv needs x and w of one rank, at least 3; got {x} and {w}")
-        if x.dtype.kind != "float" or w.dtype is not x.dtype or (bias is not None and bias.dtype is not x.dtype):
+        if (
+            x.dtype.kind != "float"
+            or w.dtype is not x.dtype
+            or (bias is not None and bias.dtype is not x.dtype)
+        ):
             raise InvalidModel(f"conv needs floating-point inputs of one dtype; got {x.dtype} and {w.dtype}")
         if not all(isinstance(d, int) for d in w.shape):
             raise InvalidModel(f"the filters' shape must be known when the engine is built; got {w}")
         outputs, per_group, *kernel = w.shape
         if outputs % self.groups or x.shape[1] != per_group * self.groups:
-            raise InvalidModel(f"x has {x.shape[1]} channels; filters {w} with groups={self.groups} take {per_group * self.groups}")
+            raise InvalidModel(
+                f"x has {x.shape[1]} channels; filters {w} with groups={self.groups} take {per_group * self.groups}"
+            )
         if bias is not None and bias.shape != (outputs,):
             raise InvalidModel(f"the bias must have shape [{outputs}]; got {bias}")
         placed = place_all(self, x.shape[2:], kernel)
@@ -56,7 +63,9 @@ class Conv(Op):
         shape = (x.shape[0], groups, per_group, *y.shape[2:])
         for position, under in taps(x.astype(wide), self, kernel, placed, 0):
             filters = w[(slice(None), slice(None), *position)].astype(wide).reshape(groups, -1, per_group)
-            y += np.einsum("goc,ngc...->ngo...", filters, under.reshape(shape), optimize=True).reshape(y.shape)
+            y += np.einsum("goc,ngc...->ngo...", filters, under.reshape(shape), optimize=True).reshape(
+                y.shape
+            )
         if rest and rest[0] is not None:
             y += rest[0].astype(wide).reshape(-1, *[1] * len(kernel))
         return y.astype(x.dtype)
@@ -64,11 +73,23 @@ class Conv(Op):
     examples = (
         example(f32(1, 3, 8, 9), f32(5, 3, 3, 3, constant=True), f32(5, constant=True), pads=(1, 1, 1, 1)),
         example(f32(2, 4, 7, 7), f32(6, 2, 3, 3), strides=(2, 2), groups=2),
-        example(f32("N", 4, 10), f32(4, 1, 3, constant=True), groups=4, dilations=(2,), pads=(2, 2), dims={"N": (1, 3)}),
+        example(
+            f32("N", 4, 10),
+            f32(4, 1, 3, constant=True),
+            groups=4,
+            dilations=(2,),
+            pads=(2, 2),
+            dims={"N": (1, 3)},
+        ),
         example(f32(1, 2, 4, 5, 6), f32(3, 2, 2, 3, 1, constant=True), pads=(0, 1, 0, 1, 1, 0)),
-        example(f32(1, 16, "H", "W"), f32(32, 16, 3, 3, constant=True), strides=(2, 2), auto_pad="SAME_UPPER",
-                dims={"H": (6, 9), "W": (5, 8)}),
-    )  # fmt: skip
+        example(
+            f32(1, 16, "H", "W"),
+            f32(32, 16, 3, 3, constant=True),
+            strides=(2, 2),
+            auto_pad="SAME_UPPER",
+            dims={"H": (6, 9), "W": (5, 8)},
+        ),
+    )
 
 
 @from_onnx("Conv")

@@ -1,4 +1,5 @@
 """Transposed convolution: the gradient of a convolution with respect to its input."""
+
 import numpy as np
 
 from engineworks.core.dims import Dim
@@ -35,13 +36,21 @@ class ConvTranspose(Op):
         bias = rest[0] if rest else None
         if x.rank < 3 or w.rank != x.rank:
             raise InvalidModel(f"conv_transpose needs x and w of one rank, at least 3; got {x} and {w}")
-        if x.dtype.kind != "float" or w.dtype is not x.dtype or (bias is not None and bias.dtype is not x.dtype):
-            raise InvalidModel(f"conv_transpose needs floating-point inputs of one dtype; got {x.dtype} and {w.dtype}")
+        if (
+            x.dtype.kind != "float"
+            or w.dtype is not x.dtype
+            or (bias is not None and bias.dtype is not x.dtype)
+        ):
+            raise InvalidModel(
+                f"conv_transpose needs floating-point inputs of one dtype; got {x.dtype} and {w.dtype}"
+            )
         if not all(isinstance(d, int) for d in w.shape):
             raise InvalidModel(f"the filters' shape must be known when the engine is built; got {w}")
         channels, per_group, *kernel = w.shape
         if x.shape[1] != channels or channels % self.groups:
-            raise InvalidModel(f"x has {x.shape[1]} channels; filters {w} with groups={self.groups} take {channels}")
+            raise InvalidModel(
+                f"x has {x.shape[1]} channels; filters {w} with groups={self.groups} take {channels}"
+            )
         if bias is not None and bias.shape != (per_group * self.groups,):
             raise InvalidModel(f"the bias must have shape [{per_group * self.groups}]; got {bias}")
         return (TensorType(x.dtype, (x.shape[0], per_group * self.groups, *self.sizes(x.shape[2:], kernel))),)
@@ -49,11 +58,23 @@ class ConvTranspose(Op):
     def sizes(self, sizes: tuple[Dim, ...], kernel: list[int]) -> tuple[Dim, ...]:
         """Spatial sizes of the output."""
         axes = len(kernel)
-        strides, dilations = per_axis(self.strides, axes, "strides"), per_axis(self.dilations, axes, "dilations")
-        pads, extra = per_axis(self.pads, 2 * axes, "pads", 0), per_axis(self.output_padding, axes, "output_padding", 0)
+        strides, dilations = (
+            per_axis(self.strides, axes, "strides"),
+            per_axis(self.dilations, axes, "dilations"),
+        )
+        pads, extra = (
+            per_axis(self.pads, 2 * axes, "pads", 0),
+            per_axis(self.output_padding, axes, "output_padding", 0),
+        )
         return tuple(
-            transposed_size(sizes[a], kernel[a], stride=strides[a], dilation=dilations[a],
-                            pads=(pads[a], pads[a + axes]), output_padding=extra[a])
+            transposed_size(
+                sizes[a],
+                kernel[a],
+                stride=strides[a],
+                dilation=dilations[a],
+                pads=(pads[a], pads[a + axes]),
+                output_padding=extra[a],
+            )
             for a in range(axes)
         )
 
@@ -62,7 +83,10 @@ class ConvTranspose(Op):
         assert x is not None and w is not None
         groups, (channels, per_group, *kernel) = self.groups, w.shape
         axes = len(kernel)
-        strides, dilations = per_axis(self.strides, axes, "strides"), per_axis(self.dilations, axes, "dilations")
+        strides, dilations = (
+            per_axis(self.strides, axes, "strides"),
+            per_axis(self.dilations, axes, "dilations"),
+        )
         pads, out = per_axis(self.pads, 2 * axes, "pads", 0), self.sizes(x.shape[2:], kernel)
         lead = [max(0, -p) for p in pads[:axes]]
         reach = [(x.shape[2 + a] - 1) * strides[a] + (kernel[a] - 1) * dilations[a] + 1 for a in range(axes)]
@@ -73,8 +97,13 @@ class ConvTranspose(Op):
         for position in np.ndindex(*kernel):
             part = np.einsum("gco,ngc...->ngo...", filters[(..., *position)], source, optimize=True)
             first = [lead[a] + position[a] * dilations[a] for a in range(axes)]
-            spatial = [slice(first[a], first[a] + (x.shape[2 + a] - 1) * strides[a] + 1, strides[a]) for a in range(axes)]
-            full[(slice(None), slice(None), *spatial)] += part.reshape(x.shape[0], groups * per_group, *x.shape[2:])
+            spatial = [
+                slice(first[a], first[a] + (x.shape[2 + a] - 1) * strides[a] + 1, strides[a])
+                for a in range(axes)
+            ]
+            full[(slice(None), slice(None), *spatial)] += part.reshape(
+                x.shape[0], groups * per_group, *x.shape[2:]
+            )
         kept = [slice(lead[a] + pads[a], lead[a] + pads[a] + out[a]) for a in range(axes)]
         y = full[(slice(None), slice(None), *kept)]
         if rest and rest[0] is not None:
@@ -82,8 +111,21 @@ class ConvTranspose(Op):
         return y.astype(x.dtype)
 
     examples = (
-        example(f32(1, 3, 4, 5), f32(3, 2, 3, 3, constant=True), f32(2, constant=True), strides=(2, 2), pads=(1, 1, 1, 1)),
-        example(f32("N", 4, 3, 3), f32(4, 3, 2, 2), groups=2, strides=(2, 2), output_padding=(1, 0), dims={"N": (1, 2)}),
+        example(
+            f32(1, 3, 4, 5),
+            f32(3, 2, 3, 3, constant=True),
+            f32(2, constant=True),
+            strides=(2, 2),
+            pads=(1, 1, 1, 1),
+        ),
+        example(
+            f32("N", 4, 3, 3),
+            f32(4, 3, 2, 2),
+            groups=2,
+            strides=(2, 2),
+            output_padding=(1, 0),
+            dims={"N": (1, 2)},
+        ),
         example(f32(1, 2, 6), f32(2, 2, 3, constant=True), dilations=(2,)),
     )
 
@@ -101,14 +143,35 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     if auto_pad == "VALID":
         pads = (0,) * (2 * axes)
     if wanted is not None or auto_pad.startswith("SAME"):
-        targets = tuple(wanted)[-axes:] if wanted is not None else [s * f for s, f in zip(sizes, strides, strict=True)]
+        targets = (
+            tuple(wanted)[-axes:]
+            if wanted is not None
+            else [s * f for s, f in zip(sizes, strides, strict=True)]
+        )
         cut = [
-            transposed_pads(sizes[a], kernel[a], targets[a], stride=strides[a], dilation=dilations[a],
-                            output_padding=extra[a], auto_pad=auto_pad)
+            transposed_pads(
+                sizes[a],
+                kernel[a],
+                targets[a],
+                stride=strides[a],
+                dilation=dilations[a],
+                output_padding=extra[a],
+                auto_pad=auto_pad,
+            )
             for a in range(axes)
         ]
         pads = (*(before for before, _ in cut), *(after for _, after in cut))
         if not all(isinstance(p, int) for p in pads):
-            raise n.unsupported("an output_shape beside sizes that are not known at build gives pads that vary")
-    return g.conv_transpose(x, w, n[2], strides=strides, pads=tuple(pads), dilations=dilations,
-                            groups=n.attr("group", 1), output_padding=extra)
+            raise n.unsupported(
+                "an output_shape beside sizes that are not known at build gives pads that vary"
+            )
+    return g.conv_transpose(
+        x,
+        w,
+        n[2],
+        strides=strides,
+        pads=tuple(pads),
+        dilations=dilations,
+        groups=n.attr("group", 1),
+        output_padding=extra,
+    )

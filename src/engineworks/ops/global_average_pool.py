@@ -1,4 +1,5 @@
 """ONNX GlobalAveragePool: the mean over all spatial axes."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 
 

@@ -1,4 +1,5 @@
 """ONNX GlobalMaxPool: the maximum over all spatial axes."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 
 

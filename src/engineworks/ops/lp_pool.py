@@ -1,4 +1,5 @@
 """p-norm over sliding windows, and over all spatial axes."""
+
 import numpy as np
 
 from engineworks.core.shapes import AutoPad
@@ -24,7 +25,9 @@ class LpPool(Op):
         (x,) = inputs
         assert x is not None
         if x.rank != len(self.kernel) + 2 or x.dtype.kind != "float":
-            raise InvalidModel(f"a window of {self.kernel} needs a float input of rank {len(self.kernel) + 2}; got {x}")
+            raise InvalidModel(
+                f"a window of {self.kernel} needs a float input of rank {len(self.kernel) + 2}; got {x}"
+            )
         placed = place_all(self, x.shape[2:], self.kernel, ceil_mode=self.ceil_mode)
         return (TensorType(x.dtype, (*x.shape[:2], *(w.out for w in placed))),)
 

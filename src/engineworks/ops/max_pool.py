@@ -1,4 +1,5 @@
 """Maximum over sliding windows, with the positions where it was found when asked."""
+
 import numpy as np
 
 from engineworks.core import dtypes
@@ -34,7 +35,9 @@ class MaxPool(Op):
         (x,) = inputs
         assert x is not None
         if x.rank != len(self.kernel) + 2:
-            raise InvalidModel(f"a window of {self.kernel} needs an input of rank {len(self.kernel) + 2}; got {x}")
+            raise InvalidModel(
+                f"a window of {self.kernel} needs an input of rank {len(self.kernel) + 2}; got {x}"
+            )
         placed = place_all(self, x.shape[2:], self.kernel, ceil_mode=self.ceil_mode)
         shape = (*x.shape[:2], *(p.out for p in placed))
         values = TensorType(x.dtype, shape)
@@ -55,12 +58,14 @@ class MaxPool(Op):
         positions = [e for _, e in taps(self._positions(x.shape), self, self.kernel, placed, -1)]
         found = np.full(values.shape, -1, np.int64)
         for (_, elements), is_real, position in zip(under, inside, positions, strict=True):
-            hit = (found < 0) & is_real & ((elements == values) | ((elements != elements) & (values != values)))
-            found = np.where(hit, position, found)
+            equal = np.equal(elements, values) | (np.isnan(elements) & np.isnan(values))
+            found = np.where((found < 0) & is_real & equal, position, found)
         return values, found
 
     def _positions(self, shape: tuple[int, ...]) -> np.ndarray:
-        spatial = np.arange(int(np.prod(shape[2:]))).reshape(shape[2:], order="F" if self.storage_order else "C")
+        spatial = np.arange(int(np.prod(shape[2:]))).reshape(
+            shape[2:], order="F" if self.storage_order else "C"
+        )
         planes = np.arange(shape[0] * shape[1]).reshape(*shape[:2], *[1] * len(shape[2:]))
         return planes * spatial.size + spatial
 
@@ -78,5 +83,11 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value | tuple[Value, ...]:
     ceil_mode = bool(n.attr("ceil_mode", 0))
     wants_indices = n.output_count > 1 and bool(n.output_names[1])
     windows = onnx_windows(n, sizes, kernel, ceil_mode=ceil_mode)
-    return g.max_pool(n[0], kernel=kernel, ceil_mode=ceil_mode, storage_order=n.attr("storage_order", 0),
-                      indices=wants_indices, **windows)
+    return g.max_pool(
+        n[0],
+        kernel=kernel,
+        ceil_mode=ceil_mode,
+        storage_order=n.attr("storage_order", 0),
+        indices=wants_indices,
+        **windows,
+    )

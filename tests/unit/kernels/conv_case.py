@@ -1,4 +1,5 @@
 """Convolution and pooling workloads, run through a provider's tactics and compared with torch in float64."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,8 +73,9 @@ def draw(case: Case, work: Workload) -> list[np.ndarray]:
     return out
 
 
-def run(provider: TacticProvider, case: Case, isa: Isa, tactics: Iterable[Tactic] | None = None,
-        effort: int = 3) -> Iterable[tuple[Tactic, list[np.ndarray], list[np.ndarray]]]:
+def run(
+    provider: TacticProvider, case: Case, isa: Isa, tactics: Iterable[Tactic] | None = None, effort: int = 3
+) -> Iterable[tuple[Tactic, list[np.ndarray], list[np.ndarray]]]:
     """(tactic, inputs, outputs) of every proposed tactic, each run with its tasks split in three."""
     work = case.workload()
     arrays = draw(case, work)
@@ -93,11 +95,18 @@ def torch_conv(case: Case, arrays: Sequence[np.ndarray]) -> np.ndarray:
     strides, dilations, groups = op.strides or 1, op.dilations or 1, op.groups  # type: ignore[attr-defined]
     if op.name == "conv":
         around = [p for a in reversed(range(axes)) for p in (pads[a], pads[a + axes])]
-        function = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)[axes - 1]
-        y = function(torch.nn.functional.pad(x, around), w, bias, stride=strides, dilation=dilations, groups=groups)
+        function = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)[
+            axes - 1
+        ]
+        y = function(
+            torch.nn.functional.pad(x, around), w, bias, stride=strides, dilation=dilations, groups=groups
+        )
     else:
-        function = (torch.nn.functional.conv_transpose1d, torch.nn.functional.conv_transpose2d,
-                    torch.nn.functional.conv_transpose3d)[axes - 1]
+        function = (
+            torch.nn.functional.conv_transpose1d,
+            torch.nn.functional.conv_transpose2d,
+            torch.nn.functional.conv_transpose3d,
+        )[axes - 1]
         whole = function(x, w, bias, stride=strides, dilation=dilations, groups=groups)
         extra = op.output_padding or (0,) * axes  # type: ignore[attr-defined]
         grown = torch.nn.functional.pad(whole, [p for a in reversed(range(axes)) for p in (0, extra[a])])
@@ -105,7 +114,13 @@ def torch_conv(case: Case, arrays: Sequence[np.ndarray]) -> np.ndarray:
             plain = function(x, w, None, stride=strides, dilation=dilations, groups=groups)
             grown = torch.nn.functional.pad(plain, [p for a in reversed(range(axes)) for p in (0, extra[a])])
             grown = grown + bias.reshape(-1, *[1] * axes)
-        y = grown[(slice(None), slice(None), *(slice(pads[a], grown.shape[2 + a] - pads[a + axes]) for a in range(axes)))]
+        y = grown[
+            (
+                slice(None),
+                slice(None),
+                *(slice(pads[a], grown.shape[2 + a] - pads[a + axes]) for a in range(axes)),
+            )
+        ]
     if case.residual:
         y = y + tensors[-1]
     return (y.relu() if case.relu else y).numpy()

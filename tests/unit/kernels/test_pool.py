@@ -1,8 +1,8 @@
 """Pooling kernels against the meaning of their ops in float64, and against torch."""
+
 import numpy as np
 import pytest
 import torch
-from tests.unit.kernels.conv_case import Case, last, rows, run
 
 from engineworks.codegen.llvm.function import AVX2, AVX512
 from engineworks.core.dims import symbol
@@ -12,6 +12,7 @@ from engineworks.kernels.cpu.pool_loops import CpuPoolLoops
 from engineworks.ops.average_pool import AveragePool
 from engineworks.ops.lp_pool import LpPool
 from engineworks.ops.max_pool import MaxPool
+from tests.unit.kernels.conv_case import Case, last, rows, run
 
 N, H, W = symbol("N", 1, 4), symbol("H", 2, 64), symbol("W", 2, 64)
 ONE = (1, 1, 1, 1)
@@ -46,18 +47,24 @@ def test_channels_last_pooling_equals_its_meaning(name, dims, isa):
 def test_average_pool_with_partial_windows_equals_torch():
     case = Case(OPS["average with padding"], (last(2, 40, 9, 7),))
     for _, arrays, (y,) in run(CpuPool(), case, AVX512):
-        wanted = torch.nn.functional.avg_pool2d(torch.from_numpy(arrays[0]), 3, 2, 1, ceil_mode=True, count_include_pad=True)
+        wanted = torch.nn.functional.avg_pool2d(
+            torch.from_numpy(arrays[0]), 3, 2, 1, ceil_mode=True, count_include_pad=True
+        )
         np.testing.assert_allclose(y, wanted.numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("op, x", [
-    (MaxPool((3,), (2,), (1, 1)), last(2, 20, 9)),
-    (AveragePool((3, 2, 2), (2, 1, 2), (1, 0, 1, 1, 1, 1)), last(2, 20, 5, 6, 7)),
-    (MaxPool((3, 3), (2, 2)), last(1, 70, 7, 7, dtype="i8")),
-    (MaxPool((3, 3), (2, 2)), last(1, 70, 7, 7, dtype="u8")),
-    (MaxPool((3, 3), (2, 2)), last(1, 70, 7, 7, dtype="f16")),
-    (AveragePool((20, 18), pads=(9, 9, 10, 8)), last(1, 20, 9, 9)),
-], ids=["one axis", "three axes", "i8", "u8", "f16", "wide windows"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("op", "x"),
+    [
+        (MaxPool((3,), (2,), (1, 1)), last(2, 20, 9)),
+        (AveragePool((3, 2, 2), (2, 1, 2), (1, 0, 1, 1, 1, 1)), last(2, 20, 5, 6, 7)),
+        (MaxPool((3, 3), (2, 2)), last(1, 70, 7, 7, dtype="i8")),
+        (MaxPool((3, 3), (2, 2)), last(1, 70, 7, 7, dtype="u8")),
+        (MaxPool((3, 3), (2, 2)), last(1, 70, 7, 7, dtype="f16")),
+        (AveragePool((20, 18), pads=(9, 9, 10, 8)), last(1, 20, 9, 9)),
+    ],
+    ids=["one axis", "three axes", "i8", "u8", "f16", "wide windows"],
+)
 def test_other_ranks_and_dtypes(op, x):
     case = Case(op, (x,))
     for _, arrays, (y,) in run(CpuPool(), case, AVX512):
@@ -72,9 +79,13 @@ def test_epilogue_runs_behind_a_pooling():
 
 @pytest.mark.parametrize("order", [0, 1])
 def test_positions_of_maxima_equal_torch_or_their_transpose(order):
-    case = Case(MaxPool((3, 2), (2, 2), indices=True, storage_order=order), (rows(2, 3, 8, 9),), out_last=False)
+    case = Case(
+        MaxPool((3, 2), (2, 2), indices=True, storage_order=order), (rows(2, 3, 8, 9),), out_last=False
+    )
     for _, arrays, (values, positions) in run(CpuPoolLoops(), case, AVX512):
-        wanted, found = torch.nn.functional.max_pool2d(torch.from_numpy(arrays[0]), (3, 2), 2, return_indices=True)
+        wanted, found = torch.nn.functional.max_pool2d(
+            torch.from_numpy(arrays[0]), (3, 2), 2, return_indices=True
+        )
         np.testing.assert_array_equal(values, wanted.numpy())
         row, column = np.divmod(found.numpy(), 9)
         plane = np.arange(6).reshape(2, 3, 1, 1) * 72

@@ -1,4 +1,5 @@
 """What all convolution kernels share: the problem's geometry, argument words, packed filters, epilogue operands."""
+
 from __future__ import annotations
 
 import hashlib
@@ -21,8 +22,9 @@ from engineworks.kernels.workload import Epilogue, Operand, Workload
 from engineworks.ops._windows import per_axis, place_all
 from engineworks.ops.conv import Conv
 
-Three = tuple[int, int, int]
-ThreeDims = tuple[Dim, Dim, Dim]
+Three = tuple[int, ...]
+"""One number for each of (depth, row, column)."""
+ThreeDims = tuple[Dim, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ class Geometry:
     dilations: Three
     before: ThreeDims
     after: ThreeDims
-    x_strides: tuple[Dim, Dim, Dim, Dim]
-    y_strides: tuple[Dim, Dim, Dim, Dim]
+    x_strides: tuple[Dim, ...]
+    y_strides: tuple[Dim, ...]
     x_first: Dim = 0
     y_first: Dim = 0
 
@@ -67,14 +69,22 @@ class Geometry:
     @property
     def is_static(self) -> bool:
         """Everything but the number of images is known."""
-        return all(isinstance(d, int) for d in (*self.size, *self.out, *self.before, *self.after, *self.x_strides, *self.y_strides))
+        return all(
+            isinstance(d, int)
+            for d in (*self.size, *self.out, *self.before, *self.after, *self.x_strides, *self.y_strides)
+        )
 
     @property
     def has_padding(self) -> bool:
         """Some tap of some window may lie outside of the input."""
-        reach = [(self.out[a] - 1) * self.strides[a] + (self.kernel[a] - 1) * self.dilations[a] + 1 for a in range(3)]
+        reach = [
+            (self.out[a] - 1) * self.strides[a] + (self.kernel[a] - 1) * self.dilations[a] + 1
+            for a in range(3)
+        ]
         return any(self.before[a] != 0 for a in range(3)) or any(
-            not isinstance(self.after[a], int) or (self.after[a] != 0 and not _at_most(reach[a], self.size[a])) for a in range(3)
+            not isinstance(self.after[a], int)
+            or (self.after[a] != 0 and not _at_most(reach[a], self.size[a]))
+            for a in range(3)
         )
 
     @property
@@ -101,7 +111,7 @@ def _product(dims: Sequence[Dim]) -> Dim:
     return out
 
 
-def pixel_strides(kind: TensorType) -> tuple[Dim, Dim, Dim, Dim] | None:
+def pixel_strides(kind: TensorType) -> tuple[Dim, ...] | None:
     """Strides along (image, depth, row, pixel) of an [N, C, spatial…] tensor; None where channels are not innermost."""
     strides = kind.strides()
     if strides[1] != 1 and kind.shape[1] != 1:
@@ -129,13 +139,13 @@ def geometry_of(work: Workload) -> Geometry:
     y_strides = pixel_strides(y)
     if y_strides is None:
         raise NoTactic(f"the output {y} does not have its channels innermost in memory")
-    op, kernel = work.anchor, tuple(int(k) for k in w.shape[2:])
+    op, kernel = work.anchor, tuple(known(k) for k in w.shape[2:])
     placed = place_all(op, x.shape[2:], kernel)
     missing = 3 - axes
     size, out = (1,) * missing + x.shape[2:], (1,) * missing + y.shape[2:]
-    x_strides = pixel_strides(x) or dense_strides(size, int(x.shape[1]))
+    x_strides = pixel_strides(x) or dense_strides(size, known(x.shape[1]))
     return Geometry(
-        batch=x.shape[0], groups=op.groups, channels=int(x.shape[1]), outputs=int(w.shape[0]), size=size, out=out,
+        batch=x.shape[0], groups=op.groups, channels=known(x.shape[1]), outputs=known(w.shape[0]), size=size, out=out,
         kernel=(1,) * missing + kernel,
         strides=(1,) * missing + per_axis(op.strides, axes, "strides"),
         dilations=(1,) * missing + per_axis(op.dilations, axes, "dilations"),
@@ -145,7 +155,13 @@ def geometry_of(work: Workload) -> Geometry:
     )  # fmt: skip
 
 
-def dense_strides(size: Sequence[Dim], channels: int) -> tuple[Dim, Dim, Dim, Dim]:
+def known(size: Dim | str) -> int:
+    """A size that is a number where this is asked."""
+    assert isinstance(size, int), f"{size} is not known when the engine is built"
+    return size
+
+
+def dense_strides(size: Sequence[Dim], channels: int) -> tuple[Dim, ...]:
     """Strides of a channels-last buffer whose pixels do not lie a multiple of 1 KiB apart: those share a cache set."""
     pixel: Dim = channels + 16 if channels % 256 == 0 else channels
     row = pixel * size[2]
@@ -267,13 +283,17 @@ def finish_of(work: Workload) -> Finish:
         operand = work.inputs[index]
         assert operand is not None, f"epilogue operand {index} is missing"
         if kind == "full" and operand.type.strides() != work.outputs[0].strides():
-            raise NoTactic(f"epilogue operand {operand.type} does not lie in memory like the output {work.outputs[0]}")
+            raise NoTactic(
+                f"epilogue operand {operand.type} does not lie in memory like the output {work.outputs[0]}"
+            )
         operands.append((index, kind, operand))
     plain = expression is argument(0, work.outputs[0].dtype)
     return Finish(None if plain else expression, tuple(operands))
 
 
-def tile_operands(f: Function, arguments: Mapping[int, str], end: Finish, element: Size, channel: Size) -> tuple[TileOperand, ...]:
+def tile_operands(
+    f: Function, arguments: Mapping[int, str], end: Finish, element: Size, channel: Size
+) -> tuple[TileOperand, ...]:
     """The epilogue's operands under the tile whose first output is `element`, in channel `channel`."""
     out = []
     for index, kind, operand in end.operands:
@@ -283,8 +303,19 @@ def tile_operands(f: Function, arguments: Mapping[int, str], end: Finish, elemen
     return tuple(out)
 
 
-def store_sums(f: Function, isa: Isa, sums: Sequence[Sequence[str]], y: str, operands: dict[int, str], end: Finish,
-               work: Workload, rows: Sequence[Size], element: Size, channel: Size, columns: tuple[Size, int]) -> None:
+def store_sums(
+    f: Function,
+    isa: Isa,
+    sums: Sequence[Sequence[str]],
+    y: str,
+    operands: dict[int, str],
+    end: Finish,
+    work: Workload,
+    rows: Sequence[Size],
+    element: Size,
+    channel: Size,
+    columns: tuple[Size, int],
+) -> None:
     """Epilogue and store of a tile whose first output is `element` of y; columns: (left from here on, in all)."""
     dtype = work.outputs[0].dtype
     pointer = f.at(y, f.mul(element, dtype.size_bytes))
@@ -296,8 +327,10 @@ def store_sums(f: Function, isa: Isa, sums: Sequence[Sequence[str]], y: str, ope
     by_columns(f, len(sums[0]) * isa.lanes, columns[0], columns[1], emit)
 
 
-def fetch_operands(f: Function, operands: Mapping[int, str], end: Finish, rows: Sequence[Size], element: Size, width: int) -> None:
-    """Ask for a tile's elements of 'full' operands before its sums are made: its rows are too short for the hardware."""
+def fetch_operands(
+    f: Function, operands: Mapping[int, str], end: Finish, rows: Sequence[Size], element: Size, width: int
+) -> None:
+    """Ask for a tile's elements of 'full' operands before its sums are made: the hardware does not guess its rows."""
     for index, kind, operand in end.operands:
         if kind != "full":
             continue
@@ -349,7 +382,9 @@ def _pack_step(parts: ImageParts, g: Geometry, width: int, panels: int, target: 
 
             def copy(here: str = here, first: str = first) -> None:
                 with f.loop(0, window) as tap, f.loop(0, g.group_channels) as channel:
-                    value = f.value(f"load float, ptr {f.at(first, f.add(f.mul(channel, window), tap), 'float')}")
+                    value = f.value(
+                        f"load float, ptr {f.at(first, f.add(f.mul(channel, window), tap), 'float')}"
+                    )
                     row = f.add(f.mul(tap, g.group_channels), channel)
                     f.line(f"store float {value}, ptr {f.at(here, f.mul(row, width), 'float')}")
 

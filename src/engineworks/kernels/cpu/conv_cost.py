@@ -3,11 +3,12 @@
 The model: a k step of a rows x vectors tile takes the longest of its multiply-adds (two a cycle), its loads (two a
 cycle), the multiply's latency, and the time to bring its part of the panel from the second-level cache.
 """
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm.function import Isa
 from engineworks.core.dims import Dim, bounds
-from engineworks.kernels.cpu.conv import Geometry
+from engineworks.kernels.cpu.conv import Geometry, known
 from engineworks.kernels.cpu.conv_tiles import spread
 
 CYCLES_PER_SECOND = 3.6e9
@@ -19,7 +20,7 @@ PANEL_BYTES_PER_CYCLE = 40
 TILE_OVERHEAD_CYCLES = 30
 MOST_COLLIDING_ROWS = 12
 FAR_FILTER_BYTES = 1 << 18
-"""Filters beyond this size have left the second-level cache when a network comes back to them: they are fetched ahead."""
+"""Larger filters have left the second-level cache when a network comes back to them: they are fetched ahead."""
 MAX_FETCHING_TILES = 32
 """With more tiles to a panel the fetching costs more than the waiting."""
 
@@ -55,13 +56,18 @@ def direct_seconds(g: Geometry, isa: Isa, height: int, width: int, vectors: int)
         pieces = spread(batch * out[0] * out[1] * out[2], height * width)
         tiles = [(rows, number) for rows, number in pieces]
     else:
-        tiles = [(h * w, down * across * out[0] * batch)
-                 for h, down in _cut(out[1], height) for w, across in _cut(out[2], width)]
+        tiles = [
+            (h * w, down * across * out[0] * batch)
+            for h, down in _cut(out[1], height)
+            for w, across in _cut(out[2], width)
+        ]
     panels = -(-g.group_outputs // (vectors * isa.lanes)) * g.groups
-    cycles = sum(number * (g.depth * step_cycles(rows, vectors, isa, g.depth) + TILE_OVERHEAD_CYCLES + rows * vectors)
-                 for rows, number in tiles)
+    cycles = sum(
+        number * (g.depth * step_cycles(rows, vectors, isa, g.depth) + TILE_OVERHEAD_CYCLES + rows * vectors)
+        for rows, number in tiles
+    )
     cycles *= panels
-    if height * width > MOST_COLLIDING_ROWS and int(g.x_strides[3]) * g.strides[2] * 4 % 4096 == 0:
+    if height * width > MOST_COLLIDING_ROWS and known(g.x_strides[3]) * g.strides[2] * 4 % 4096 == 0:
         cycles *= 1.2  # all rows of the tile share one set of the first cache
     arriving = g.depth * panels * vectors * isa.lanes * 4 / FAR_BYTES_PER_CYCLE
     cycles = max(cycles, arriving) + 0.25 * min(cycles, arriving)

@@ -1,4 +1,5 @@
 """Direct convolution: the register tile of matmul over output pixels, channels-last, without an im2col buffer."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -13,11 +14,12 @@ from engineworks.kernels.cpu.conv import (
     Finish,
     Geometry,
     ImageParts,
-    filters_word,
     fetch_operands,
+    filters_word,
     finish_of,
     geometry_of,
     input_type,
+    known,
     padded,
     pixel_strides,
     ranges,
@@ -72,7 +74,10 @@ class CpuConvDirect:
         require_f32(work)
         g = geometry_of(work)
         finish_of(work)
-        seen = [Tactic(self.name, c, direct_seconds(g, isa, c.height, c.width, c.vectors)) for c in configs_of(g, isa)]
+        seen = [
+            Tactic(self.name, c, direct_seconds(g, isa, c.height, c.width, c.vectors))
+            for c in configs_of(g, isa)
+        ]
         seen.sort(key=lambda t: t.predicted_s)
         return seen[: (1, 2, 4, 8, 16, 64)[effort]]
 
@@ -87,12 +92,26 @@ class CpuConvDirect:
             source = stage_input(parts, input_type(work, 0), g, target, isa)
             g = target
         direct_step(parts, work, g, config, isa, end, source, filters)
-        return KernelImage(parts.functions, frozenset(parts.declarations), tuple(parts.steps), tuple(parts.packed),
-                           tuple(parts.workspace), parts.scratch_bytes)
+        return KernelImage(
+            parts.functions,
+            frozenset(parts.declarations),
+            tuple(parts.steps),
+            tuple(parts.packed),
+            tuple(parts.workspace),
+            parts.scratch_bytes,
+        )
 
 
-def direct_step(parts: ImageParts, work: Workload, g: Geometry, config: DirectConfig, isa: Isa, end: Finish,
-                source: Word, filters: Word) -> None:
+def direct_step(
+    parts: ImageParts,
+    work: Workload,
+    g: Geometry,
+    config: DirectConfig,
+    isa: Isa,
+    end: Finish,
+    source: Word,
+    filters: Word,
+) -> None:
     """Append the step that computes `g` from `source` with packed `filters`."""
     if g.is_static:
         _tiles_step(parts, work, g, config, isa, end, source, filters)
@@ -108,9 +127,10 @@ def _needs_copy(work: Workload, g: Geometry) -> bool:
 
 def _border_variants(g: Geometry) -> int:
     """About how many kinds of border tiles there are."""
+
     def kinds(axis: int) -> int:
-        touched = -(-int(g.before[axis]) // g.strides[axis]) + -(-int(g.after[axis]) // g.strides[axis])
-        return 1 + min(touched, int(g.out[axis]))
+        touched = -(-known(g.before[axis]) // g.strides[axis]) + -(-known(g.after[axis]) // g.strides[axis])
+        return 1 + min(touched, known(g.out[axis]))
 
     return kinds(0) * kinds(1) * min(kinds(2), 4)
 
@@ -121,17 +141,17 @@ def configs_of(g: Geometry, isa: Isa) -> list[DirectConfig]:
         return [DirectConfig(1, rows, vectors) for rows, vectors in row_tiles(isa)]
     flat = g.is_pointwise
     chosen = best_tiles(g, isa, flat=flat)
-    out = []
+    out: list[DirectConfig] = []
     for height, width, vectors in chosen:
         panels = -(-g.group_outputs // (vectors * isa.lanes)) * g.groups
-        tiles = -(-int(g.out[1]) // height) * -(-int(g.out[2]) // width) * int(g.out[0])
+        tiles = -(-known(g.out[1]) // height) * -(-known(g.out[2]) // width) * known(g.out[0])
         if flat:
-            tiles = -(-int(g.out[0]) * int(g.out[1]) * int(g.out[2]) // width)
+            tiles = -(-known(g.out[0]) * known(g.out[1]) * known(g.out[2]) // width)
         base = DirectConfig(height, width, vectors)
         weights = g.depth * g.outputs * 4
         if weights > FAR_FILTER_BYTES and tiles <= MAX_FETCHING_TILES:
             base = replace(base, fetch=-(-base.unroll * vectors * isa.lanes * 4 // (CACHE_LINE * tiles)))
-        x_bytes = int(g.x_strides[0]) * 4
+        x_bytes = known(g.x_strides[0]) * 4
         orders: list[DirectConfig] = []
         if panels >= 4 and (tiles < 24 or weights > x_bytes):
             orders.append(replace(base, order="panels"))
@@ -171,11 +191,19 @@ class _Kernel:
         return -(-self.g.group_outputs // self.width)
 
 
-def _tiles_step(parts: ImageParts, work: Workload, g: Geometry, config: DirectConfig, isa: Isa, end: Finish,
-                source: Word, filters: Word) -> None:
+def _tiles_step(
+    parts: ImageParts,
+    work: Workload,
+    g: Geometry,
+    config: DirectConfig,
+    isa: Isa,
+    end: Finish,
+    source: Word,
+    filters: Word,
+) -> None:
     images, steps = g.batch, (g.x_strides[0], g.y_strides[0])
     if g.is_pointwise:
-        pixels = int(g.out[0]) * int(g.out[1]) * int(g.out[2])
+        pixels = known(g.out[0]) * known(g.out[1]) * known(g.out[2])
         if isinstance(g.batch, int):
             pixels, images = pixels * g.batch, 1
         tiling = flat_tiling(g, pixels, config.height * config.width)
@@ -184,8 +212,12 @@ def _tiles_step(parts: ImageParts, work: Workload, g: Geometry, config: DirectCo
     f = Function("conv_direct")
     arguments = Arguments(f)
     table = parts.pack(lambda _: tiling.table)
-    pointers = {"x": arguments.pointer(source), "w": arguments.pointer(filters), "y": arguments.pointer(Output(0)),
-                "table": arguments.pointer(table)}
+    pointers = {
+        "x": arguments.pointer(source),
+        "w": arguments.pointer(filters),
+        "y": arguments.pointer(Output(0)),
+        "table": arguments.pointer(table),
+    }
     operands = {index: arguments.pointer(Input(index)) for index, _, _ in end.operands}
     kernel = _Kernel(f, isa, g, config, end, tiling, images, steps, work, pointers, operands)
     tasks = _emit_tasks(kernel, arguments)
@@ -241,11 +273,34 @@ def _emit_tile(k: _Kernel, variant: Variant, image: Size, panel: Size, tile: Siz
     pixel = f.value(f"load i64, ptr {f.at(entry, 8)}")
     element = f.add(f.add(f.mul(image, k.image_steps[1]), pixel), channel)  # type: ignore[arg-type]
     fetch_operands(f, k.operands, k.end, variant.out_rows, element, width)
-    ahead = (f.add(g.depth * width * 4, f.mul(tile, k.config.fetch * CACHE_LINE)), k.config.fetch) if k.config.fetch else None
-    code = Tile(variant.rows, k.config.vectors, variant.segments, width * 4, k.config.unroll, b_align=k.isa.lanes * 4, ahead=ahead)
+    ahead = (
+        (f.add(g.depth * width * 4, f.mul(tile, k.config.fetch * CACHE_LINE)), k.config.fetch)
+        if k.config.fetch
+        else None
+    )
+    code = Tile(
+        variant.rows,
+        k.config.vectors,
+        variant.segments,
+        width * 4,
+        k.config.unroll,
+        b_align=k.isa.lanes * 4,
+        ahead=ahead,
+    )
     sums = accumulate(f, k.isa, code, x, w)
-    store_sums(f, k.isa, sums, k.pointers["y"], k.operands, k.end, k.work, variant.out_rows, element, channel,
-               (f.sub(g.group_outputs, column), g.group_outputs))
+    store_sums(
+        f,
+        k.isa,
+        sums,
+        k.pointers["y"],
+        k.operands,
+        k.end,
+        k.work,
+        variant.out_rows,
+        element,
+        channel,
+        (f.sub(g.group_outputs, column), g.group_outputs),
+    )
 
 
 PROVIDERS = (CpuConvDirect(),)

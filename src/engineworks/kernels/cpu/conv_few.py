@@ -4,6 +4,7 @@ The register tile of `conv_direct` would leave most lanes of its panels empty. H
 has a register of partial sums; a block has at most as many pairs as a register has lanes, and they are stored as one.
 A transposed convolution whose kernel equals its stride is the same with one row of taps a task.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from engineworks.kernels.cpu.conv import (
     finish_of,
     geometry_of,
     input_type,
+    known,
     padded,
     pixel_strides,
     require_f32,
@@ -87,7 +89,9 @@ class CpuConvFew:
         g, results = problem.g, problem.results
         pairs = isa.lanes // results * results
         chunks = g.kernel[0] * g.kernel[1] * -(-problem.run // isa.lanes)
-        windows = typical(g.batch) * typical(g.out[0]) * typical(g.out[1]) * typical(g.out[2]) * problem.fine[0]
+        windows = (
+            typical(g.batch) * typical(g.out[0]) * typical(g.out[1]) * typical(g.out[2]) * problem.fine[0]
+        )
         block = chunks * pairs / 2 + 3 * isa.lanes / 2 + 12
         return [Tactic(self.name, FewConfig(), windows * results / pairs * block / CYCLES_PER_SECOND)]
 
@@ -104,11 +108,16 @@ class CpuConvFew:
         f = Function("conv_few")
         few = _Few(f, isa, problem, work, end, Arguments(f), source, filters)
         parts.step("conv_few", f, few.arguments, few.emit())
-        return KernelImage(parts.functions, frozenset(parts.declarations), tuple(parts.steps), tuple(parts.packed),
-                           tuple(parts.workspace))
+        return KernelImage(
+            parts.functions,
+            frozenset(parts.declarations),
+            tuple(parts.steps),
+            tuple(parts.packed),
+            tuple(parts.workspace),
+        )
 
 
-def _dense(g: Geometry) -> tuple[Dim, Dim, Dim, Dim]:
+def _dense(g: Geometry) -> tuple[Dim, ...]:
     """Pixels without anything between them: rows of a window must be runs."""
     row = g.size[2] * g.channels
     return (row * g.size[1] * g.size[0], row * g.size[1], row, g.channels)
@@ -121,7 +130,9 @@ def _problem_of(work: Workload) -> _Problem:
     finish_of(work)
     if not work.inputs[1] or not work.inputs[1].constant:
         raise NoTactic("the filters must be known when the engine is built")
-    problem = _transposed(work) if isinstance(work.anchor, ConvTranspose) else _Problem(geometry_of(work), (1, 1))
+    problem = (
+        _transposed(work) if isinstance(work.anchor, ConvTranspose) else _Problem(geometry_of(work), (1, 1))
+    )
     g = problem.g
     if g.groups != 1 or g.outputs > MOST_OUTPUTS or problem.results > 8:
         raise NoTactic(f"{g.outputs} outputs in {g.groups} groups are not few outputs of one group")
@@ -140,10 +151,12 @@ def _transposed(work: Workload) -> _Problem:
     op = work.anchor
     assert isinstance(op, ConvTranspose), f"{op} is not a transposed convolution"
     first = phases_of(work)[0].geometry
-    kernel = tuple(int(k) for k in input_type(work, 1).shape[2:])
+    kernel = tuple(known(k) for k in input_type(work, 1).shape[2:])
     pads = any(op.pads) or any(op.output_padding) or any(d != 1 for d in op.dilations)
     if len(kernel) != 2 or tuple(op.strides) != kernel or pads:
-        raise NoTactic("transposed convolutions need a kernel that equals its stride over two axes, without padding")
+        raise NoTactic(
+            "transposed convolutions need a kernel that equals its stride over two axes, without padding"
+        )
     down, across = kernel
     return _Problem(replace(first, out=first.size), (down, across))
 
@@ -154,7 +167,11 @@ def pack_runs(w: np.ndarray, fine: tuple[int, int], lanes: int) -> np.ndarray:
         rows = np.transpose(w, (2, 3, 1, 0)).reshape(fine[0], -1, w.shape[0])  # s, (t, o), c
     else:
         kernel_rows = int(np.prod(w.shape[2:-1]))
-        rows = w.reshape(w.shape[0], w.shape[1], kernel_rows, -1).transpose(2, 0, 3, 1).reshape(kernel_rows, w.shape[0], -1)
+        rows = (
+            w.reshape(w.shape[0], w.shape[1], kernel_rows, -1)
+            .transpose(2, 0, 3, 1)
+            .reshape(kernel_rows, w.shape[0], -1)
+        )
     run = rows.shape[2]
     split = np.pad(rows, [(0, 0), (0, 0), (0, -run % lanes)]).reshape(rows.shape[0], rows.shape[1], -1, lanes)
     return np.ascontiguousarray(split.swapaxes(1, 2), np.float32)
@@ -163,11 +180,24 @@ def pack_runs(w: np.ndarray, fine: tuple[int, int], lanes: int) -> np.ndarray:
 class _Few:
     """One kernel while it is emitted. A task is a row of windows (of a transposed conv: for one row of taps)."""
 
-    def __init__(self, f: Function, isa: Isa, problem: _Problem, work: Workload, end: Finish, arguments: Arguments,
-                 source: Word, filters: Word) -> None:
+    def __init__(
+        self,
+        f: Function,
+        isa: Isa,
+        problem: _Problem,
+        work: Workload,
+        end: Finish,
+        arguments: Arguments,
+        source: Word,
+        filters: Word,
+    ) -> None:
         self.f, self.isa, self.p, self.work, self.end, self.arguments = f, isa, problem, work, end, arguments
         g = problem.g
-        self.x, self.w, self.y = arguments.pointer(source), arguments.pointer(filters), arguments.pointer(Output(0))
+        self.x, self.w, self.y = (
+            arguments.pointer(source),
+            arguments.pointer(filters),
+            arguments.pointer(Output(0)),
+        )
         self.operands = {index: arguments.pointer(Input(index)) for index, _, _ in end.operands}
         self.x_strides, self.y_strides = arguments.sizes(g.x_strides), arguments.sizes(g.y_strides)
         self.out = arguments.sizes(g.out)
@@ -189,9 +219,17 @@ class _Few:
                 oy = f.urem(row, self.out[1])
                 oz = f.urem(f.udiv(row, self.out[1]), self.out[0])
                 image = f.udiv(row, f.mul(self.out[0], self.out[1]))
-                x = f.add(f.mul(image, self.x_strides[0]), f.add(f.mul(f.mul(oz, g.strides[0]), self.x_strides[1]),
-                                                                 f.mul(f.mul(oy, g.strides[1]), self.x_strides[2])))
-                y = f.add(f.mul(image, self.y_strides[0]), f.add(f.mul(oz, self.y_strides[1]), f.mul(oy, self.y_strides[2])))
+                x = f.add(
+                    f.mul(image, self.x_strides[0]),
+                    f.add(
+                        f.mul(f.mul(oz, g.strides[0]), self.x_strides[1]),
+                        f.mul(f.mul(oy, g.strides[1]), self.x_strides[2]),
+                    ),
+                )
+                y = f.add(
+                    f.mul(image, self.y_strides[0]),
+                    f.add(f.mul(oz, self.y_strides[1]), f.mul(oy, self.y_strides[2])),
+                )
                 y = f.add(y, f.mul(fine, f.udiv(self.y_strides[2], down)))
                 self._row(x, y, self.out[2], fine)
         if self.flat:
@@ -210,12 +248,17 @@ class _Few:
     def _block(self, pixels: int, pixel: Size, x: Size, y: Size, fine: Size) -> None:
         """The results of `pixels` windows, stored together."""
         f, g, results = self.f, self.p.g, self.p.results
-        step = g.strides[2] * int(self.x_strides[3])
+        step = g.strides[2] * known(self.x_strides[3])
         start = f.add(x, f.mul(pixel, step))
         sums = [[f.variable(self.vector, "zeroinitializer") for _ in range(results)] for _ in range(pixels)]
         with f.loop(0, g.kernel[0]) as d, f.loop(0, g.kernel[1]) as i:
-            at = f.add(start, f.add(f.mul(f.mul(d, g.dilations[0]), self.x_strides[1]),
-                                    f.mul(f.mul(i, g.dilations[1]), self.x_strides[2])))
+            at = f.add(
+                start,
+                f.add(
+                    f.mul(f.mul(d, g.dilations[0]), self.x_strides[1]),
+                    f.mul(f.mul(i, g.dilations[1]), self.x_strides[2]),
+                ),
+            )
             tap_row = f.add(f.add(f.mul(d, g.kernel[1]), i), fine)
             w = f.at(self.w, f.mul(tap_row, self.chunks * results * self.isa.lanes * 4))
             self._run(f.at(self.x, at, "float"), w, sums, step)
@@ -233,14 +276,23 @@ class _Few:
         if run % lanes:
             self._chunk(x, w, whole, sums, step, iota_below(self.f, lanes, run % lanes))
 
-    def _chunk(self, x: str, w: str, chunk: Size, sums: Sequence[Sequence[str]], step: int, mask: str | None) -> None:
+    def _chunk(
+        self, x: str, w: str, chunk: Size, sums: Sequence[Sequence[str]], step: int, mask: str | None
+    ) -> None:
         f, lanes, v = self.f, self.isa.lanes, self.vector
         row = f.at(w, f.mul(chunk, self.p.results * lanes * 4))
-        weights = [load_vector(f, lanes, dtypes.f32, f.at(row, m * lanes * 4), align=lanes * 4) for m in range(self.p.results)]
+        weights = [
+            load_vector(f, lanes, dtypes.f32, f.at(row, m * lanes * 4), align=lanes * 4)
+            for m in range(self.p.results)
+        ]
         for k, pair in enumerate(sums):
-            value = load_vector(f, lanes, dtypes.f32, f.at(x, f.add(f.mul(chunk, lanes), k * step), "float"), mask)
+            value = load_vector(
+                f, lanes, dtypes.f32, f.at(x, f.add(f.mul(chunk, lanes), k * step), "float"), mask
+            )
             for weight, total in zip(weights, pair, strict=True):
-                product = f.call(v, f"llvm.fma.v{lanes}f32", f"{v} {value}", f"{v} {weight}", f"{v} {f.get(v, total)}")
+                product = f.call(
+                    v, f"llvm.fma.v{lanes}f32", f"{v} {value}", f"{v} {weight}", f"{v} {f.get(v, total)}"
+                )
                 f.set(v, total, product)
 
     def _store(self, value: str, element: Size, count: int) -> None:
@@ -251,18 +303,26 @@ class _Few:
             for index, kind, operand in self.end.operands:
                 kind_of, base = operand.type.dtype, self.operands[index]
                 if kind == "full":
-                    arguments.append(load_vector(f, lanes, kind_of, f.at(base, f.mul(element, kind_of.size_bytes)), mask))
+                    arguments.append(
+                        load_vector(f, lanes, kind_of, f.at(base, f.mul(element, kind_of.size_bytes)), mask)
+                    )
                 elif kind == "scalar":
                     arguments.append(load_vector(f, lanes, kind_of, base, broadcast=True))
                 else:
-                    arguments.append(self._repeated(load_vector(f, lanes, kind_of, base, iota_below(f, lanes, self.p.g.outputs))))
+                    arguments.append(
+                        self._repeated(
+                            load_vector(f, lanes, kind_of, base, iota_below(f, lanes, self.p.g.outputs))
+                        )
+                    )
             value = emit_epilogue(f, self.isa, self.end.expression, arguments)
         store_vector(f, lanes, dtype, f.at(self.y, f.mul(element, dtype.size_bytes)), value, mask)
 
     def _repeated(self, channels: str) -> str:
         """Lane k gets element k % outputs: results of neighbouring pixels lie side by side."""
         order = ", ".join(f"i32 {k % self.p.g.outputs}" for k in range(self.isa.lanes))
-        return self.f.value(f"shufflevector {self.vector} {channels}, {self.vector} poison, <{self.isa.lanes} x i32> <{order}>")
+        return self.f.value(
+            f"shufflevector {self.vector} {channels}, {self.vector} poison, <{self.isa.lanes} x i32> <{order}>"
+        )
 
 
 def add_lanes(f: Function, lanes: int, vectors: Sequence[str]) -> str:
@@ -278,7 +338,9 @@ def add_lanes(f: Function, lanes: int, vectors: Sequence[str]) -> str:
                 continue
             blocks = [range(start, start + half) for start in range(0, lanes, 2 * half)]
             low = ", ".join(f"i32 {i + side * lanes}" for block in blocks for side in (0, 1) for i in block)
-            high = ", ".join(f"i32 {i + half + side * lanes}" for block in blocks for side in (0, 1) for i in block)
+            high = ", ".join(
+                f"i32 {i + half + side * lanes}" for block in blocks for side in (0, 1) for i in block
+            )
             x = f.value(f"shufflevector {kind} {a}, {kind} {b}, <{lanes} x i32> <{low}>")
             y = f.value(f"shufflevector {kind} {a}, {kind} {b}, <{lanes} x i32> <{high}>")
             merged[k] = f.value(f"fadd {kind} {x}, {y}")

@@ -1,4 +1,5 @@
 """Convolutions as plain loop nests: the floor under the fast families, for every dtype and layout."""
+
 from __future__ import annotations
 
 import hashlib
@@ -14,7 +15,20 @@ from engineworks.core.dims import Dim, product
 from engineworks.core.types import TensorType, row_major
 from engineworks.errors import NoTactic
 from engineworks.ir.kernel import LoopKernel, Reduce, Store
-from engineworks.ir.scalar import Scalar, apply, argument, axis, cast, const, load, size, stage, substitute, where
+from engineworks.ir.scalar import (
+    Scalar,
+    apply,
+    argument,
+    axis,
+    cast,
+    const,
+    load,
+    size,
+    stage,
+    substitute,
+    where,
+)
+from engineworks.kernels.cpu.conv import known
 from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND
 from engineworks.kernels.cpu.loops import loop_image
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Tactic
@@ -57,13 +71,17 @@ class CpuConvLoops:
         return loops_image("conv_loops", work, conv_nest(work), tactic.config.schedule, isa)
 
 
-def loops_image(prefix: str, work: Workload, kernel: LoopKernel, schedule: CpuSchedule, isa: Isa) -> KernelImage:
+def loops_image(
+    prefix: str, work: Workload, kernel: LoopKernel, schedule: CpuSchedule, isa: Isa
+) -> KernelImage:
     """The image of a nest whose operands are the workload's inputs that are not omitted, in order."""
     digest = hashlib.sha256(f"{kernel}\n{schedule}\n{isa.name}".encode()).hexdigest()[:16]
     image = loop_image(kernel, schedule, isa, f"{prefix}_{digest}")
     given = [k for k, operand in enumerate(work.inputs) if operand is not None]
     steps = tuple(
-        replace(s, words=tuple(Input(given[w.index], w.offset) if isinstance(w, Input) else w for w in s.words))
+        replace(
+            s, words=tuple(Input(given[w.index], w.offset) if isinstance(w, Input) else w for w in s.words)
+        )
         for s in image.steps
     )
     return replace(image, steps=steps)
@@ -81,10 +99,10 @@ def conv_nest(work: Workload) -> LoopKernel:
     types = [o.type for o in work.inputs if o is not None]
     x, w, y = types[0], types[1], work.outputs[0]
     spatial = x.rank - 2
-    kernel = tuple(int(k) for k in w.shape[2:])
+    kernel = tuple(known(k) for k in w.shape[2:])
     groups = op.groups
-    outputs = int(w.shape[0]) // groups if isinstance(op, Conv) else int(w.shape[1])
-    inputs = int(w.shape[1]) if isinstance(op, Conv) else int(w.shape[0]) // groups
+    outputs = known(w.shape[0]) // groups if isinstance(op, Conv) else known(w.shape[1])
+    inputs = known(w.shape[1]) if isinstance(op, Conv) else known(w.shape[0]) // groups
     image, group, output = axis(0), axis(1), axis(2)
     places = [axis(3 + a) for a in range(spatial)]
     channel, taps = axis(3 + spatial), [axis(4 + spatial + a) for a in range(spatial)]
@@ -99,12 +117,22 @@ def conv_nest(work: Workload) -> LoopKernel:
         total = total + load(2, (to,), x.dtype)
     index = (image, to, *places)
     store = Store(0, index, finished(work, total, index), over_reduced=False)
-    return LoopKernel((x.shape[0], groups, outputs, *y.shape[2:]), (inputs, *kernel), tuple(types), (y,),
-                      (Reduce("sum", body, x.dtype), store))
+    return LoopKernel(
+        (x.shape[0], groups, outputs, *y.shape[2:]),
+        (inputs, *kernel),
+        tuple(types),
+        (y,),
+        (Reduce("sum", body, x.dtype), store),
+    )
 
 
-def _sources(op: Conv | ConvTranspose, x: TensorType, kernel: Sequence[int], places: Sequence[Scalar],
-             taps: Sequence[Scalar]) -> tuple[list[Scalar], list[Scalar]]:
+def _sources(
+    op: Conv | ConvTranspose,
+    x: TensorType,
+    kernel: Sequence[int],
+    places: Sequence[Scalar],
+    taps: Sequence[Scalar],
+) -> tuple[list[Scalar], list[Scalar]]:
     """For each spatial axis the input index under an output and a tap; and the conditions under which all exist."""
     axes = len(kernel)
     strides, dilations = per_axis(op.strides, axes, "strides"), per_axis(op.dilations, axes, "dilations")
@@ -115,14 +143,18 @@ def _sources(op: Conv | ConvTranspose, x: TensorType, kernel: Sequence[int], pla
     pads = per_axis(op.pads, 2 * axes, "pads", 0)
     scattered = [places[a] + pads[a] - taps[a] * dilations[a] for a in range(axes)]
     sources = [s // strides[a] for a, s in enumerate(scattered)]
-    whole = [apply("eq", s % strides[a], const(0, dtypes.i64)) for a, s in enumerate(scattered) if strides[a] > 1]
+    whole = [
+        apply("eq", s % strides[a], const(0, dtypes.i64)) for a, s in enumerate(scattered) if strides[a] > 1
+    ]
     return sources, whole + in_range(sources, x.shape[2:])
 
 
 def in_range(index: Sequence[Scalar], sizes: Sequence[Dim]) -> list[Scalar]:
     """0 <= index < size on each axis."""
     zero = const(0, dtypes.i64)
-    return [c for i, d in zip(index, sizes, strict=True) for c in (apply("le", zero, i), apply("lt", i, size(d)))]
+    return [
+        c for i, d in zip(index, sizes, strict=True) for c in (apply("le", zero, i), apply("lt", i, size(d)))
+    ]
 
 
 def guarded(conditions: Sequence[Scalar], value: Scalar, otherwise: Scalar) -> Scalar:
@@ -146,7 +178,7 @@ def finished(work: Workload, total: Scalar, index: Index) -> Scalar:
         place = _operand_index(operand.type, kind, out, index)
         read = load(given.index(work.anchor_inputs + number), place, operand.type.dtype)
         replaced[argument(1 + number, operand.type.dtype)] = read
-    return substitute(work.epilogue.expression, lambda node: replaced.get(node))
+    return substitute(work.epilogue.expression, replaced.get)
 
 
 def _operand_index(kind_of: TensorType, kind: str, out: TensorType, index: Index) -> Index:

@@ -1,13 +1,14 @@
 """Direct convolution with sizes known only at run time: one task is a row of output pixels.
 
-The input holds its padding (conv_stage), so all tiles have one k loop; what a row leaves over is done by narrower tiles.
+The input holds its padding (conv_stage), so all tiles have one k loop; narrower tiles do what a row leaves over.
 """
+
 from __future__ import annotations
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.tile import Segment, Tile, accumulate
 from engineworks.core.dims import Dim, ceil_div
-from engineworks.kernels.cpu.conv import Arguments, Finish, Geometry, ImageParts, store_sums
+from engineworks.kernels.cpu.conv import Arguments, Finish, Geometry, ImageParts, known, store_sums
 from engineworks.kernels.cpu.conv_tiles import spread, tap_nest
 from engineworks.kernels.tactic import Input, Output, Word
 from engineworks.kernels.workload import Workload
@@ -23,8 +24,18 @@ def row_tiles(isa: Isa) -> tuple[tuple[int, int], ...]:
     return ((8, 3), (14, 2), (6, 4), (12, 1)) if isa.registers >= 32 else ((4, 3), (6, 2), (12, 1))
 
 
-def emit_rows(parts: ImageParts, work: Workload, g: Geometry, rows: int, vectors: int, unroll: int, isa: Isa,
-              end: Finish, source: Word, filters: Word) -> None:
+def emit_rows(
+    parts: ImageParts,
+    work: Workload,
+    g: Geometry,
+    rows: int,
+    vectors: int,
+    unroll: int,
+    isa: Isa,
+    end: Finish,
+    source: Word,
+    filters: Word,
+) -> None:
     """Append the step. `g` has no padding."""
     f = Function("conv_rows")
     arguments = Arguments(f)
@@ -35,8 +46,20 @@ def emit_rows(parts: ImageParts, work: Workload, g: Geometry, rows: int, vectors
 class _Rows:
     """One kernel while it is emitted."""
 
-    def __init__(self, f: Function, isa: Isa, g: Geometry, rows: int, vectors: int, unroll: int, work: Workload,
-                 end: Finish, arguments: Arguments, source: Word, filters: Word) -> None:
+    def __init__(
+        self,
+        f: Function,
+        isa: Isa,
+        g: Geometry,
+        rows: int,
+        vectors: int,
+        unroll: int,
+        work: Workload,
+        end: Finish,
+        arguments: Arguments,
+        source: Word,
+        filters: Word,
+    ) -> None:
         self.f, self.isa, self.g, self.rows, self.vectors, self.unroll = f, isa, g, rows, vectors, unroll
         self.work, self.end = work, end
         self.x, self.w = arguments.pointer(source), arguments.pointer(filters)
@@ -52,7 +75,10 @@ class _Rows:
         g, f = self.g, self.f
         nest: tuple[tuple[Size, Size, Size], ...] = tap_nest(g, g.kernel[2])
         if g.kernel[1] > 1:
-            nest = ((g.kernel[1], f.mul(self.x_strides[2], 4 * g.dilations[1]), g.kernel[2] * g.group_channels), *nest)
+            nest = (
+                (g.kernel[1], f.mul(self.x_strides[2], 4 * g.dilations[1]), g.kernel[2] * g.group_channels),
+                *nest,
+            )
         if g.kernel[0] > 1:
             taps = g.kernel[1] * g.kernel[2] * g.group_channels
             nest = ((g.kernel[0], f.mul(self.x_strides[1], 4 * g.dilations[0]), taps), *nest)
@@ -90,9 +116,15 @@ class _Rows:
         oz = f.urem(f.udiv(row, self.out[1]), self.out[0])
         image = f.udiv(row, f.mul(self.out[0], self.out[1]))
         steps = self.g.strides
-        x = f.add(f.mul(image, self.x_strides[0]),
-                  f.add(f.mul(f.mul(oz, steps[0]), self.x_strides[1]), f.mul(f.mul(oy, steps[1]), self.x_strides[2])))
-        y = f.add(f.mul(image, self.y_strides[0]), f.add(f.mul(oz, self.y_strides[1]), f.mul(oy, self.y_strides[2])))
+        x = f.add(
+            f.mul(image, self.x_strides[0]),
+            f.add(
+                f.mul(f.mul(oz, steps[0]), self.x_strides[1]), f.mul(f.mul(oy, steps[1]), self.x_strides[2])
+            ),
+        )
+        y = f.add(
+            f.mul(image, self.y_strides[0]), f.add(f.mul(oz, self.y_strides[1]), f.mul(oy, self.y_strides[2]))
+        )
         self._pieces(self.out[2], panel, f.add(x, self.first[0]), f.add(y, self.first[1]))
 
     def _pieces(self, count: Size, panel: Size, x: Size, y: Size) -> None:
@@ -121,7 +153,7 @@ class _Rows:
         f, g, width = self.f, self.g, self.vectors * self.isa.lanes
         panels = -(-g.group_outputs // width)
         group, within = (0, panel) if g.groups == 1 else (f.udiv(panel, panels), f.urem(panel, panels))
-        x_step, y_step = g.strides[2] * int(self.x_strides[3]), int(self.y_strides[3])
+        x_step, y_step = g.strides[2] * known(self.x_strides[3]), known(self.y_strides[3])
         element = f.add(f.add(x, f.mul(pixel, x_step)), f.mul(group, g.group_channels))
         rows = tuple(r * x_step * 4 for r in range(size))
         segment = Segment(tuple(range(size)), self.segment.nest)
@@ -132,5 +164,16 @@ class _Rows:
         channel = f.add(f.mul(group, g.group_outputs), column)
         first = f.add(f.add(y, f.mul(pixel, y_step)), channel)
         out_rows = tuple(r * y_step for r in range(size))
-        store_sums(f, self.isa, sums, self.y, self.operands, self.end, self.work, out_rows, first, channel,
-                   (f.sub(g.group_outputs, column), g.group_outputs))
+        store_sums(
+            f,
+            self.isa,
+            sums,
+            self.y,
+            self.operands,
+            self.end,
+            self.work,
+            out_rows,
+            first,
+            channel,
+            (f.sub(g.group_outputs, column), g.group_outputs),
+        )

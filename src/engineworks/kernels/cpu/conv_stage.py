@@ -2,6 +2,7 @@
 
 It serves inputs that are laid out otherwise (an image as [N, C, H, W]) and sizes that are not known at build.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -70,7 +71,12 @@ def _fill(f: Function, isa: Isa, pointer: str, count: Size) -> None:
     if count == 0:
         return
     zero = "zeroinitializer"
-    _by_vectors(f, isa, count, lambda at, mask: store_vector(f, isa.lanes, dtypes.f32, f.at(pointer, at, "float"), zero, mask))
+    _by_vectors(
+        f,
+        isa,
+        count,
+        lambda at, mask: store_vector(f, isa.lanes, dtypes.f32, f.at(pointer, at, "float"), zero, mask),
+    )
 
 
 def _by_vectors(f: Function, isa: Isa, count: Size, emit: Callable[[Size, str | None], None]) -> None:
@@ -92,22 +98,50 @@ def _by_vectors(f: Function, isa: Isa, count: Size, emit: Callable[[Size, str | 
         emit(whole, iota_below(f, lanes, rest))
 
 
-def _copy_line(f: Function, isa: Isa, g: Geometry, source: str, target: str, pixels: Size, steps: tuple[Size, Size],
-               pixel_step: Size) -> None:
+def _copy_line(
+    f: Function,
+    isa: Isa,
+    g: Geometry,
+    source: str,
+    target: str,
+    pixels: Size,
+    steps: tuple[Size, Size],
+    pixel_step: Size,
+) -> None:
     """One row of `pixels` pixels with their channels; `steps` are the source's strides along (pixel, channel)."""
     step, channel_step = steps
     if channel_step == 1 or g.channels == 1:
         with f.loop(0, pixels) as pixel:
-            from_, to = f.at(source, f.mul(pixel, step), "float"), f.at(target, f.mul(pixel, pixel_step), "float")
-            _by_vectors(f, isa, g.channels, lambda at, mask: store_vector(
-                f, isa.lanes, dtypes.f32, f.at(to, at, "float"),
-                load_vector(f, isa.lanes, dtypes.f32, f.at(from_, at, "float"), mask), mask))
+            from_, to = (
+                f.at(source, f.mul(pixel, step), "float"),
+                f.at(target, f.mul(pixel, pixel_step), "float"),
+            )
+            _by_vectors(
+                f,
+                isa,
+                g.channels,
+                lambda at, mask: store_vector(
+                    f,
+                    isa.lanes,
+                    dtypes.f32,
+                    f.at(to, at, "float"),
+                    load_vector(f, isa.lanes, dtypes.f32, f.at(from_, at, "float"), mask),
+                    mask,
+                ),
+            )
         return
     first: Size = 0
     if step == 1 and 2 <= g.channels <= MAX_SHUFFLED_CHANNELS and pixel_step == g.channels:
         first = f.mul(f.udiv(pixels, isa.lanes), isa.lanes)
         with f.loop(0, first, isa.lanes) as pixel:
-            _interleave(f, isa, g.channels, f.at(source, pixel, "float"), f.at(target, f.mul(pixel, pixel_step), "float"), channel_step)
+            _interleave(
+                f,
+                isa,
+                g.channels,
+                f.at(source, pixel, "float"),
+                f.at(target, f.mul(pixel, pixel_step), "float"),
+                channel_step,
+            )
     with f.loop(0, g.channels) as channel:
         plane = f.at(source, f.mul(channel, channel_step), "float")
         column = f.at(target, channel, "float")
@@ -119,7 +153,10 @@ def _copy_line(f: Function, isa: Isa, g: Geometry, source: str, target: str, pix
 def _interleave(f: Function, isa: Isa, channels: int, source: str, target: str, channel_step: Size) -> None:
     """A register of each plane to `lanes` pixels with their channels side by side."""
     lanes = isa.lanes
-    planes = [load_vector(f, lanes, dtypes.f32, f.at(source, f.mul(c, channel_step), "float")) for c in range(channels)]
+    planes = [
+        load_vector(f, lanes, dtypes.f32, f.at(source, f.mul(c, channel_step), "float"))
+        for c in range(channels)
+    ]
     planes += ["poison"] * (4 - channels)
     pairs = [_join(f, lanes, planes[0], planes[1]), _join(f, lanes, planes[2], planes[3])]
     every = _join(f, 2 * lanes, pairs[0], pairs[1])

@@ -3,6 +3,7 @@
 Outputs whose index has the same remainder modulo the stride use the same taps, and their inputs lie side by side: with
 the taps reversed this is an ordinary convolution of stride 1 that writes every stride-th output.
 """
+
 from __future__ import annotations
 
 import math
@@ -21,6 +22,7 @@ from engineworks.kernels.cpu.conv import (
     dense_strides,
     finish_of,
     input_type,
+    known,
     pack_filters,
     pixel_strides,
     require_f32,
@@ -77,7 +79,9 @@ class CpuConvTranspose:
         largest = max(phases, key=lambda p: p.geometry.depth).geometry
         seen = []
         for config in configs_of(largest, isa):
-            seconds = sum(direct_seconds(p.geometry, isa, config.height, config.width, config.vectors) for p in phases)
+            seconds = sum(
+                direct_seconds(p.geometry, isa, config.height, config.width, config.vectors) for p in phases
+            )
             seen.append(Tactic(self.name, config, seconds))
         seen.sort(key=lambda t: t.predicted_s)
         return seen[: (1, 2, 3, 6, 10, 32)[effort]]
@@ -93,12 +97,22 @@ class CpuConvTranspose:
         for phase in phases:
             width, groups = config.vectors * isa.lanes, phase.geometry.groups
 
-            def pack(values: Mapping[int, np.ndarray], phase: Phase = phase, width: int = width, groups: int = groups) -> np.ndarray:
+            def pack(
+                values: Mapping[int, np.ndarray],
+                phase: Phase = phase,
+                width: int = width,
+                groups: int = groups,
+            ) -> np.ndarray:
                 return pack_filters(phase_filters(np.asarray(values[1]), phase.taps, groups), groups, width)
 
             direct_step(parts, work, phase.geometry, config, isa, end, source, parts.pack(pack))
-        return KernelImage(parts.functions, frozenset(parts.declarations), tuple(parts.steps), tuple(parts.packed),
-                           tuple(parts.workspace))
+        return KernelImage(
+            parts.functions,
+            frozenset(parts.declarations),
+            tuple(parts.steps),
+            tuple(parts.packed),
+            tuple(parts.workspace),
+        )
 
 
 def phase_filters(w: np.ndarray, taps: tuple[tuple[int, ...], ...], groups: int) -> np.ndarray:
@@ -106,7 +120,9 @@ def phase_filters(w: np.ndarray, taps: tuple[tuple[int, ...], ...], groups: int)
     channels, outputs = w.shape[:2]
     spatial = taps[3 - (w.ndim - 2) :]
     if any(not t for t in taps):
-        return np.zeros((outputs * groups, channels // groups, *(max(1, len(t)) for t in spatial)), np.float32)
+        return np.zeros(
+            (outputs * groups, channels // groups, *(max(1, len(t)) for t in spatial)), np.float32
+        )
     chosen = w[(slice(None), slice(None), *np.ix_(*spatial))]
     split = chosen.reshape(groups, channels // groups, outputs, *chosen.shape[2:])
     return split.swapaxes(1, 2).reshape(groups * outputs, channels // groups, *chosen.shape[2:])
@@ -122,11 +138,13 @@ def axis_phases(size: Dim, out: Dim, kernel: int, stride: int, dilation: int, pa
         taps = [k for k in range(kernel) if (first + pad - k * dilation) % stride == 0]
         taps.reverse()  # the last tap reads the first input
         before: Dim = -((first + pad - taps[0] * dilation) // stride) if taps else size + out
-        phases.append(AxisPhase(first, ceil_div(out - first, stride), tuple(taps), dilation // shared, before))
+        phases.append(
+            AxisPhase(first, ceil_div(out - first, stride), tuple(taps), dilation // shared, before)
+        )
     return phases
 
 
-def _sizes(work: Workload) -> tuple[Dim, Dim, Dim]:
+def _sizes(work: Workload) -> tuple[Dim, ...]:
     shape = input_type(work, 0).shape[2:]
     return (1,) * (3 - len(shape)) + shape  # type: ignore[return-value]
 
@@ -145,23 +163,27 @@ def phases_of(work: Workload) -> list[Phase]:
     axes = x.rank - 2
     y_strides = pixel_strides(y)
     if axes > 3 or y_strides is None:
-        raise NoTactic(f"this family serves up to three spatial axes and outputs with innermost channels, not {y}")
+        raise NoTactic(
+            f"this family serves up to three spatial axes and outputs with innermost channels, not {y}"
+        )
     if not work.inputs[1] or not work.inputs[1].constant:
         raise NoTactic("the filters must be known when the engine is built")
     missing = 3 - axes
     sizes, out = _sizes(work), (1,) * missing + y.shape[2:]
-    kernel = (1,) * missing + tuple(int(k) for k in w.shape[2:])
+    kernel = (1,) * missing + tuple(known(k) for k in w.shape[2:])
     strides = (1,) * missing + per_axis(op.strides, axes, "strides")
     dilations = (1,) * missing + per_axis(op.dilations, axes, "dilations")
     pads = (0,) * missing + per_axis(op.pads, 2 * axes, "pads", 0)[:axes]
-    channels = int(x.shape[1])
+    channels = known(x.shape[1])
     x_strides = pixel_strides(x) or dense_strides(sizes, channels)
     phases = []
-    for each in every(*(axis_phases(sizes[a], out[a], kernel[a], strides[a], dilations[a], pads[a]) for a in range(3))):
+    for each in every(
+        *(axis_phases(sizes[a], out[a], kernel[a], strides[a], dilations[a], pads[a]) for a in range(3))
+    ):
         first = sum((p.first * s for p, s in zip(each, y_strides[1:], strict=True)), 0)
         count = tuple(p.count for p in each)
         g = Geometry(
-            batch=x.shape[0], groups=op.groups, channels=channels, outputs=int(w.shape[1]) * op.groups, size=sizes,
+            batch=x.shape[0], groups=op.groups, channels=channels, outputs=known(w.shape[1]) * op.groups, size=sizes,
             out=count,  # type: ignore[arg-type]
             kernel=tuple(max(1, len(p.taps)) for p in each),  # type: ignore[arg-type]
             strides=(1, 1, 1), dilations=tuple(p.dilation for p in each),  # type: ignore[arg-type]

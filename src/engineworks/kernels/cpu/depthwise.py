@@ -1,4 +1,5 @@
 """Depthwise convolution, channels-last: registers run over channels, tiles over output pixels."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,7 @@ from engineworks.kernels.cpu.conv import (
     finish_of,
     geometry_of,
     input_type,
+    known,
     pixel_strides,
     ranges,
     require_f32,
@@ -63,7 +65,11 @@ class CpuDepthwise:
         small = g.kernel[1] * g.kernel[2] <= MAX_UNROLLED_TAPS
         shapes = [(1, 4), (1, 8), (2, 4), (1, 7), (2, 7), (4, 4), (1, 14), (2, 2), (4, 2), (1, 2)]
         registers = isa.registers - 2 - min(g.kernel[1] * g.kernel[2], HELD_TAPS)
-        configs = [DepthwiseConfig(h, w) for h, w in shapes if h * w <= registers and _is_unrollable(g, h, w)] if small else []
+        configs = (
+            [DepthwiseConfig(h, w) for h, w in shapes if h * w <= registers and _is_unrollable(g, h, w)]
+            if small
+            else []
+        )
         configs = configs or [DepthwiseConfig(1, w, "rows") for w in (4, 8, 2)]
         seen = [Tactic(self.name, c, _seconds(g, isa, c)) for c in configs]
         seen.sort(key=lambda t: t.predicted_s)
@@ -73,13 +79,22 @@ class CpuDepthwise:
         """One step: all channels of some output pixels are a task."""
         g, end, parts = _geometry(work), finish_of(work), ImageParts()
         config: DepthwiseConfig = tactic.config
-        filters = parts.pack(lambda values: pack_taps(values, isa.lanes)) if _constant(work) else _pack_step(parts, g, isa)
+        filters = (
+            parts.pack(lambda values: pack_taps(values, isa.lanes))
+            if _constant(work)
+            else _pack_step(parts, g, isa)
+        )
         f = Function("depthwise")
         kernel = _Depthwise(f, isa, g, config, work, end, Arguments(f), filters)
         tasks = kernel.static(parts) if config.borders == "static" else kernel.rows()
         parts.step("depthwise", f, kernel.arguments, tasks)
-        return KernelImage(parts.functions, frozenset(parts.declarations), tuple(parts.steps), tuple(parts.packed),
-                           tuple(parts.workspace))
+        return KernelImage(
+            parts.functions,
+            frozenset(parts.declarations),
+            tuple(parts.steps),
+            tuple(parts.packed),
+            tuple(parts.workspace),
+        )
 
 
 def _geometry(work: Workload) -> Geometry:
@@ -133,7 +148,12 @@ def _seconds(g: Geometry, isa: Isa, c: DepthwiseConfig) -> float:
     rows, columns = (c.height - 1) * g.strides[1] + g.kernel[1], (c.width - 1) * g.strides[2] + g.kernel[2]
     loads = rows * columns if taps <= HELD_TAPS else c.height * g.kernel[1] * columns
     pixels = c.height * c.width
-    cycles = max(pixels * taps / 2, loads / 2, taps * 4 / max(1, pixels / 2)) + (taps if taps <= HELD_TAPS else 0) / 2 + pixels + 4
+    cycles = (
+        max(pixels * taps / 2, loads / 2, taps * 4 / max(1, pixels / 2))
+        + (taps if taps <= HELD_TAPS else 0) / 2
+        + pixels
+        + 4
+    )
     tiles = -(-typical(g.out[1]) // c.height) * -(-typical(g.out[2]) // c.width) * typical(g.batch)
     slow = 1.1 if c.borders == "rows" else 1.0
     return slow * tiles * (cycles * -(-g.channels // isa.lanes) + 20) / CYCLES_PER_SECOND
@@ -155,13 +175,20 @@ def _border_tiles(g: Geometry, height: int, width: int) -> dict[_Border, list[tu
     """First output (y, x) of every tile, by kind."""
     found: dict[_Border, list[tuple[int, int]]] = {}
     (_, down, across), (_, rows, columns) = g.out, g.size
-    for oy in range(0, int(down), height):
-        for ox in range(0, int(across), width):
-            h, w = min(height, int(down) - oy), min(width, int(across) - ox)
-            top, left = oy * g.strides[1] - int(g.before[1]), ox * g.strides[2] - int(g.before[2])
+    for oy in range(0, known(down), height):
+        for ox in range(0, known(across), width):
+            h, w = min(height, known(down) - oy), min(width, known(across) - ox)
+            top, left = oy * g.strides[1] - known(g.before[1]), ox * g.strides[2] - known(g.before[2])
             in_h = (h - 1) * g.strides[1] + (g.kernel[1] - 1) * g.dilations[1] + 1
             in_w = (w - 1) * g.strides[2] + (g.kernel[2] - 1) * g.dilations[2] + 1
-            kind = _Border(h, w, max(0, -top), min(in_h, int(rows) - top), max(0, -left), min(in_w, int(columns) - left))
+            kind = _Border(
+                h,
+                w,
+                max(0, -top),
+                min(in_h, known(rows) - top),
+                max(0, -left),
+                min(in_w, known(columns) - left),
+            )
             found.setdefault(kind, []).append((oy, ox))
     return found
 
@@ -169,10 +196,31 @@ def _border_tiles(g: Geometry, height: int, width: int) -> dict[_Border, list[tu
 class _Depthwise:
     """One kernel while it is emitted."""
 
-    def __init__(self, f: Function, isa: Isa, g: Geometry, config: DepthwiseConfig, work: Workload, end: Finish,
-                 arguments: Arguments, filters: Word) -> None:
-        self.f, self.isa, self.g, self.config, self.work, self.end, self.arguments = f, isa, g, config, work, end, arguments
-        self.x, self.w, self.y = arguments.pointer(Input(0)), arguments.pointer(filters), arguments.pointer(Output(0))
+    def __init__(
+        self,
+        f: Function,
+        isa: Isa,
+        g: Geometry,
+        config: DepthwiseConfig,
+        work: Workload,
+        end: Finish,
+        arguments: Arguments,
+        filters: Word,
+    ) -> None:
+        self.f, self.isa, self.g, self.config, self.work, self.end, self.arguments = (
+            f,
+            isa,
+            g,
+            config,
+            work,
+            end,
+            arguments,
+        )
+        self.x, self.w, self.y = (
+            arguments.pointer(Input(0)),
+            arguments.pointer(filters),
+            arguments.pointer(Output(0)),
+        )
         self.operands = {index: arguments.pointer(Input(index)) for index, _, _ in end.operands}
         self.vector = f"<{isa.lanes} x float>"
         self.padded = -(-g.channels // isa.lanes) * isa.lanes
@@ -200,15 +248,21 @@ class _Depthwise:
 
     def _offsets(self, oy: int, ox: int) -> tuple[int, int]:
         g = self.g
-        x_row, x_pixel = int(g.x_strides[2]), int(g.x_strides[3])
-        top, left = oy * g.strides[1] - int(g.before[1]), ox * g.strides[2] - int(g.before[2])
-        return top * x_row + left * x_pixel, oy * int(g.y_strides[2]) + ox * int(g.y_strides[3])
+        x_row, x_pixel = known(g.x_strides[2]), known(g.x_strides[3])
+        top, left = oy * g.strides[1] - known(g.before[1]), ox * g.strides[2] - known(g.before[2])
+        return top * x_row + left * x_pixel, oy * known(g.y_strides[2]) + ox * known(g.y_strides[3])
 
     def _out_rows(self, height: int, width: int) -> tuple[Size, ...]:
         f = self.f
-        return tuple(f.add(f.mul(dy, self.y_strides[2]), f.mul(dx, self.y_strides[3])) for dy in range(height) for dx in range(width))
+        return tuple(
+            f.add(f.mul(dy, self.y_strides[2]), f.mul(dx, self.y_strides[3]))
+            for dy in range(height)
+            for dx in range(width)
+        )
 
-    def _over_channels(self, x: Size, y: Size, sums: Callable[[str, Size, str | None], list[str]], rows: tuple[Size, ...]) -> None:
+    def _over_channels(
+        self, x: Size, y: Size, sums: Callable[[str, Size, str | None], list[str]], rows: tuple[Size, ...]
+    ) -> None:
         """All channels of one tile, whose window starts at element x and whose first output is element y."""
         f, lanes, channels = self.f, self.isa.lanes, self.g.channels
         base = f.value(f"getelementptr float, ptr {self.x}, i64 {x}")
@@ -231,7 +285,9 @@ class _Depthwise:
 
     def _weight(self, i: int, j: int, channel: Size) -> str:
         at = self.f.add(channel, (i * self.g.kernel[2] + j) * self.padded)
-        return load_vector(self.f, self.isa.lanes, dtypes.f32, self.f.at(self.w, at, "float"), align=self.isa.lanes * 4)
+        return load_vector(
+            self.f, self.isa.lanes, dtypes.f32, self.f.at(self.w, at, "float"), align=self.isa.lanes * 4
+        )
 
     def _unrolled(self, kind: _Border) -> Callable[[str, Size, str | None], list[str]]:
         """The sums of a tile with every multiply-add written out."""
@@ -308,14 +364,21 @@ class _Depthwise:
         sums = self._unrolled(kind) if small else self._looped(width, (0, g.kernel[1]), (0, g.kernel[2]))
         self._over_channels(start, out, sums, self._out_rows(1, width))
 
-    def _border_pixel(self, pixel: Size, iy: Size, x: Size, y: Size, size: tuple[Size, Size], left: Size) -> None:
+    def _border_pixel(
+        self, pixel: Size, iy: Size, x: Size, y: Size, size: tuple[Size, Size], left: Size
+    ) -> None:
         f, g = self.f, self.g
         ix = f.sub(f.mul(pixel, g.strides[2]), left)
-        taps = [valid_taps(f, start, size[a], g.kernel[1 + a], g.dilations[1 + a]) for a, start in enumerate((iy, ix))]
+        taps = [
+            valid_taps(f, start, size[a], g.kernel[1 + a], g.dilations[1 + a])
+            for a, start in enumerate((iy, ix))
+        ]
         start, out = f.add(x, f.mul(ix, self.x_strides[3])), f.add(y, f.mul(pixel, self.y_strides[3]))
         self._over_channels(start, out, self._looped(1, taps[0], taps[1]), self._out_rows(1, 1))
 
-    def _looped(self, width: int, down: tuple[Size, Size], across: tuple[Size, Size]) -> Callable[[str, Size, str | None], list[str]]:
+    def _looped(
+        self, width: int, down: tuple[Size, Size], across: tuple[Size, Size]
+    ) -> Callable[[str, Size, str | None], list[str]]:
         """The sums of `width` pixels of a row, with loops over the taps."""
         f, g = self.f, self.g
 
@@ -323,9 +386,16 @@ class _Depthwise:
             totals = [f.variable(self.vector, "zeroinitializer") for _ in range(width)]
             with f.loop(*down) as i, f.loop(*across) as j:
                 tap = f.add(f.mul(i, g.kernel[2]), j)
-                weight = load_vector(f, self.isa.lanes, dtypes.f32,
-                                     f.at(self.w, f.add(f.mul(tap, self.padded), channel), "float"))
-                here = f.add(f.mul(f.mul(i, g.dilations[1]), self.x_strides[2]), f.mul(f.mul(j, g.dilations[2]), self.x_strides[3]))
+                weight = load_vector(
+                    f,
+                    self.isa.lanes,
+                    dtypes.f32,
+                    f.at(self.w, f.add(f.mul(tap, self.padded), channel), "float"),
+                )
+                here = f.add(
+                    f.mul(f.mul(i, g.dilations[1]), self.x_strides[2]),
+                    f.mul(f.mul(j, g.dilations[2]), self.x_strides[3]),
+                )
                 for k, total in enumerate(totals):
                     at = f.add(here, f.mul(k * g.strides[2], self.x_strides[3]))
                     pointer = f.value(f"getelementptr float, ptr {base}, i64 {at}")
@@ -336,7 +406,9 @@ class _Depthwise:
         return sums
 
 
-def _pairs(position: int, taps: Iterable[int], outputs: int, stride: int, dilation: int) -> list[tuple[int, int]]:
+def _pairs(
+    position: int, taps: Iterable[int], outputs: int, stride: int, dilation: int
+) -> list[tuple[int, int]]:
     """(tap, output) pairs that read input `position` of a tile's window."""
     out = []
     for tap in taps:

@@ -1,4 +1,5 @@
 """Poolings, channels-last: registers run over channels, one output row a task."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -12,7 +13,15 @@ from engineworks.codegen.llvm.vector import Vector, compute_kind, constant
 from engineworks.core.dims import Dim
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.conv import Arguments, Finish, ImageParts, finish_of, pixel_strides, tile_operands, valid_taps
+from engineworks.kernels.cpu.conv import (
+    Arguments,
+    Finish,
+    ImageParts,
+    finish_of,
+    pixel_strides,
+    tile_operands,
+    valid_taps,
+)
 from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND, typical
 from engineworks.kernels.cpu.pool_loops import Pool, pool_of
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic
@@ -48,10 +57,17 @@ class CpuPool:
                 that are not innermost in memory.
         """
         geometry = _geometry(work)
-        loads = typical(geometry.rows) * typical(geometry.out[2]) * geometry.window * -(-geometry.channels // isa.lanes)
+        loads = (
+            typical(geometry.rows)
+            * typical(geometry.out[2])
+            * geometry.window
+            * -(-geometry.channels // isa.lanes)
+        )
         choices = [v for v in (4, 2, 1) if v * isa.lanes <= geometry.channels or v == 1]
         seconds = 1e-6 + loads / CYCLES_PER_SECOND
-        return [Tactic(self.name, PoolConfig(v), seconds * (1 + 0.1 * k)) for k, v in enumerate(choices)][: max(1, effort)]
+        return [Tactic(self.name, PoolConfig(v), seconds * (1 + 0.1 * k)) for k, v in enumerate(choices)][
+            : max(1, effort)
+        ]
 
     def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
         """One step."""
@@ -128,7 +144,11 @@ class _Pool:
         self.x, self.y = arguments.pointer(Input(0)), arguments.pointer(Output(0))
         self.operands = {index: arguments.pointer(Input(index)) for index, _, _ in self.end.operands}
         g = self.g
-        self.size, self.out, self.before = arguments.sizes(g.size), arguments.sizes(g.out), arguments.sizes(g.before)
+        self.size, self.out, self.before = (
+            arguments.sizes(g.size),
+            arguments.sizes(g.out),
+            arguments.sizes(g.before),
+        )
         self.after = arguments.sizes(g.after)
         self.x_strides, self.y_strides = arguments.sizes(g.x_strides), arguments.sizes(g.y_strides)
 
@@ -148,9 +168,14 @@ class _Pool:
             oz = f.urem(f.udiv(task, self.out[1]), self.out[0])
             image = f.udiv(task, f.mul(self.out[0], self.out[1]))
             starts = [f.sub(f.mul(o, g.strides[a]), self.before[a]) for a, o in enumerate((oz, oy))]
-            x = f.add(f.mul(image, self.x_strides[0]),
-                      f.add(f.mul(starts[0], self.x_strides[1]), f.mul(starts[1], self.x_strides[2])))
-            y = f.add(f.mul(image, self.y_strides[0]), f.add(f.mul(oz, self.y_strides[1]), f.mul(oy, self.y_strides[2])))
+            x = f.add(
+                f.mul(image, self.x_strides[0]),
+                f.add(f.mul(starts[0], self.x_strides[1]), f.mul(starts[1], self.x_strides[2])),
+            )
+            y = f.add(
+                f.mul(image, self.y_strides[0]),
+                f.add(f.mul(oz, self.y_strides[1]), f.mul(oy, self.y_strides[2])),
+            )
             for begin, end, whole in ((0, first, False), (first, last, True), (last, across, False)):
                 if isinstance(begin, int) and isinstance(end, int) and begin >= end:
                     continue
@@ -163,7 +188,9 @@ class _Pool:
         column = f.sub(f.mul(ox, g.strides[2]), self.before[2])
         places = [*starts, column]
         taps = [valid_taps(f, places[a], self.size[a], g.kernel[a], g.dilations[a]) for a in range(2)]
-        taps.append((0, g.kernel[2]) if whole else valid_taps(f, column, self.size[2], g.kernel[2], g.dilations[2]))
+        taps.append(
+            (0, g.kernel[2]) if whole else valid_taps(f, column, self.size[2], g.kernel[2], g.dilations[2])
+        )
         scale = self._reciprocal(places, taps) if isinstance(g.op, AveragePool) else None
         source = f.add(x, f.mul(column, self.x_strides[3]))
         target = f.add(y, f.mul(ox, self.y_strides[3]))
@@ -172,8 +199,13 @@ class _Pool:
             mask = None if count is None else iota_below(f, self.isa.lanes, count)
             totals = self._fold(f.add(source, channel), taps, vectors, mask, whole)
             for j, total in enumerate(totals):
-                self._store(total, scale, f.add(target, f.add(channel, j * self.isa.lanes)),
-                            f.add(channel, j * self.isa.lanes), mask)
+                self._store(
+                    total,
+                    scale,
+                    f.add(target, f.add(channel, j * self.isa.lanes)),
+                    f.add(channel, j * self.isa.lanes),
+                    mask,
+                )
 
         self._over_channels(block)
 
@@ -194,8 +226,13 @@ class _Pool:
         f, g = self.f, self.g
         if isinstance(g.op, AveragePool) and g.op.count_include_pad:
             taps = [
-                valid_taps(f, f.add(places[a], self.before[a]), f.add(f.add(self.size[a], self.before[a]), self.after[a]),
-                           g.kernel[a], g.dilations[a])
+                valid_taps(
+                    f,
+                    f.add(places[a], self.before[a]),
+                    f.add(f.add(self.size[a], self.before[a]), self.after[a]),
+                    g.kernel[a],
+                    g.dilations[a],
+                )
                 for a in range(3)
             ]
         count: Size = 1
@@ -206,7 +243,9 @@ class _Pool:
         number = f.value(f"sitofp i64 {count} to float")
         return splat(f, self.isa.lanes, "float", f.value(f"fdiv float {f32_constant(1.0)}, {number}"))
 
-    def _fold(self, source: Size, taps: list[tuple[Size, Size]], vectors: int, mask: str | None, whole: bool) -> list[str]:
+    def _fold(
+        self, source: Size, taps: list[tuple[Size, Size]], vectors: int, mask: str | None, whole: bool
+    ) -> list[str]:
         """The maxima or sums of `vectors` registers of channels."""
         f, g = self.f, self.g
         totals = [f.variable(self.vector, self._identity()) for _ in range(vectors)]
@@ -238,7 +277,13 @@ class _Pool:
     def _identity(self) -> str:
         if not isinstance(self.g.op, MaxPool):
             return "zeroinitializer"
-        low = float("-inf") if self.dtype.is_float else -(1 << (self.dtype.bits - 1)) if self.dtype.kind == "int" else 0
+        low = (
+            float("-inf")
+            if self.dtype.is_float
+            else -(1 << (self.dtype.bits - 1))
+            if self.dtype.kind == "int"
+            else 0
+        )
         return constant(self.kind, self.isa.lanes, low)
 
     def _combined(self, total: str, value: str) -> str:
@@ -259,8 +304,17 @@ class _Pool:
         total = casts.encode(self.dtype, Vector(f, self.isa, self.kind, lanes, total)).name
         if self.end.expression is not None:
             given = tile_operands(f, self.operands, self.end, element, channel)
-            loaded = [load_vector(f, lanes, o.dtype, o.pointer, None if o.kind == "scalar" else mask,
-                                  broadcast=o.kind == "scalar") for o in given]
+            loaded = [
+                load_vector(
+                    f,
+                    lanes,
+                    o.dtype,
+                    o.pointer,
+                    None if o.kind == "scalar" else mask,
+                    broadcast=o.kind == "scalar",
+                )
+                for o in given
+            ]
             total = emit_epilogue(f, self.isa, self.end.expression, [total, *loaded])
         store_vector(f, lanes, dtype, f.at(self.y, f.mul(element, dtype.size_bytes)), total, mask)
 

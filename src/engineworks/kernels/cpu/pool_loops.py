@@ -1,4 +1,5 @@
 """Poolings as plain loop nests: every dtype, layout and attribute, and the positions of maxima."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,14 @@ from engineworks.errors import NoTactic
 from engineworks.ir.kernel import LoopKernel, MonoidName, Reduce, Store
 from engineworks.ir.scalar import Scalar, apply, axis, cast, const, load, size, stage
 from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND
-from engineworks.kernels.cpu.conv_loops import CYCLES_PER_MULTIPLY, LoopsConfig, finished, guarded, in_range, loops_image
+from engineworks.kernels.cpu.conv_loops import (
+    CYCLES_PER_MULTIPLY,
+    LoopsConfig,
+    finished,
+    guarded,
+    in_range,
+    loops_image,
+)
 from engineworks.kernels.tactic import Effort, KernelImage, Tactic
 from engineworks.kernels.workload import Workload
 from engineworks.ops._windows import per_axis, place_all
@@ -82,16 +90,24 @@ def pool_nest(work: Workload) -> LoopKernel:
     inside = in_range(sources, x.shape[2:])
     element = load(0, (*index[:2], *sources), x.dtype)
     if isinstance(op, MaxPool):
-        stages = _max_stages(op, x, windows, index, guarded(inside, element, const(_lowest(x.dtype), x.dtype)))
+        stages = _max_stages(
+            op, x, windows, index, guarded(inside, element, const(_lowest(x.dtype), x.dtype))
+        )
     elif isinstance(op, LpPool):
         powers = apply("pow", apply("abs", element), const(op.p, x.dtype)) if op.p != 2 else element * element
         total = stage(0, x.dtype)
         root = apply("sqrt", total) if op.p == 2 else apply("pow", total, const(1 / op.p, x.dtype))
-        stages = [Reduce("sum", guarded(inside, powers, const(0, x.dtype)), x.dtype), Store(0, index, root, over_reduced=False)]
+        stages = [
+            Reduce("sum", guarded(inside, powers, const(0, x.dtype)), x.dtype),
+            Store(0, index, root, over_reduced=False),
+        ]
     else:
         stages = _average_stages(op, x, windows, index, sources, guarded(inside, element, const(0, x.dtype)))
     if work.epilogue is not None:
-        stages = [replace(s, body=finished(work, s.body, index)) if isinstance(s, Store) and s.output == 0 else s for s in stages]
+        stages = [
+            replace(s, body=finished(work, s.body, index)) if isinstance(s, Store) and s.output == 0 else s
+            for s in stages
+        ]
     types = tuple(o.type for o in work.inputs if o is not None)
     return LoopKernel(parallel, reduced, types, work.outputs, tuple(stages))
 
@@ -118,17 +134,25 @@ def _unfolded(flat: Scalar, kernel: Sequence[int]) -> list[Scalar]:
     return out
 
 
-def _under(op: Pool, windows: Sequence[Window], places: Sequence[Scalar], taps: Sequence[Scalar]) -> list[Scalar]:
+def _under(
+    op: Pool, windows: Sequence[Window], places: Sequence[Scalar], taps: Sequence[Scalar]
+) -> list[Scalar]:
     """The input index under each output and tap."""
     axes = len(op.kernel)
     strides, dilations = per_axis(op.strides, axes, "strides"), per_axis(op.dilations, axes, "dilations")
-    return [places[a] * strides[a] + taps[a] * dilations[a] - size(windows[a].pad_before) for a in range(axes)]
+    return [
+        places[a] * strides[a] + taps[a] * dilations[a] - size(windows[a].pad_before) for a in range(axes)
+    ]
 
 
-def _max_stages(op: MaxPool, x: TensorType, windows: Sequence[Window], index: tuple[Scalar, ...],
-                body: Scalar) -> list[Reduce | Store]:
+def _max_stages(
+    op: MaxPool, x: TensorType, windows: Sequence[Window], index: tuple[Scalar, ...], body: Scalar
+) -> list[Reduce | Store]:
     largest: MonoidName = "max"
-    stages: list[Reduce | Store] = [Reduce(largest, body, x.dtype), Store(0, index, stage(0, x.dtype), over_reduced=False)]
+    stages: list[Reduce | Store] = [
+        Reduce(largest, body, x.dtype),
+        Store(0, index, stage(0, x.dtype), over_reduced=False),
+    ]
     if not op.indices:
         return stages
     found = stage(2, dtypes.i64)
@@ -141,11 +165,21 @@ def _max_stages(op: MaxPool, x: TensorType, windows: Sequence[Window], index: tu
     plane = index[0] * size(x.shape[1]) + index[1]
     count: Dim = product(sizes)
     where_found = plane * size(count) + position
-    return [*stages, Reduce("argmax_first", body, dtypes.i64), Store(1, index, where_found, over_reduced=False)]
+    return [
+        *stages,
+        Reduce("argmax_first", body, dtypes.i64),
+        Store(1, index, where_found, over_reduced=False),
+    ]
 
 
-def _average_stages(op: AveragePool, x: TensorType, windows: Sequence[Window], index: tuple[Scalar, ...],
-                    sources: Sequence[Scalar], body: Scalar) -> list[Reduce | Store]:
+def _average_stages(
+    op: AveragePool,
+    x: TensorType,
+    windows: Sequence[Window],
+    index: tuple[Scalar, ...],
+    sources: Sequence[Scalar],
+    body: Scalar,
+) -> list[Reduce | Store]:
     """The sum, divided by the number of positions that count: elements of x, or of x with its padding."""
     if op.count_include_pad:
         lows = [source + size(w.pad_before) for source, w in zip(sources, windows, strict=True)]
@@ -156,7 +190,11 @@ def _average_stages(op: AveragePool, x: TensorType, windows: Sequence[Window], i
     counted = guarded(in_range(lows, sizes), one, none)
     total, number = stage(0, x.dtype), stage(1, dtypes.i64)
     mean = total / cast(number, x.dtype)
-    return [Reduce("sum", body, x.dtype), Reduce("sum", counted, dtypes.i64), Store(0, index, mean, over_reduced=False)]
+    return [
+        Reduce("sum", body, x.dtype),
+        Reduce("sum", counted, dtypes.i64),
+        Store(0, index, mean, over_reduced=False),
+    ]
 
 
 PROVIDERS = (CpuPoolLoops(),)

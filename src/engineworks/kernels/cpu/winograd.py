@@ -1,4 +1,5 @@
 """Winograd convolution for 3x3 kernels of stride 1: fewer multiply-adds for a little more memory traffic."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -6,7 +7,15 @@ from dataclasses import dataclass
 
 from engineworks.codegen.llvm.function import Isa
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.conv import Geometry, ImageParts, finish_of, geometry_of, input_type, pixel_strides, require_f32
+from engineworks.kernels.cpu.conv import (
+    Geometry,
+    ImageParts,
+    finish_of,
+    geometry_of,
+    input_type,
+    pixel_strides,
+    require_f32,
+)
 from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND, SECOND_CACHE_BYTES, step_cycles, typical
 from engineworks.kernels.cpu.conv_tiles import spread
 from engineworks.kernels.cpu.winograd_copied import CopiedWinograd
@@ -60,12 +69,16 @@ class CpuWinograd:
                     config = WinogradConfig(m, rows, vectors, block)
                     if block == 0 and (copied or not isinstance(g.batch, int)):
                         continue
-                    if block and (_scratch(g, config, isa) > MAX_SCRATCH_BYTES or block >= 2 * _tile_count(g, m)):
+                    if block and (
+                        _scratch(g, config, isa) > MAX_SCRATCH_BYTES or block >= 2 * _tile_count(g, m)
+                    ):
                         continue
                     seen.append(Tactic(self.name, config, _seconds(g, isa, config), is_loose=m == 4))
         seen.sort(key=lambda t: t.predicted_s)
         if not seen:
-            raise NoTactic("no block of transformed tiles fits the second-level cache, and the batch is not known")
+            raise NoTactic(
+                "no block of transformed tiles fits the second-level cache, and the batch is not known"
+            )
         return seen[: (1, 2, 3, 6, 10, 32)[effort]]
 
     def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
@@ -79,8 +92,14 @@ class CpuWinograd:
             StaticWinograd(parts, g, stages).fused(_block_tiles(g, config))
         else:
             StaticWinograd(parts, g, stages).staged()
-        return KernelImage(parts.functions, frozenset(parts.declarations), tuple(parts.steps), tuple(parts.packed),
-                           tuple(parts.workspace), parts.scratch_bytes)
+        return KernelImage(
+            parts.functions,
+            frozenset(parts.declarations),
+            tuple(parts.steps),
+            tuple(parts.packed),
+            tuple(parts.workspace),
+            parts.scratch_bytes,
+        )
 
 
 def _geometry(work: Workload) -> Geometry:
@@ -97,7 +116,7 @@ def _geometry(work: Workload) -> Geometry:
 
 
 def _needs_copy(work: Workload, g: Geometry) -> bool:
-    """The tiles are cut from a padded copy of x: its sizes are not known at build, or its channels are not innermost."""
+    """Tiles are cut from a padded copy of x: its sizes are not known at build, or its channels not innermost."""
     return not g.is_static or pixel_strides(input_type(work, 0)) is None
 
 
@@ -122,7 +141,10 @@ def _seconds(g: Geometry, isa: Isa, c: WinogradConfig) -> float:
     panels = -(-g.outputs // (c.vectors * isa.lanes))
     rows_at_once = _block_tiles(g, c) if c.block else tiles * batch
     blocks = -(-tiles * batch // rows_at_once)
-    steps = sum(n * (g.channels * step_cycles(size, c.vectors, isa, g.channels) + 20) for size, n in spread(rows_at_once, c.rows))
+    steps = sum(
+        n * (g.channels * step_cycles(size, c.vectors, isa, g.channels) + 20)
+        for size, n in spread(rows_at_once, c.rows)
+    )
     products = blocks * points * panels * steps
     arriving = points * panels * c.vectors * isa.lanes * g.channels * 4 * blocks / FILTER_BYTES_PER_CYCLE
     if arriving * FILTER_BYTES_PER_CYCLE <= SECOND_CACHE_BYTES * blocks:

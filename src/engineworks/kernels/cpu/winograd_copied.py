@@ -1,4 +1,5 @@
 """Winograd over a padded copy of x: for sizes known only at run time, and for inputs that are not channels-last."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -45,19 +46,33 @@ class CopiedWinograd:
                 ty, tx = f.mul(f.udiv(tile, across), m), f.mul(f.urem(tile, across), m)
                 at = f.add(f.mul(ty, strides.x_row), f.mul(tx, strides.x_pixel))
                 target = f.at("%scratch", f.mul(f.sub(tile, first), stages.in_bytes))
-                stages.transform_input(f, Border(0, m + 2, 0, m + 2, m, m), strides, f.at(source, at, "float"), target)
+                stages.transform_input(
+                    f, Border(0, m + 2, 0, m + 2, m, m), strides, f.at(source, at, "float"), target
+                )
             with f.loop(0, stages.points) as point:
                 stages.multiply(f, "%scratch", w, products, point, (0, stages.panels), block)
             with f.loop(first, end) as tile:
                 ty, tx = f.mul(f.udiv(tile, across), m), f.mul(f.urem(tile, across), m)
-                element = f.add(f.mul(image, y_strides[0]), f.add(f.mul(ty, strides.y_row), f.mul(tx, strides.y_pixel)))
+                element = f.add(
+                    f.mul(image, y_strides[0]), f.add(f.mul(ty, strides.y_row), f.mul(tx, strides.y_pixel))
+                )
                 here = f.at(products, f.mul(f.sub(tile, first), stages.out_bytes))
                 self._output(f, strides, here, y, operands, element, (f.sub(out[0], ty), f.sub(out[1], tx)))
         self.parts.scratch_bytes = block * (stages.in_bytes + stages.out_bytes)
-        self.parts.step("winograd_copied", f, arguments, self.g.batch * ceil_div(self.down * self.across, block))
+        self.parts.step(
+            "winograd_copied", f, arguments, self.g.batch * ceil_div(self.down * self.across, block)
+        )
 
-    def _output(self, f: Function, strides: Strides, source: str, y: str, operands: dict[int, str], element: Size,
-                left: tuple[Size, Size]) -> None:
+    def _output(
+        self,
+        f: Function,
+        strides: Strides,
+        source: str,
+        y: str,
+        operands: dict[int, str],
+        element: Size,
+        left: tuple[Size, Size],
+    ) -> None:
         """A tile of which left[0] x left[1] outputs exist."""
         m = self.stages.m
         kind = Border(0, m + 2, 0, m + 2, m, m)
@@ -66,5 +81,8 @@ class CopiedWinograd:
         def guard(dy: int, dx: int) -> str:
             return f.value(f"and i1 {f.compare('sgt', left[0], dy)}, {f.compare('sgt', left[1], dx)}")
 
-        f.branch(whole, lambda: self.stages.transform_output(f, kind, strides, source, y, operands, element),
-                 lambda: self.stages.transform_output(f, kind, strides, source, y, operands, element, guard))
+        f.branch(
+            whole,
+            lambda: self.stages.transform_output(f, kind, strides, source, y, operands, element),
+            lambda: self.stages.transform_output(f, kind, strides, source, y, operands, element, guard),
+        )

@@ -2,6 +2,7 @@
 
 Transformed data lies as [tile][point][channel] f32, rows of channels padded.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -52,8 +53,18 @@ def row_lengths(g: Geometry, width: int, isa: Isa) -> tuple[int, int]:
 class Stages:
     """The stages of F(m x m, 3 x 3) with register tiles of `rows` x `vectors`."""
 
-    def __init__(self, work: Workload, g: Geometry, m: int, rows: int, vectors: int, isa: Isa, end: Finish) -> None:
-        self.work, self.g, self.m, self.rows, self.vectors, self.isa, self.end = work, g, m, rows, vectors, isa, end
+    def __init__(
+        self, work: Workload, g: Geometry, m: int, rows: int, vectors: int, isa: Isa, end: Finish
+    ) -> None:
+        self.work, self.g, self.m, self.rows, self.vectors, self.isa, self.end = (
+            work,
+            g,
+            m,
+            rows,
+            vectors,
+            isa,
+            end,
+        )
         self.points, self.width = (m + 2) ** 2, vectors * isa.lanes
         self.panels = -(-g.outputs // self.width)
         self.in_row, self.out_row = row_lengths(g, self.width, isa)
@@ -88,11 +99,15 @@ class Stages:
 
         def emit(channel: Size, count: int | None) -> None:
             mask = None if count is None else iota_below(f, self.isa.lanes, count)
-            self._input_registers(f, kind, strides, f.at(source, channel, "float"), f.at(target, channel, "float"), mask)
+            self._input_registers(
+                f, kind, strides, f.at(source, channel, "float"), f.at(target, channel, "float"), mask
+            )
 
         self._over_channels(f, self.g.channels, emit)
 
-    def _input_registers(self, f: Function, kind: Border, strides: Strides, source: str, target: str, mask: str | None) -> None:
+    def _input_registers(
+        self, f: Function, kind: Border, strides: Strides, source: str, target: str, mask: str | None
+    ) -> None:
         size, arithmetic = self.m + 2, Arithmetic(f, self.isa)
 
         def element(y: int, x: int) -> str:
@@ -104,12 +119,19 @@ class Stages:
         columns = [input_line(arithmetic, [element(y, x) for y in range(size)], self.m) for x in range(size)]
         for i in range(size):
             for j, value in enumerate(input_line(arithmetic, [columns[x][i] for x in range(size)], self.m)):
-                store_vector(f, self.isa.lanes, dtypes.f32, f.at(target, (i * size + j) * self.in_row * 4), value)
+                store_vector(
+                    f, self.isa.lanes, dtypes.f32, f.at(target, (i * size + j) * self.in_row * 4), value
+                )
 
     # -- products ---------------------------------------------------------------------------------------------
-    def multiply(self, f: Function, source: str, w: str, to: str, point: Size, panels: tuple[Size, Size], tiles: int) -> None:
+    def multiply(
+        self, f: Function, source: str, w: str, to: str, point: Size, panels: tuple[Size, Size], tiles: int
+    ) -> None:
         """The matrix products of one point for `tiles` tiles and a range of panels."""
-        a_point, c_point = f.at(source, f.mul(point, self.in_row * 4)), f.at(to, f.mul(point, self.out_row * 4))
+        a_point, c_point = (
+            f.at(source, f.mul(point, self.in_row * 4)),
+            f.at(to, f.mul(point, self.out_row * 4)),
+        )
         panel_bytes = self.g.channels * self.width * 4
         with f.loop(*panels) as panel:
             b = f.at(w, f.add(f.mul(point, self.panels * panel_bytes), f.mul(panel, panel_bytes)))
@@ -117,7 +139,13 @@ class Stages:
             for size, number in spread(tiles, self.rows):
                 with f.loop(done, done + size * number, size) as row:
                     ahead = self._ahead(f, f.udiv(f.sub(row, done), size), register_tiles)
-                    sums = accumulate(f, self.isa, replace(self._tile(size), ahead=ahead), f.at(a_point, f.mul(row, self.in_bytes)), b)
+                    sums = accumulate(
+                        f,
+                        self.isa,
+                        replace(self._tile(size), ahead=ahead),
+                        f.at(a_point, f.mul(row, self.in_bytes)),
+                        b,
+                    )
                     element = f.add(f.mul(row, self.out_bytes // 4), f.mul(panel, self.width))
                     offsets = tuple(r * self.out_bytes // 4 for r in range(size))
                     store_tile(f, self.isa, sums, Store(f.at(c_point, element, "float"), offsets))
@@ -135,25 +163,59 @@ class Stages:
         return f.add(panel_bytes, f.mul(tile, lines * CACHE_LINE)), lines
 
     # -- outputs ----------------------------------------------------------------------------------------------
-    def transform_output(self, f: Function, kind: Border, strides: Strides, source: str, y: str, operands: dict[int, str],
-                         element: Size, guard: Callable[[int, int], str] | None = None) -> None:
+    def transform_output(
+        self,
+        f: Function,
+        kind: Border,
+        strides: Strides,
+        source: str,
+        y: str,
+        operands: dict[int, str],
+        element: Size,
+        guard: Callable[[int, int], str] | None = None,
+    ) -> None:
         """All channels of the tile whose first output is `element` of y, through the epilogue.
 
         Args:
             guard: an i1 that says whether output (row, column) of the tile exists; None: all do.
         """
-        self._over_channels(f, self.g.outputs, lambda channel, count: self._output_registers(
-            f, kind, strides, f.at(source, channel, "float"), y, operands, (f.add(element, channel), channel), count, guard))
+        self._over_channels(
+            f,
+            self.g.outputs,
+            lambda channel, count: self._output_registers(
+                f,
+                kind,
+                strides,
+                f.at(source, channel, "float"),
+                y,
+                operands,
+                (f.add(element, channel), channel),
+                count,
+                guard,
+            ),
+        )
 
-    def _output_registers(self, f: Function, kind: Border, strides: Strides, source: str, y: str, operands: dict[int, str],
-                          at: tuple[Size, Size], count: int | None, guard: Callable[[int, int], str] | None) -> None:
+    def _output_registers(
+        self,
+        f: Function,
+        kind: Border,
+        strides: Strides,
+        source: str,
+        y: str,
+        operands: dict[int, str],
+        at: tuple[Size, Size],
+        count: int | None,
+        guard: Callable[[int, int], str] | None,
+    ) -> None:
         size, arithmetic = self.m + 2, Arithmetic(f, self.isa)
 
         def product(i: int, j: int) -> str:
             return load_vector(f, self.isa.lanes, dtypes.f32, f.at(source, (i * size + j) * self.out_row * 4))
 
         columns = [output_line(arithmetic, [product(i, j) for i in range(size)], self.m) for j in range(size)]
-        lines = [output_line(arithmetic, [columns[j][i] for j in range(size)], self.m) for i in range(kind.height)]
+        lines = [
+            output_line(arithmetic, [columns[j][i] for j in range(size)], self.m) for i in range(kind.height)
+        ]
         pixels = [(dy, dx) for dy in range(kind.height) for dx in range(kind.width)]
         offsets = [f.add(f.mul(dy, strides.y_row), f.mul(dx, strides.y_pixel)) for dy, dx in pixels]
         dtype = self.work.outputs[0].dtype

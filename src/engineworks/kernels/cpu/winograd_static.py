@@ -1,4 +1,5 @@
 """Winograd over images of known size: border tiles are kinds of their own, which read no padding."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -6,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from engineworks.codegen.llvm.function import Function, Size
-from engineworks.kernels.cpu.conv import Arguments, Geometry, ImageParts, ranges
+from engineworks.kernels.cpu.conv import Arguments, Geometry, ImageParts, known, ranges
 from engineworks.kernels.cpu.winograd_stages import Border, Stages, Strides
 from engineworks.kernels.tactic import Input, Output
 
@@ -14,11 +15,17 @@ from engineworks.kernels.tactic import Input, Output
 def border_tiles(g: Geometry, m: int) -> dict[Border, list[tuple[int, int]]]:
     """First output (y, x) of every tile, by kind."""
     found: dict[Border, list[tuple[int, int]]] = {}
-    top, left = int(g.before[1]), int(g.before[2])
-    for oy in range(0, int(g.out[1]), m):
-        for ox in range(0, int(g.out[2]), m):
-            kind = Border(max(0, top - oy), min(m + 2, int(g.size[1]) + top - oy), max(0, left - ox),
-                          min(m + 2, int(g.size[2]) + left - ox), min(m, int(g.out[1]) - oy), min(m, int(g.out[2]) - ox))
+    top, left = known(g.before[1]), known(g.before[2])
+    for oy in range(0, known(g.out[1]), m):
+        for ox in range(0, known(g.out[2]), m):
+            kind = Border(
+                max(0, top - oy),
+                min(m + 2, known(g.size[1]) + top - oy),
+                max(0, left - ox),
+                min(m + 2, known(g.size[2]) + left - ox),
+                min(m, known(g.out[1]) - oy),
+                min(m, known(g.out[2]) - ox),
+            )
             found.setdefault(kind, []).append((oy, ox))
     return found
 
@@ -29,8 +36,12 @@ class StaticWinograd:
     def __init__(self, parts: ImageParts, g: Geometry, stages: Stages) -> None:
         self.parts, self.g, self.stages = parts, g, stages
         self.kinds = border_tiles(g, stages.m)
-        self.strides = Strides(int(g.x_strides[2]), int(g.x_strides[3]), int(g.y_strides[2]), int(g.y_strides[3]))
-        table = np.array([self._offsets(oy, ox) for tiles in self.kinds.values() for oy, ox in tiles], np.int64)
+        self.strides = Strides(
+            known(g.x_strides[2]), known(g.x_strides[3]), known(g.y_strides[2]), known(g.y_strides[3])
+        )
+        table = np.array(
+            [self._offsets(oy, ox) for tiles in self.kinds.values() for oy, ox in tiles], np.int64
+        )
         self.tiles = len(table)
         self.table = parts.pack(lambda _: table)
         self.filters = stages.filters(parts)
@@ -38,8 +49,10 @@ class StaticWinograd:
     def _offsets(self, oy: int, ox: int) -> tuple[int, int]:
         """Elements from the image's start to the tile's first input and output."""
         g = self.g
-        x = (oy - int(g.before[1])) * int(g.x_strides[2]) + (ox - int(g.before[2])) * int(g.x_strides[3])
-        return x, oy * int(g.y_strides[2]) + ox * int(g.y_strides[3])
+        x = (oy - known(g.before[1])) * known(g.x_strides[2]) + (ox - known(g.before[2])) * known(
+            g.x_strides[3]
+        )
+        return x, oy * known(g.y_strides[2]) + ox * known(g.y_strides[3])
 
     # -- the two organisations --------------------------------------------------------------------------------
     def fused(self, block: int) -> None:
@@ -55,16 +68,25 @@ class StaticWinograd:
         with ranges(f, "%lo", "%hi", g.batch, blocks) as (image, low, high), f.loop(low, high) as number:
             first = f.mul(number, block)
             end = f.smin(f.add(first, block), self.tiles)
-            self._inputs(f, f.at(x, f.mul(image, int(g.x_strides[0])), "float"), table, "%scratch", (first, end), first)
+            self._inputs(
+                f,
+                f.at(x, f.mul(image, known(g.x_strides[0])), "float"),
+                table,
+                "%scratch",
+                (first, end),
+                first,
+            )
             with f.loop(0, stages.points) as point:
                 stages.multiply(f, "%scratch", w, products, point, (0, stages.panels), block)
-            self._outputs(f, products, y, f.mul(image, int(g.y_strides[0])), table, operands, (first, end), first)
+            self._outputs(
+                f, products, y, f.mul(image, known(g.y_strides[0])), table, operands, (first, end), first
+            )
         self.parts.scratch_bytes = block * (stages.in_bytes + stages.out_bytes)
         self.parts.step("winograd", f, arguments, g.batch * blocks)
 
     def staged(self) -> None:
         """Three steps over all tiles of all images; the products are shared out by (point, panel)."""
-        g, stages, tiles = self.g, self.stages, self.tiles * int(self.g.batch)  # type: ignore[call-overload]
+        g, stages, tiles = self.g, self.stages, self.tiles * known(self.g.batch)  # type: ignore[call-overload]
         inputs = self.parts.buffer(tiles * stages.in_bytes)
         products = self.parts.buffer(tiles * stages.out_bytes)
         f = Function("winograd_input")
@@ -72,21 +94,31 @@ class StaticWinograd:
         x, table, to = arguments.pointer(Input(0)), arguments.pointer(self.table), arguments.pointer(inputs)
         with ranges(f, "%lo", "%hi", g.batch, self.tiles) as (image, low, high):
             here = f.at(to, f.mul(image, self.tiles * stages.in_bytes))
-            self._inputs(f, f.at(x, f.mul(image, int(g.x_strides[0])), "float"), table, here, (low, high), 0)
+            self._inputs(
+                f, f.at(x, f.mul(image, known(g.x_strides[0])), "float"), table, here, (low, high), 0
+            )
         self.parts.step("winograd_input", f, arguments, tiles)
         f = Function("winograd_products")
         arguments = Arguments(f)
-        source, w, to = arguments.pointer(inputs), arguments.pointer(self.filters), arguments.pointer(products)
+        source, w, to = (
+            arguments.pointer(inputs),
+            arguments.pointer(self.filters),
+            arguments.pointer(products),
+        )
         with ranges(f, "%lo", "%hi", stages.points, stages.panels) as (point, low, high):
             stages.multiply(f, source, w, to, point, (low, high), tiles)
         self.parts.step("winograd_products", f, arguments, stages.points * stages.panels)
         f = Function("winograd_output")
         arguments = Arguments(f)
-        source, y, table = arguments.pointer(products), arguments.pointer(Output(0)), arguments.pointer(self.table)
+        source, y, table = (
+            arguments.pointer(products),
+            arguments.pointer(Output(0)),
+            arguments.pointer(self.table),
+        )
         operands = {index: arguments.pointer(Input(index)) for index, _, _ in stages.end.operands}
         with ranges(f, "%lo", "%hi", g.batch, self.tiles) as (image, low, high):
             here = f.at(source, f.mul(image, self.tiles * stages.out_bytes))
-            self._outputs(f, here, y, f.mul(image, int(g.y_strides[0])), table, operands, (low, high), 0)
+            self._outputs(f, here, y, f.mul(image, known(g.y_strides[0])), table, operands, (low, high), 0)
         self.parts.step("winograd_output", f, arguments, tiles)
 
     # -- tiles ------------------------------------------------------------------------------------------------
@@ -107,8 +139,17 @@ class StaticWinograd:
             target = f.at(to, f.mul(f.sub(tile, first), self.stages.in_bytes))
             self.stages.transform_input(f, kind, self.strides, source, target)
 
-    def _outputs(self, f: Function, source: str, y: str, image: Size, table: str, operands: dict[int, str],
-                 span: tuple[Size, Size], first: Size) -> None:
+    def _outputs(
+        self,
+        f: Function,
+        source: str,
+        y: str,
+        image: Size,
+        table: str,
+        operands: dict[int, str],
+        span: tuple[Size, Size],
+        first: Size,
+    ) -> None:
         """Transform the products of the tiles of `span` back; those of `first` lie at `source`."""
         for kind, tile in self._by_kind(f, span):
             element = f.add(image, f.value(f"load i64, ptr {f.at(table, f.add(f.mul(tile, 16), 8))}"))

@@ -3,6 +3,7 @@
 Matrices: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), with the interpolation points
 0, 1, -1, infinity for m = 2 and also 2, -2 for m = 4.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -23,7 +24,9 @@ def pack_filters(values: Mapping[int, np.ndarray], m: int, width: int) -> np.nda
     w = np.asarray(values[1], np.float64)
     outputs, channels = w.shape[:2]
     size, panels = m + 2, -(-outputs // width)
-    u = np.einsum("xi,ocij,yj->xyco", _FILTER[m], w, _FILTER[m], optimize=True).reshape(size * size, channels, outputs)
+    u = np.einsum("xi,ocij,yj->xyco", _FILTER[m], w, _FILTER[m], optimize=True).reshape(
+        size * size, channels, outputs
+    )
     u = np.pad(u.astype(np.float32), [(0, 0), (0, 0), (0, panels * width - outputs)])
     return np.ascontiguousarray(u.reshape(size * size, channels, panels, width).swapaxes(1, 2))
 
@@ -43,7 +46,13 @@ class Arithmetic:
     def scaled(self, factor: float, a: str, b: str) -> str:
         """factor * a + b."""
         v = self.vector
-        return self.f.call(v, f"llvm.fma.v{self.lanes}f32", f"{v} splat (float {f32_constant(factor)})", f"{v} {a}", f"{v} {b}")
+        return self.f.call(
+            v,
+            f"llvm.fma.v{self.lanes}f32",
+            f"{v} splat (float {f32_constant(factor)})",
+            f"{v} {a}",
+            f"{v} {b}",
+        )
 
 
 def input_line(a: Arithmetic, d: list[str], m: int) -> list[str]:
@@ -62,4 +71,9 @@ def output_line(a: Arithmetic, q: list[str], m: int) -> list[str]:
     if m == 2:
         return [a.add(a.add(q[0], q[1]), q[2]), a.sub(a.sub(q[1], q[2]), q[3])]
     s1, d1, s2, d2 = a.add(q[1], q[2]), a.sub(q[1], q[2]), a.add(q[3], q[4]), a.sub(q[3], q[4])
-    return [a.add(a.add(q[0], s1), s2), a.scaled(2, d2, d1), a.scaled(4, s2, s1), a.add(a.scaled(8, d2, d1), q[5])]
+    return [
+        a.add(a.add(q[0], s1), s2),
+        a.scaled(2, d2, d1),
+        a.scaled(4, s2, s1),
+        a.add(a.scaled(8, d2, d1), q[5]),
+    ]
