@@ -71,6 +71,8 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     phases = _Phases()
     target = targets.parse(config.target)
     isa = BACKEND.isa(target)
+    # Code is generated for a level, not for every feature of this machine, and the engine asks for no more than that.
+    target = targets.parse(f"{target.device}:{target.arch}")
     with phases.phase("import"):
         graph = _import(model, config)
     rewriter = Rewriter(graph, limit=config.rewrite_limit)
