@@ -72,12 +72,12 @@ class ForeignNode:
     __slots__ = ("foreign", "import_graph", "inputs", "opset")
 
     def __init__(self, foreign: ForeignOp, inputs: Sequence[Value | None], opset: int,
-                 import_graph: Callable[[ForeignGraph], Any]) -> None:
+                 import_graph: Callable[..., Any]) -> None:
         self.foreign = foreign
         self.inputs = list(inputs)
         self.opset = opset
         self.import_graph = import_graph
-        """Imports a body (If, Loop): ForeignGraph -> Region, reading outer values by name."""
+        """Imports a body (If, Loop): ForeignGraph, and types of its inputs or constant Values, to (Region, captured)."""
 
     def __getitem__(self, position: int) -> Any:
         """Input, or None when it is omitted (typed Any: required inputs are checked by `require`)."""
@@ -89,6 +89,13 @@ class ForeignNode:
     def attr(self, name: str, default: Any = None) -> Any:
         """The attribute, or `default`."""
         return self.foreign.attributes.get(name, default)
+
+    def given(self, start: int = 0) -> list[Value]:
+        """The inputs from `start` on, none of which may be omitted. Raises InvalidModel where one is."""
+        found = [v for v in self.inputs[start:] if v is not None]
+        if len(found) != len(self.inputs[start:]):
+            raise self.invalid(f"inputs from {start} on must all be given")
+        return found
 
     @property
     def output_count(self) -> int:

@@ -36,6 +36,12 @@ def integers(array: Any) -> np.ndarray:
     return found.astype(np.int64)
 
 
+def plain(dim: Dim) -> int:
+    """A dim whose symbols have their values: references run on bound attributes only."""
+    assert not isinstance(dim, Sym), f"{dim} is not bound"
+    return int(dim)
+
+
 def wrapped_index(index: Scalar, extent: Dim) -> Scalar:
     """A run-time index as i64, where negative ones count from the end of an axis of size `extent`."""
     wide = cast(index, dtypes.i64)
@@ -75,7 +81,8 @@ def _runs(left: list[Dim], right: list[Dim]) -> list[tuple[range, range]]:
     for k, d in enumerate(right):
         total = total * d
         ends[total] = k + 1
-    runs, total, start, begin = [], 1, 0, 0
+    runs: list[tuple[range, range]] = []
+    total, start, begin = 1, 0, 0
     for k, d in enumerate(left):
         total = total * d
         end = ends.get(total)

@@ -14,7 +14,9 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     x, wanted = n[0], n.dims(1, "the shape")
     assert wanted is not None
     axes = normalize_axes(ints_of(n, 2, "axes") or range(x.type.rank), x.type.rank)
-    starts, ends, cut = [], [], []
+    starts: list[Dim] = []
+    ends: list[Dim] = []
+    cut: list[int] = []
     before: list[Dim] = [0] * x.type.rank
     after: list[Dim] = [0] * x.type.rank
     for axis, target in zip(axes, wanted, strict=True):

@@ -1,5 +1,6 @@
 """Columns of windows added up to images (the inverse of taking the windows apart)."""
 
+import math
 from collections.abc import Sequence
 from itertools import product as every
 
@@ -58,7 +59,8 @@ class Col2Im(Op):
         total, zero = const(0, compute), const(0, dtypes.i64)
         counts = self.windows()
         for number, offsets in enumerate(every(*(range(b) for b in self.block))):
-            window, inside = [], const(True, dtypes.bool_)
+            window: list[Scalar] = []
+            inside = const(True, dtypes.bool_)
             for a, offset in enumerate(offsets):
                 shifted = index[2 + a] + (self.pads[a] - offset * self.dilations[a])
                 at = shifted // const(self.strides[a], dtypes.i64)
@@ -66,7 +68,7 @@ class Col2Im(Op):
                 exact = apply("eq", shifted % const(self.strides[a], dtypes.i64), zero)
                 inside = apply("and", inside, apply("and", fits, exact))
                 window.append(at)
-            row = index[1] * product(self.block) + number
+            row = index[1] * math.prod(self.block) + number
             read = cast(inputs[0]((index[0], row, linear_index(window, counts))), compute)
             total = total + where(inside, read, const(0, compute))
         return cast(total, x.dtype)

@@ -77,9 +77,9 @@ def concat(g: GraphBuilder, n: ForeignNode, axis: int) -> Value:
     """The inputs that hold something, joined; other sizes that may differ become run-time checks."""
     first = n[0].type
     axis = normalize_axis(axis, first.rank)
-    for value in n.inputs[1:]:
+    for value in n.given(1):
         for a, d in enumerate(value.type.shape if value.type.rank == first.rank else ()):
             if a != axis:
                 g.graph.scope.require(d, first.shape[a], f"Concat at node '{n.foreign.name}': axis {a}")
-    parts = [v for v in n.inputs if v.type.rank != first.rank or v.type.shape[axis] != 0] or n.inputs[:1]
+    parts = [v for v in n.given() if v.type.rank != first.rank or v.type.shape[axis] != 0] or n.given()[:1]
     return parts[0] if len(parts) == 1 else g.concat(*parts, axis=axis)

@@ -69,7 +69,8 @@ def _merged(
     g: GraphBuilder, n: ForeignNode, then: Region, otherwise: Region
 ) -> tuple[tuple[TensorType, ...], tuple[Dim, ...]]:
     """Types that hold whichever body runs, and the symbols made for sizes that differ."""
-    types, fresh = [], []
+    types: list[TensorType] = []
+    fresh: list[Dim] = []
     for a, b in zip(then.graph.outputs, otherwise.graph.outputs, strict=True):
         if a.type.dtype is not b.type.dtype:
             raise n.invalid(f"the bodies give {a.type} and {b.type}; an output has one dtype")

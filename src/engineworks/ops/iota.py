@@ -10,6 +10,7 @@ from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.ir import Op, Reader, example, op
 from engineworks.ir.scalar import Scalar, cast
+from engineworks.ops._views import plain
 
 
 @op("iota")
@@ -23,7 +24,7 @@ class Iota(Op):
         return (TensorType(self.dtype, (self.count,)),)
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
-        return np.arange(self.count).astype(self.dtype.numpy)
+        return np.arange(plain(self.count)).astype(self.dtype.numpy)
 
     def element(
         self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]

@@ -14,7 +14,7 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     limit = n.constant(0, "the number of rounds")
     rounds = None if limit is None else int(limit.ravel()[0])
     goes_on = n[1] if n[1] is not None else g.constant(np.array(True))
-    carried = list(n.inputs[2:])
+    carried = n.given(2)
     body = Body(g, n)
     collected: list[list[Value]] = []
     done = 0

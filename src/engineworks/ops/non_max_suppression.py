@@ -46,7 +46,7 @@ class NonMaxSuppression(Op):
         assert boxes is not None and scores is not None
         limit = 0 if most is None else int(most.ravel()[0])
         highest = np.float32(0) if overlap is None else overlap.ravel()[0]
-        kept = []
+        kept: list[tuple[int, int, int]] = []
         for batch in range(scores.shape[0]):
             low, high = corners(boxes[batch], self.centre)
             for kind in range(scores.shape[1]):

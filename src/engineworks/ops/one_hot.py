@@ -11,7 +11,7 @@ from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, i64, op
 from engineworks.ir.scalar import Scalar, apply, cast, const, where
-from engineworks.ops._views import wrapped_index
+from engineworks.ops._views import plain, wrapped_index
 
 
 @op("one_hot")
@@ -35,8 +35,8 @@ class OneHot(Op):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         indices, values = np.asarray(inputs[0]).astype(np.int64), np.asarray(inputs[1])
         axis = self.axis % (indices.ndim + 1)
-        indices = np.expand_dims(np.where(indices < 0, indices + self.depth, indices), axis)
-        places = np.arange(self.depth).reshape(-1, *[1] * (indices.ndim - 1 - axis))
+        indices = np.expand_dims(np.where(indices < 0, indices + plain(self.depth), indices), axis)
+        places = np.arange(plain(self.depth)).reshape(-1, *[1] * (indices.ndim - 1 - axis))
         return np.where(indices == places, values[1], values[0])
 
     def element(

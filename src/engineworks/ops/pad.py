@@ -12,7 +12,7 @@ from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
 from engineworks.ir.scalar import Scalar, apply, size, where
 from engineworks.ops._axes import ints_of
-from engineworks.ops._views import ZERO
+from engineworks.ops._views import ZERO, plain
 
 Mode = Literal["constant", "reflect", "edge", "wrap"]
 
@@ -46,7 +46,7 @@ class Pad(Op):
         outside = np.zeros((), bool)
         for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
             extent = x.shape[axis]
-            position = np.arange(-before, extent + after)
+            position = np.arange(-plain(before), extent + plain(after))
             x = np.take(x, _source_numpy(position, extent, self.mode), axis=axis) if extent else np.zeros(
                 (*x.shape[:axis], len(position), *x.shape[axis + 1 :]), x.dtype)  # fmt: skip
             off = ((position < 0) | (position >= extent)).reshape(-1, *[1] * (len(self.before) - 1 - axis))
@@ -56,7 +56,8 @@ class Pad(Op):
     def element(
         self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
     ) -> Scalar:
-        source, inside = [], []
+        source: list[Scalar] = []
+        inside: list[Scalar] = []
         for axis, extent in enumerate(types[0].shape):
             before, after = self.before[axis], self.after[axis]
             position = index[axis] - size(before)

@@ -46,16 +46,12 @@ class Range(Op):
 
 @from_onnx("Range")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    start, limit, delta = (g.reshape_to(v, ()) for v in n.inputs)
+    start, limit, delta = (g.reshape_to(v, ()) for v in n.given())
     dtype = start.type.dtype
     if all(v.constant is not None for v in (start, limit, delta)):
         return g.constant(Range(0).reference(start.array, limit.array, delta.array))
-    if (
-        all(v.known is not None for v in (start, limit, delta))
-        and isinstance(delta.known[()], int)
-        and delta.known[()]
-    ):
-        first, last, step = (v.known[()] for v in (start, limit, delta))
+    first, last, step = (None if v.known is None else v.known.item() for v in (start, limit, delta))
+    if first is not None and last is not None and isinstance(step, int) and step != 0:
         span = last - first if step > 0 else first - last
         return _from(g, start, delta, g.iota(count=dim_max(ceil_div(span, abs(step)), 0), dtype=dtype))
     if dtype in (dtypes.f16, dtypes.bf16):
@@ -71,4 +67,4 @@ def _from(g: GraphBuilder, start: Value, delta: Value, steps: Value) -> Value:
 
 
 def _is(value: Value, number: int) -> bool:
-    return value.known is not None and bool(value.known[()] == number)
+    return value.known is not None and bool(value.known.item() == number)

@@ -123,7 +123,8 @@ class Resize(Op):
     ) -> Scalar:
         x = types[0]
         axes = self.axes(x.shape)
-        taps, outside = [], []
+        taps: list[Taps] = []
+        outside: list[Scalar] = []
         for axis in axes:
             found, position = self._taps(axis, index[axis], x.shape[axis])
             taps.append(found)

@@ -12,7 +12,7 @@ from engineworks.ops._loops import Body, stacked
 def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     """Inputs: states, then sequences; outputs: states, then what each round gives, stacked."""
     sequences = n.attr("num_scan_inputs")
-    states, scanned = list(n.inputs[: len(n) - sequences]), n.inputs[len(n) - sequences :]
+    states, scanned = n.given()[: len(n) - sequences], n.given()[len(n) - sequences :]
     given_axes = n.attr("scan_input_axes", [0] * sequences)
     axes = [normalize_axis(a, v.type.rank) for a, v in zip(given_axes, scanned, strict=True)]
     backward = n.attr("scan_input_directions", [0] * sequences)
@@ -48,7 +48,7 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     """Opset 8: lengths (optional), then states [batch, …] and sequences [batch, length, …]; each entry on its own."""
     if n[0] is not None:
         raise n.unsupported("sequences of different lengths; export with opset 9 or later")
-    sequences, given = n.attr("num_scan_inputs"), n.inputs[1:]
+    sequences, given = n.attr("num_scan_inputs"), n.given(1)
     first, scanned = given[: len(given) - sequences], given[len(given) - sequences :]
     batch, length = scanned[0].type.shape[:2]
     if not isinstance(batch, int) or not isinstance(length, int):

@@ -11,6 +11,7 @@ from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example
 from engineworks.ir.scalar import Scalar, size
 from engineworks.ops._axes import ints_of
 from engineworks.ops._slices import Bounds, bounds_of, sliced
+from engineworks.ops._views import plain
 
 
 @op("slice")
@@ -41,7 +42,7 @@ class Slice(Op):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         x = np.asarray(inputs[0])
         for axis, (first, count, step) in self.bounds(x.shape).items():
-            x = np.take(x, first + step * np.arange(count), axis=axis)
+            x = np.take(x, plain(first) + step * np.arange(plain(count)), axis=axis)
         return x
 
     def element(

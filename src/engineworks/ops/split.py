@@ -13,7 +13,8 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     sizes = part_sizes(n, x.type.shape[axis])
     if len(sizes) != n.output_count:
         raise n.invalid(f"{len(sizes)} sizes for {n.output_count} outputs")
-    parts, start = [], 0
+    parts: list[Value] = []
+    start: Dim = 0
     for k, part in enumerate(sizes):
         end = x.type.shape[axis] if k == len(sizes) - 1 else start + part
         parts.append(sliced(g, x, (start,), (end,), (axis,)))

@@ -8,7 +8,7 @@ from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, i64, op
-from engineworks.ops._views import ordered_bits
+from engineworks.ops._views import ordered_bits, plain
 
 
 @op("top_k")
@@ -35,7 +35,7 @@ class TopK(Op):
         x = np.asarray(inputs[0])
         keys = ordered_bits(x)
         order = np.argsort(~keys if self.largest else keys, axis=self.axis, kind="stable")
-        indices = np.take(order, np.arange(self.k), axis=self.axis).astype(np.int64)
+        indices = np.take(order, np.arange(plain(self.k)), axis=self.axis).astype(np.int64)
         return np.take_along_axis(x, indices, axis=self.axis), indices
 
     examples = (

@@ -51,7 +51,7 @@ def run_op(
             for n in image.writes_symbols
             if str(d) == n
         }
-    given = [None if a is None else (a, t) for a, t in zip(arrays, types, strict=True)]
+    given = [None if a is None or t is None else (a, t) for a, t in zip(arrays, types, strict=True)]
     return run_image(image, given, outputs, isa, sizes, split=split, symbols=image.writes_symbols)
 
 

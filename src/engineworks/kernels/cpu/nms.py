@@ -69,7 +69,7 @@ class _Chosen:
         with f.loop("%lo", "%hi") as task:
             memory = f.at(self.base, f.mul(task, self.apart))
             sorter = Sorter(k, memory, self.count)
-            end = f.at(memory, f.add(f.mul(self.count, 32), sort_bytes(0)))
+            end = f.at(memory, f.add(f.mul(self.count, 32), k.size(sort_bytes(0))))
             fields = [f.at(end, f.mul(self.list_bytes, part)) for part in range(FIELDS)]
             candidates = self._candidates(task, sorter)
             sorter.sort(candidates, 32)

@@ -218,9 +218,10 @@ class _Regions:
         if not placed:
             return self._place(side, bin_, sample)
         k, at = self.k, self.k.f.add(self.k.f.mul(bin_, side.samples), sample)
-        weights = (self._vector(k.load(self.kind, w, at)) for w in (side.low_weights, side.high_weights))
-        low, high = (k.load("i64", offsets, at) for offsets in (side.lows, side.highs))
-        return low, high, *weights
+        low_weight, high_weight = (
+            self._vector(k.load(self.kind, w, at)) for w in (side.low_weights, side.high_weights)
+        )
+        return k.load("i64", side.lows, at), k.load("i64", side.highs, at), low_weight, high_weight
 
     def _bin(self, plane: Size, rows: _Side, columns: _Side, i: Size, j: Size, placed: bool) -> Vector:
         f = self.k.f
@@ -245,7 +246,7 @@ class _Regions:
             mixed = [pair[0] * column[2] + pair[1] * column[3] for pair in values]
             f.set(self.kind, total, (held + mixed[0] * row[2] + mixed[1] * row[3]).name)
             return
-        parts = [values[r][c] * row[2 + r] * column[2 + c] for r in (0, 1) for c in (0, 1)]
+        parts = [values[r][c] * wr * wc for r, wr in enumerate(row[2:]) for c, wc in enumerate(column[2:])]
         largest = parts[0]
         for part in parts[1:]:
             largest = largest.intrinsic("maximum", part)
