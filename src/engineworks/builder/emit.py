@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engineworks.kernels.image import ObjectCache, image_of
+from engineworks.builder.barriers import Touched, free_of_barrier
 from engineworks.builder.planned import Planned
 from engineworks.builder.storage import MemoryPlan, Storage, Storages, allocate, described, dim_text, plan_memory
 from engineworks.builder.weights import WeightsSection
@@ -238,7 +239,10 @@ class Emitter:
         buffers += [schema.Buffer(place="weights", size=self.weights.size), schema.Buffer(place="symbols", size=8 * len(self.slots)),
                     schema.Buffer(place="plan")]  # fmt: skip
         places = {"weights": weights, "symbols": slots, "plan": plan}
-        records = [self._record(n, kernels, places) for n in self.launches] + [schema.Record(op="end")]
+        touched = [Touched(n.reads, n.writes, fixed=n.step is None or n.op != "call") for n in self.launches]
+        free = free_of_barrier(touched, self.storages, memory.offsets)
+        records = [self._record(n, kernels, places, barrier=k not in free) for k, n in enumerate(self.launches)]
+        records.append(schema.Record(op="end"))
         self._write_resolvers(records)
         choices = [c for plan in self.plan.all() for c in plan.choices if c is not None]
         tactics = {s.symbol: c.tactic.text() for c in choices for s in c.image.steps}
@@ -264,7 +268,9 @@ class Emitter:
         value = described(storage.value) if storage.value is not None else None
         return schema.Buffer(place=storage.place, offset=offset, size=dim_text(storage.size), value=value)  # type: ignore[arg-type]
 
-    def _record(self, launch: _Launch, kernels: Mapping[str, int], places: Mapping[str, int]) -> schema.Record:
+    def _record(
+        self, launch: _Launch, kernels: Mapping[str, int], places: Mapping[str, int], *, barrier: bool
+    ) -> schema.Record:
         words: list[int | str | Ref] = []
         for word in launch.words:
             if not isinstance(word, tuple):
@@ -281,6 +287,7 @@ class Emitter:
             words=tuple(words),
             tasks=dim_text(launch.tasks),
             chunks=step.chunk_hint if step else 0,
+            barrier=barrier,
             single=step.single if step else launch.op == "call",
             name=launch.name,
             group=launch.group,

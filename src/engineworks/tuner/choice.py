@@ -22,7 +22,7 @@ class Choice:
     """The tactic that computes a workload.
 
     Attributes:
-        measured_s: median seconds of one run with the tuned thread count; None when it was predicted.
+        measured_s: least seconds of one run with the tuned thread count; None when it was predicted.
         alternatives: all that were considered, the winner first.
         refused: families that do not compute this workload, and why.
     """
