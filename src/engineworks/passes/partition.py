@@ -1,11 +1,12 @@
 """Cut the graph into groups: native ops with their epilogues, fused loop nests, concatenated pieces, aliases."""
 from __future__ import annotations
 
-from collections.abc import Callable
+import heapq
 from dataclasses import dataclass
 
+from engineworks.core.dims import symbols_of
 from engineworks.errors import Error
-from engineworks.ir.graph import Graph, Node, Value
+from engineworks.ir.graph import Graph, Node
 from engineworks.ir.group import Group
 from engineworks.passes.decompose import is_fusible
 from engineworks.passes.partition_anchor import grow_epilogue
@@ -52,7 +53,7 @@ def partition(graph: Graph, options: PartitionOptions) -> list[Group]:
         read.update(id(v) for g in made for v in g.inputs)
         groups += made
     try:
-        return sort_groups(groups)
+        return sort_groups(groups, graph)
     except Error:
         if not options.extra_outputs:
             raise
@@ -82,53 +83,60 @@ def _ancestors(graph: Graph) -> dict[int, int]:
     return masks
 
 
-def sort_groups(groups: list[Group]) -> list[Group]:
-    """Groups in dependency order, otherwise by the place of their first node. Raises Error on a circle."""
+def sort_groups(groups: list[Group], graph: Graph) -> list[Group]:
+    """Groups in dependency order, otherwise in the order of their last nodes.
+
+    A size that a launch writes is a dependency too: whoever has it in a shape comes after the writer.
+
+    Raises:
+        Error: groups depend on each other in a circle.
+    """
+    place = {id(node): k for k, node in enumerate(graph.nodes)}
+    writers = _size_writers(groups)
     makers: dict[int, list[Group]] = {}
     for group in groups:
         for value in group.outputs:
             makers.setdefault(id(value), []).append(group)
+    readers: dict[int, list[Group]] = {}
+    waiting: dict[int, int] = {}
+    for group in groups:
+        needed = {id(g): g for v in group.inputs if v is not None for g in makers.get(id(v), ())}
+        needed.update({id(writers[name]): writers[name] for name in _sizes_of(group) if name in writers})
+        needed.pop(id(group), None)
+        waiting[id(group)] = len(needed)
+        for key in needed:
+            readers.setdefault(key, []).append(group)
+    rank = {id(g): (max(place[id(n)] for n in g.nodes), k) for k, g in enumerate(groups)}
+    by_rank = {rank[id(g)]: g for g in groups}
+    ready = [rank[id(g)] for g in groups if not waiting[id(g)]]
+    heapq.heapify(ready)
     order: list[Group] = []
-    state: dict[int, int] = {}
-
-    def needs(group: Group) -> list[Group]:
-        return [g for v in group.inputs if v is not None for g in makers.get(id(v), ()) if g is not group]
-
-    for root in groups[::-1] if not groups else sorted(groups, key=_first_origin(groups)):
-        stack: list[tuple[Group, list[Group]]] = [(root, needs(root))] if id(root) not in state else []
-        if stack:
-            state[id(root)] = 1
-        while stack:
-            group, waiting = stack[-1]
-            if not waiting:
-                state[id(group)] = 2
-                order.append(group)
-                stack.pop()
-                continue
-            following = waiting.pop()
-            if state.get(id(following)) == 1:
-                raise Error(f"groups depend on each other: {group.origin} and {following.origin}")
-            if id(following) not in state:
-                state[id(following)] = 1
-                stack.append((following, needs(following)))
+    while ready:
+        group = by_rank[heapq.heappop(ready)]
+        order.append(group)
+        for reader in readers.get(id(group), ()):
+            waiting[id(reader)] -= 1
+            if not waiting[id(reader)]:
+                heapq.heappush(ready, rank[id(reader)])
+    if len(order) < len(groups):
+        stuck = next(g for g in groups if waiting[id(g)])
+        raise Error(f"groups depend on each other, among them {'/'.join(stuck.origin)}")
     return order
 
 
-def _first_origin(groups: list[Group]) -> Callable[[Group], int]:
-    """Keep the order in which groups' last nodes were created: close to the model's own order."""
-    rank: dict[int, int] = {id(g): k for k, g in enumerate(groups)}
-    return lambda group: rank[id(group)]
-
-
-def live_values(groups: list[Group]) -> list[Value]:
-    """All values that become buffers or aliases, each once."""
-    seen: dict[int, Value] = {}
+def _size_writers(groups: list[Group]) -> dict[str, Group]:
+    """The group that writes each data-dependent size."""
+    writers: dict[str, Group] = {}
     for group in groups:
-        for value in group.outputs:
-            seen.setdefault(id(value), value)
-    return list(seen.values())
+        for node in group.nodes:
+            for attribute in node.op.defines:
+                found = getattr(node.op, attribute)
+                for dim in found if isinstance(found, tuple) else (found,):
+                    writers.update((name, group) for name in symbols_of(dim))
+    return writers
 
 
-def nodes_in(groups: list[Group]) -> list[Node]:
-    """Every node of every group."""
-    return [n for g in groups for n in g.nodes]
+def _sizes_of(group: Group) -> set[str]:
+    """Symbols in the shapes a group works on."""
+    values = [*group.inputs, *group.outputs, *([group.domain] if group.domain is not None else [])]
+    return {name for v in values if v is not None for dim in v.type.shape for name in symbols_of(dim)}
