@@ -17,7 +17,7 @@ class DType:
     Attributes:
         name: our short name, also used in the textual form and in engine files.
         kind: the arithmetic it belongs to.
-        bits: storage bits of one element (4 for the sub-byte types; 64 for a string handle).
+        bits: storage bits of one element (4 or 2 for the sub-byte types; 64 for a string handle).
         numpy: the numpy dtype that holds it; sub-byte types use one ml_dtypes element a byte.
     """
 
@@ -34,10 +34,6 @@ class DType:
 
     def __reduce__(self) -> tuple:
         """Copies and messages between processes give the one object again: dtypes are compared by identity."""
-        return by_name, (self.name,)
-
-    def __reduce__(self) -> tuple:
-        # Unpickled in another process it is the same object there, so that `is` compares dtypes everywhere.
         return by_name, (self.name,)
 
     @property
@@ -64,21 +60,27 @@ f16 = _make("f16", "float", 16, np.float16)
 bf16 = _make("bf16", "float", 16, ml_dtypes.bfloat16)
 f8e4m3 = _make("f8e4m3", "float", 8, ml_dtypes.float8_e4m3fn)
 f8e5m2 = _make("f8e5m2", "float", 8, ml_dtypes.float8_e5m2)
+f8e4m3fnuz = _make("f8e4m3fnuz", "float", 8, ml_dtypes.float8_e4m3fnuz)
+f8e5m2fnuz = _make("f8e5m2fnuz", "float", 8, ml_dtypes.float8_e5m2fnuz)
+f4e2m1 = _make("f4e2m1", "float", 4, ml_dtypes.float4_e2m1fn)
 i64 = _make("i64", "int", 64, np.int64)
 i32 = _make("i32", "int", 32, np.int32)
 i16 = _make("i16", "int", 16, np.int16)
 i8 = _make("i8", "int", 8, np.int8)
 i4 = _make("i4", "int", 4, ml_dtypes.int4)
+i2 = _make("i2", "int", 2, ml_dtypes.int2)
 u64 = _make("u64", "uint", 64, np.uint64)
 u32 = _make("u32", "uint", 32, np.uint32)
 u16 = _make("u16", "uint", 16, np.uint16)
 u8 = _make("u8", "uint", 8, np.uint8)
 u4 = _make("u4", "uint", 4, ml_dtypes.uint4)
+u2 = _make("u2", "uint", 2, ml_dtypes.uint2)
 bool_ = _make("bool", "bool", 8, np.bool_)
 string = _make("string", "string", 64, np.object_)
 
 ALL: tuple[DType, ...] = (
-    f64, f32, f16, bf16, f8e4m3, f8e5m2, i64, i32, i16, i8, i4, u64, u32, u16, u8, u4, bool_, string,
+    f64, f32, f16, bf16, f8e4m3, f8e5m2, f8e4m3fnuz, f8e5m2fnuz, f4e2m1,
+    i64, i32, i16, i8, i4, i2, u64, u32, u16, u8, u4, u2, bool_, string,
 )  # fmt: skip
 _BY_NAME = {t.name: t for t in ALL}
 _BY_NUMPY = {t.numpy: t for t in ALL}

@@ -13,8 +13,11 @@ from engineworks.ir.scalar import Scalar, apply, cast, const
 from engineworks.ops._onnx_types import dtype_attribute
 from engineworks.ops._scales import check_scale, read_scale, spread
 
-LARGEST_F8 = {dtypes.f8e4m3: 448.0, dtypes.f8e5m2: 57344.0}
-"""Largest finite value (OCP 8-bit Floating Point Specification, table 1)."""
+LARGEST_F8 = {
+    dtypes.f8e4m3: 448.0, dtypes.f8e5m2: 57344.0,
+    dtypes.f8e4m3fnuz: 240.0, dtypes.f8e5m2fnuz: 57344.0, dtypes.f4e2m1: 6.0,
+}  # fmt: skip
+"""Largest finite value (OCP 8-bit Floating Point and Microscaling Formats Specifications; ONNX for FNUZ)."""
 
 
 @op("quantize_linear")

@@ -7,8 +7,10 @@ Narrow floats are rounded here by integer arithmetic, because LLVM calls libgcc 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from engineworks.codegen.llvm.vector import BITS, Vector, compute_kind
+from engineworks.codegen.llvm.narrow_floats import NARROW_FLOATS
+from engineworks.codegen.llvm.vector import BITS, Vector, compute_kind, register_kind
 from engineworks.core.dtypes import DType
 
 
@@ -55,10 +57,7 @@ def bitcast(value: Vector, source: DType, target: DType) -> Vector:
         register = register.convert("zext", "i8")
     if target.kind == "bool":
         return register.compare("ne", 0)
-    kind = {"f16": "half", "bf16": "bfloat", "f8e4m3": "i8", "f8e5m2": "i8"}.get(
-        target.name, compute_kind(target)
-    )
-    return decode(target, register.bits(kind))
+    return decode(target, register.bits(register_kind(target)))
 
 
 def _float_to_float(value: Vector, target: DType) -> Vector:
@@ -128,64 +127,12 @@ def _decode_f16(value: Vector) -> Vector:
     return value.convert("fpext", "float")
 
 
-# -- f8 -------------------------------------------------------------------------------------------------------
-def _round_f8(value: Vector, mantissa: int, least: int, largest: float, beyond: float) -> Vector:
-    """Round |x| to `mantissa` bits (steps of 2**least below the normal range); above `largest` comes `beyond`."""
-    size = value.abs()
-    drop = 23 - mantissa
-    bits = size.bits("i32")
-    normal = ((bits + ((bits >> drop) & 1) + ((1 << (drop - 1)) - 1)) & -(1 << drop)).bits("float")
-    magic = 1.5 * 2.0 ** (23 + least)
-    small = (size + magic) - magic
-    out = size.compare("olt", 2.0 ** (least + mantissa)).choose(small, normal)
-    out = out.compare("ogt", largest).choose(out.splat(beyond), out)
-    return size.compare("uno", size).choose(size, out).copysign(value)
-
-
-def _round_e4m3(value: Vector) -> Vector:
-    return _round_f8(value, 3, -9, 448.0, float("nan"))
-
-
-def _round_e5m2(value: Vector) -> Vector:
-    return _round_f8(value, 2, -16, 57344.0, float("inf"))
-
-
-def _encode_e5m2(value: Vector) -> Vector:
-    return (value.convert("fptrunc", "half").bits("i16") >> 8).convert("trunc", "i8")
-
-
-def _decode_e5m2(value: Vector) -> Vector:
-    return (value.convert("zext", "i16") << 8).bits("half").convert("fpext", "float")
-
-
-def _encode_e4m3(value: Vector) -> Vector:
-    size, bits = value.abs(), value.bits("i32")
-    normal = ((bits & 0x7FFFFFFF) >> 20) - (120 << 3)
-    small = (size * 512.0).convert("fptosi", "i32")
-    code = size.compare("olt", 2.0**-6).choose(small, normal)
-    code = size.compare("uno", size).choose(code.splat(0x7F), code)
-    return (code | ((bits >> 24) & 0x80)).convert("trunc", "i8")
-
-
-def _decode_e4m3(value: Vector) -> Vector:
-    wide = value.convert("zext", "i32")
-    code = wide & 0x7F
-    normal = ((code << 20) + (120 << 23)).bits("float")
-    small = code.convert("sitofp", "float") * 2.0**-9
-    size = code.compare("ult", 8).choose(small, normal)
-    size = code.compare("eq", 0x7F).choose(size.splat(float("nan")), size)
-    return size.copysign((wide << 24).bits("float"))
-
-
 Conversion = Callable[[Vector], Vector]
-_ROUND: dict[str, Conversion] = {
-    "f16": lambda v: _decode_f16(_encode_f16(v)), "bf16": _round_bf16, "f8e4m3": _round_e4m3, "f8e5m2": _round_e5m2,
-}  # fmt: skip
-_ENCODE: dict[str, Conversion] = {
-    "f16": _encode_f16, "bf16": _encode_bf16, "f8e4m3": _encode_e4m3, "f8e5m2": _encode_e5m2,
-    "i4": lambda v: _low_unsigned(v, 4), "u4": lambda v: _low_unsigned(v, 4),
-}  # fmt: skip
-_DECODE: dict[str, Conversion] = {
-    "f16": _decode_f16, "bf16": _decode_bf16, "f8e4m3": _decode_e4m3, "f8e5m2": _decode_e5m2,
-    "i4": lambda v: _low_signed(v, 4), "u4": lambda v: _low_unsigned(v, 4),
-}  # fmt: skip
+_ROUND: dict[str, Conversion] = {"f16": lambda v: _decode_f16(_encode_f16(v)), "bf16": _round_bf16}
+_ENCODE: dict[str, Conversion] = {"f16": _encode_f16, "bf16": _encode_bf16}
+_DECODE: dict[str, Conversion] = {"f16": _decode_f16, "bf16": _decode_bf16}
+for _name, _format in NARROW_FLOATS.items():
+    _ROUND[_name], _ENCODE[_name], _DECODE[_name] = _format.round, _format.encode, _format.decode
+for _bits in (2, 4):
+    _ENCODE[f"i{_bits}"] = _ENCODE[f"u{_bits}"] = _DECODE[f"u{_bits}"] = partial(_low_unsigned, bits=_bits)
+    _DECODE[f"i{_bits}"] = partial(_low_signed, bits=_bits)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from engineworks.codegen.llvm import casts, integers
 from engineworks.codegen.llvm import math as vector_math
 from engineworks.codegen.llvm.function import Function, Isa
-from engineworks.codegen.llvm.vector import Vector, compute_kind
+from engineworks.codegen.llvm.vector import Vector, compute_kind, register_kind
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
 from engineworks.ir import prims as _table  # noqa: F401  (fills PRIMS)
@@ -49,8 +49,7 @@ class VectorEmitter:
         if node.head == "const":
             return blank.splat(_on_grid(node.payload, node.dtype))
         if node.head in LEAVES:
-            register = {"f16": "half", "bf16": "bfloat", "f8e4m3": "i8", "f8e5m2": "i8"}.get(node.dtype.name)
-            return casts.decode(node.dtype, blank.of(self.leaf(node), register))
+            return casts.decode(node.dtype, blank.of(self.leaf(node), register_kind(node.dtype)))
         if node.head == "cast":
             return casts.cast(args[0], node.args[0].dtype, node.dtype)
         if node.head == "bitcast":

@@ -1,7 +1,7 @@
 """SIMD values as Python objects: `x * y + 1` appends LLVM instructions on `<lanes x kind>`.
 
-A `Vector` is in its *compute* form: f16, bf16 and f8 live as `float` already rounded to their grid, i4 and u4 as i8,
-bool as i1. `storage_kind` is what lies in memory. With one lane the types are LLVM's scalars.
+A `Vector` is in its *compute* form: f16, bf16, f8 and f4 live as `float` already rounded to their grid, integers
+below a byte as i8, bool as i1. `storage_kind` is what lies in memory. With one lane the types are LLVM's scalars.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from engineworks.codegen.llvm.function import Function, Isa, f32_constant, f64_c
 from engineworks.core.dtypes import DType
 
 Number = bool | int | float
-_COMPUTE = {"f64": "double", "f32": "float", "f16": "float", "bf16": "float", "f8e4m3": "float", "f8e5m2": "float",
-            "i4": "i8", "u4": "i8", "bool": "i1"}  # fmt: skip
 _STORAGE = {"f64": "double", "f32": "float", "f16": "half", "bf16": "bfloat"}
 BITS = {
     "float": 32,
@@ -31,11 +29,20 @@ _SUFFIX = {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16"}
 
 def compute_kind(dtype: DType) -> str:
     """LLVM's element type of a value of `dtype` in registers."""
-    return _COMPUTE.get(dtype.name) or f"i{dtype.bits}"
+    if dtype.kind == "bool":
+        return "i1"
+    if dtype.is_float:
+        return "double" if dtype.name == "f64" else "float"
+    return f"i{max(dtype.bits, 8)}"
+
+
+def register_kind(dtype: DType) -> str:
+    """LLVM's element type in register form: half, bfloat, i1 for bool, bytes for what is narrower."""
+    return "i1" if dtype.kind == "bool" else storage_kind(dtype)
 
 
 def storage_kind(dtype: DType) -> str:
-    """LLVM's element type of `dtype` in memory (bool and the 8-bit floats are bytes)."""
+    """LLVM's element type of `dtype` in memory (bool and what has 8 bits or fewer are bytes)."""
     return _STORAGE.get(dtype.name) or f"i{dtype.size_bytes * 8}"
 
 

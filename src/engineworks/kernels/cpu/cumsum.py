@@ -5,15 +5,13 @@ from __future__ import annotations
 from engineworks.codegen.llvm import casts
 from engineworks.codegen.llvm.function import Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
-from engineworks.codegen.llvm.vector import Vector, compute_kind, storage_kind
+from engineworks.codegen.llvm.vector import Vector, compute_kind, register_kind, storage_kind
 from engineworks.core.dims import ceil_div
 from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image, input_type, lines_of
 from engineworks.kernels.tactic import KernelImage, Tactic
 from engineworks.kernels.workload import Workload
 from engineworks.ops.cum_sum import CumSum
-
-_REGISTER = {"f16": "half", "bf16": "bfloat", "f8e4m3": "i8", "f8e5m2": "i8"}
 
 
 class CpuCumSum(NativeKernels):
@@ -71,7 +69,7 @@ class _Scan:
             register = self.k.load(storage_kind(self.dtype), pointer)
         else:
             register = load_vector(self.k.f, self.lanes, self.dtype, pointer, mask)
-        return casts.decode(self.dtype, self.blank.of(register, _REGISTER.get(self.dtype.name)))
+        return casts.decode(self.dtype, self.blank.of(register, register_kind(self.dtype)))
 
     def _store(self, value: Vector, at: Size, mask: str | None) -> None:
         rounded = casts.encode(self.dtype, casts.round_to(self.dtype, value))

@@ -12,7 +12,7 @@ from engineworks.codegen.llvm import casts
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
 from engineworks.codegen.llvm.prims import emit_epilogue
-from engineworks.codegen.llvm.vector import Vector, compute_kind, storage_kind
+from engineworks.codegen.llvm.vector import Vector, compute_kind, register_kind, storage_kind
 from engineworks.core.dims import Dim, product
 from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
@@ -128,10 +128,7 @@ class _Row:
         return f.value(f"icmp ne i8 {value}, 0") if dtype.kind == "bool" else value
 
     def _decoded(self, dtype: DType, register: str) -> Vector:
-        kind = {"f16": "half", "bf16": "bfloat", "f8e4m3": "i8", "f8e5m2": "i8"}.get(
-            dtype.name, compute_kind(dtype)
-        )
-        return casts.decode(dtype, Vector(self.f, self.isa, kind, self.lanes, register))
+        return casts.decode(dtype, Vector(self.f, self.isa, register_kind(dtype), self.lanes, register))
 
     def _store(self, total: Vector, offset: Size, index: list[Size], mask: str | None) -> None:
         f, epilogue, dtype = self.f, self.work.epilogue, self.out.dtype

@@ -8,6 +8,7 @@ from engineworks.codegen.llvm.function import Size
 from engineworks.codegen.llvm.vector import constant, vector_type
 from engineworks.core.dims import Dim
 from engineworks.core.dtypes import DType
+from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.native import KernelBuilder
 
 DIGIT_BITS = 8
@@ -30,7 +31,11 @@ def ordered_key(k: KernelBuilder, dtype: DType, raw: str, *, descending: bool = 
     Args:
         raw: one integer, or a vector of `lanes`.
         descending: the reverse order.
+    Raises:
+        NoTactic: a float without -0, whose codes order otherwise.
     """
+    if dtype.is_float and dtype.name not in _LARGEST_FINITE_ABOVE:
+        raise NoTactic(f"{dtype} is not sorted; cast to f16 before")
     f, bits = k.f, dtype.size_bytes * 8
     kind, sign = vector_type(f"i{bits}", lanes), 1 << (bits - 1)
 
