@@ -15,7 +15,7 @@ VERSIONS = sorted(p.name for p in ENGINES.glob("v*"))
 
 
 def test_every_readable_version_has_a_sample() -> None:
-    assert VERSIONS == [f"v{n}" for n in range(versions.OLDEST, versions.CURRENT + 1)]
+    assert set(VERSIONS) == {f"v{n}" for n in range(versions.OLDEST, versions.CURRENT + 1)}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

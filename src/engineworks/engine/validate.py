@@ -126,13 +126,17 @@ def _buffer_problems(number: int, buffer: Buffer, manifest: Manifest, names: set
         case "arena":
             yield from _arena_problems(number, buffer, manifest)
         case "weights":
-            room = next((s.size for s in manifest.sections if s.name == "weights"), 0)
-            size = buffer.size if isinstance(buffer.size, int) else 0
-            if buffer.offset + size > room:
-                yield f"{where}: ends at byte {buffer.offset + size} of {room} bytes of weights"
+            yield from _weights_problems(where, buffer, manifest)
         case "symbols" | "plan":
             if buffer.offset:
                 yield f"{where}: '{buffer.place}' starts at 0"
+
+
+def _weights_problems(where: str, buffer: Buffer, manifest: Manifest) -> Iterator[str]:
+    room = next((s.size for s in manifest.sections if s.name == "weights"), 0)
+    size = buffer.size if isinstance(buffer.size, int) else 0
+    if buffer.offset + size > room:
+        yield f"{where}: ends at byte {buffer.offset + size} of {room} bytes of weights"
 
 
 def _arena_problems(number: int, buffer: Buffer, manifest: Manifest) -> Iterator[str]:

@@ -78,24 +78,30 @@ def f32(*shape: int | str, **options: Any) -> Sample:
 
 
 def f64(*shape: int | str, **options: Any) -> Sample:
+    """float64 in [-2, 2]; options as of f32."""
     return _sample(dtypes.f64, shape, **options)
 
 
 def f16(*shape: int | str, **options: Any) -> Sample:
+    """float16 in [-2, 2]; options as of f32."""
     return _sample(dtypes.f16, shape, **options)
 
 
 def i64(*shape: int | str, **options: Any) -> Sample:
+    """int64 in [-2, 2]; options as of f32."""
     return _sample(dtypes.i64, shape, **options)
 
 
 def i32(*shape: int | str, **options: Any) -> Sample:
+    """int32 in [-2, 2]; options as of f32."""
     return _sample(dtypes.i32, shape, **options)
 
 
 def u8(*shape: int | str, **options: Any) -> Sample:
+    """uint8 in 0 … 2; options as of f32."""
     return _sample(dtypes.u8, shape, **options)
 
 
 def boolean(*shape: int | str, **options: Any) -> Sample:
+    """bool; options as of f32."""
     return _sample(dtypes.bool_, shape, **options)

@@ -20,6 +20,8 @@ class Pass(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PassTiming:
+    """What a pass took, and how many nodes it left."""
+
     name: str
     duration_s: float
     nodes: int

@@ -79,7 +79,7 @@ def _match_node(shape: Shape, node: Node, so_far: Match) -> Iterator[Match]:
         if bound is node:
             yield so_far
         return
-    given = [v for v in node.inputs]
+    given = list(node.inputs)
     while len(given) > len(shape.args) and given[-1] is None:
         given.pop()
     if len(given) != len(shape.args):

@@ -14,7 +14,7 @@ from engineworks.ir.rewriter import Rewriter
 MAX_ROUNDS = 50
 
 
-class NoMatch(Exception):  # noqa: N818 - it is an answer, not an error
+class NoMatch(Exception):
     """Raised by `check`: the pattern is there but the rule does not apply, and this is why."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -53,7 +53,7 @@ class Scalar:
     dtype: DType
     payload: Any
 
-    _table: WeakValueDictionary[tuple[object, ...], Scalar] = WeakValueDictionary()
+    _table: ClassVar[WeakValueDictionary[tuple[object, ...], Scalar]] = WeakValueDictionary()
 
     @staticmethod
     def make(head: str, args: tuple[Scalar, ...], dtype: DType, payload: Any = None) -> Scalar:
@@ -223,6 +223,7 @@ _INTEGER_FOLDS: dict[str, Callable[[int, int], Number]] = {
 
 
 def _simplify_integer(head: str, args: tuple[Scalar, ...], dtype: DType) -> Scalar | None:
+    """The simpler form of an integer operation on two operands, or None."""
     if len(args) != 2:
         return None
     a, b = args
@@ -231,27 +232,43 @@ def _simplify_integer(head: str, args: tuple[Scalar, ...], dtype: DType) -> Scal
             return None
         value = _INTEGER_FOLDS[head](a.payload, b.payload)
         return const(value, dtype) if dtype.kind == "bool" or _fits(value, dtype) else None
-    if head == "add":
-        if b.head == "const" and b.payload == 0:
-            return a
-        if a.head == "const" and (a.payload == 0 or b.head != "const"):
-            return b if a.payload == 0 else apply("add", b, a)
-        if b.head == "const" and a.head == "add" and a.args[1].head == "const":
-            return apply("add", a.args[0], const(a.args[1].payload + b.payload, dtype))
-    if head == "sub" and b.head == "const":
-        return apply("add", a, const(-b.payload, dtype)) if b.payload and dtype.kind == "int" else (a if not b.payload else None)
-    if head == "mul":
-        if a.head == "const":
-            return apply("mul", b, a) if b.head != "const" else None
-        if b.head == "const" and b.payload in (0, 1):
-            return a if b.payload == 1 else b
-        if b.head == "const" and a.head == "mul" and a.args[1].head == "const":
-            return apply("mul", a.args[0], const(a.args[1].payload * b.payload, dtype))
-    if head == "floordiv" and b.head == "const" and b.payload == 1:
-        return a
-    if head == "mod" and b.head == "const" and b.payload == 1:
-        return const(0, dtype)
+    if a.head == "const" and head in ("add", "mul"):
+        return b if head == "add" and a.payload == 0 else apply(head, b, a)
+    if b.head == "const" and head in _BY_CONSTANT:
+        return _BY_CONSTANT[head](a, b.payload, dtype)
     return None
+
+
+def _add_constant(a: Scalar, addend: int, dtype: DType) -> Scalar | None:
+    if addend == 0:
+        return a
+    if a.head == "add" and a.args[1].head == "const":
+        return apply("add", a.args[0], const(a.args[1].payload + addend, dtype))
+    return None
+
+
+def _subtract_constant(a: Scalar, subtrahend: int, dtype: DType) -> Scalar | None:
+    if subtrahend == 0:
+        return a
+    return apply("add", a, const(-subtrahend, dtype)) if dtype.kind == "int" else None
+
+
+def _multiply_by_constant(a: Scalar, factor: int, dtype: DType) -> Scalar | None:
+    if factor in (0, 1):
+        return a if factor == 1 else const(0, dtype)
+    if a.head == "mul" and a.args[1].head == "const":
+        return apply("mul", a.args[0], const(a.args[1].payload * factor, dtype))
+    return None
+
+
+_BY_CONSTANT: dict[str, Callable[[Scalar, int, DType], Scalar | None]] = {
+    "add": _add_constant,
+    "sub": _subtract_constant,
+    "mul": _multiply_by_constant,
+    "floordiv": lambda a, divisor, dtype: a if divisor == 1 else None,
+    "mod": lambda a, divisor, dtype: const(0, dtype) if divisor == 1 else None,
+}
+"""What integer operations on a constant second operand simplify to."""
 
 
 def cast(x: Scalar, dtype: DType) -> Scalar:
@@ -260,6 +277,7 @@ def cast(x: Scalar, dtype: DType) -> Scalar:
 
 
 def where(condition: Scalar, a: Scalar, b: Scalar) -> Scalar:
+    """a where the condition holds, else b; a load in the branch not taken is not performed."""
     return apply("where", condition, a, b)
 
 

@@ -43,6 +43,8 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Output:
+    """Address of workload output `index`, plus bytes."""
+
     index: int
     offset: int = 0
 

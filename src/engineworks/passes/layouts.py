@@ -44,11 +44,7 @@ class AssignLayouts:
                 _require_row_major(rewriter, node, position)
             _set(node.outputs[0], wanted)
         elif node.op.name in STRIDED_OPS:
-            for position, value in enumerate(node.inputs):
-                if value is not None and not _inner_pair_is_innermost(value.type):
-                    _require_row_major(rewriter, node, position)
-            if node.op.name == "attention":
-                _set(node.output, _as_its_transpose_wants(node.output))
+            _place_strided(rewriter, node)
         elif node.op.name == "reshape":
             _set(node.output, regrouped(node.inputs[0].type, node.output.type) or row_major(node.output.type.rank))  # type: ignore[union-attr]
         elif node.op.name == "transpose":
@@ -60,6 +56,14 @@ class AssignLayouts:
         else:
             for position in range(len(node.inputs)):
                 _require_row_major(rewriter, node, position)
+
+
+def _place_strided(rewriter: Rewriter, node: Node) -> None:
+    for position, value in enumerate(node.inputs):
+        if value is not None and not _inner_pair_is_innermost(value.type):
+            _require_row_major(rewriter, node, position)
+    if node.op.name == "attention":
+        _set(node.output, _as_its_transpose_wants(node.output))
 
 
 def channels_last(rank: int) -> Layout:

@@ -136,9 +136,9 @@ class LoopGrower:
             return self._reduction_obstacle(draft, node)
         if draft.axes:
             shape = node.output.type.shape
-            if shape not in (draft.domain.type.shape, draft.row_shape()) and not is_simple_view(node):
-                if _count_grows(shape, draft.domain.type.shape) and not _is_cheap(node):
-                    return f"{node.output.type} would be computed again for each of {draft.domain.type}"
+            fits = shape in (draft.domain.type.shape, draft.row_shape()) or is_simple_view(node)
+            if not fits and _count_grows(shape, draft.domain.type.shape) and not _is_cheap(node):
+                return f"{node.output.type} would be computed again for each of {draft.domain.type}"
             return None
         if _count_grows(node.output.type.shape, draft.domain.type.shape) and not _is_cheap(node):
             return f"{node.output.type} would be computed again for each element of {draft.domain.type}"
@@ -190,10 +190,10 @@ class LoopGrower:
             return False
         needed = 0
         for member in [*draft.nodes, node]:
-            for source in member.inputs:
-                if source is not None and source.producer is not None and id(source.producer) not in draft.inside:
-                    if source.producer is not node:
-                        needed |= self.ancestors[id(source.producer)]
+            makers = [v.producer for v in member.inputs if v is not None and v.producer is not None]
+            for maker in makers:
+                if id(maker) not in draft.inside and maker is not node:
+                    needed |= self.ancestors[id(maker)]
         return not any(needed >> self.position[id(u)] & 1 for u in outside)
 
     def _finish(self, draft: Draft, outputs: list[Value]) -> Group:

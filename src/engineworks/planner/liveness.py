@@ -65,7 +65,7 @@ def lives_of(
                 aliases[written] = (read, 0)
                 members[owner].append(written)
     return [
-        Life(size, *spans[n], *((None, 0) if n not in aliases else aliases[n]))
+        Life(size, *spans[n], *aliases.get(n, (None, 0)))
         for n, size in enumerate(sizes)
     ]
 

@@ -63,6 +63,8 @@ class Relocation:
 
 @dataclass(frozen=True, slots=True)
 class Object:
+    """A relocatable object: what the linker needs of it."""
+
     sections: list[Section]
     symbols: list[Symbol]
     relocations: list[Relocation]

@@ -9,7 +9,7 @@ without dlopen().
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from engineworks.errors import BuildError
@@ -86,7 +86,7 @@ class _Linker:
                     )
                 self.globals[symbol.name] = (number, symbol)
 
-    def _of_kind(self, wanted) -> list[Place]:
+    def _of_kind(self, wanted: Callable[[elf.Section], bool]) -> list[Place]:
         return [
             (number, index)
             for number, item in enumerate(self.objects)

@@ -117,7 +117,7 @@ def pools_of(threads: int) -> Pools:
 
 
 def _forget_all() -> None:
-    global _pools_lock
+    global _pools_lock  # noqa: PLW0603  the old lock may be held by a thread that the child lacks
     _pools_lock = threading.Lock()
     for pools in _pools.values():
         pools.forget()
