@@ -109,7 +109,8 @@ def optimising_passes(isa: Isa) -> list[Pass]:
         return not type(node.op).has("decompose") or BACKEND.claims(workload_of_node(node), isa)
 
     return [
-        FoldConstants(), CommonValues(), canonical_rules(), FoldConstants(), CommonValues(), fusion_rules(), FoldConstants(),
+        FoldConstants(), CommonValues(), canonical_rules(), FoldConstants(), CommonValues(), fusion_rules(),
+        FoldConstants(),
         Decompose(claims), FoldConstants(), CommonValues(), AssignLayouts(), SeparateOutputs(),
     ]  # fmt: skip
 

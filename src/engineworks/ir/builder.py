@@ -1,4 +1,4 @@
-"""GraphBuilder: the only way to make nodes. `g.relu(x)` makes the op, infers its types, and notes where it came from."""
+"""GraphBuilder: the only way to make nodes. `g.relu(x)` makes the op, infers its types, notes its origin."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -82,7 +82,7 @@ class GraphBuilder:
         return node.outputs
 
     def __getattr__(self, name: str) -> Any:
-        """`g.<op>(*values, **attributes)`: the output, or a tuple when the op has several. Trailing inputs may be left out."""
+        """`g.<op>(*values, **attributes)`: the output, or a tuple of several. Trailing inputs may be left out."""
         if name.startswith("_") or name not in REGISTRY:
             raise AttributeError(f"no operator is called '{name}'")
 

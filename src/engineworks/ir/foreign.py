@@ -77,7 +77,7 @@ class ForeignNode:
         self.inputs = list(inputs)
         self.opset = opset
         self.import_graph = import_graph
-        """Imports a body (If, Loop): ForeignGraph, and types of its inputs or constant Values, to (Region, captured)."""
+        """Imports a body (If, Loop): a ForeignGraph and its inputs' types or constants, to (Region, captured)."""
 
     def __getitem__(self, position: int) -> Any:
         """Input, or None when it is omitted (typed Any: required inputs are checked by `require`)."""

@@ -57,7 +57,7 @@ class Scalar:
 
     @staticmethod
     def make(head: str, args: tuple[Scalar, ...], dtype: DType, payload: Any = None) -> Scalar:
-        """The interned node. `payload` of a const is a Python number, of axis/argument an index, of load the operand."""
+        """The interned node. `payload`: a const's Python number, an axis' or argument's index, a load's operand."""
         key = (head, args, dtype, _payload_key(payload))
         found = Scalar._table.get(key)
         if found is None:

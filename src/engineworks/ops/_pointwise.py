@@ -21,7 +21,7 @@ class DimPointwise(Pointwise):
     keeps_dims = True
 
     def on_dims(self, *dims: Any) -> Any:
-        """One element from one Dim (or bool, or str) of each input. Raises Undecided when the answer depends on sizes."""
+        """One element from one Dim (or bool, or str) of each input. Raises Undecided when it depends on sizes."""
         raise NotImplementedError
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:

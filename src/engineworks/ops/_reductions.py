@@ -18,7 +18,7 @@ Elementwise = Callable[[GraphBuilder, Value], Value]
 
 
 class NumpyReduction(Reduction):
-    """A reduction whose reference is `fold`, a numpy reduction, in f64 for floats; `fold_dims` when it may meet Dims."""
+    """A reduction whose reference is `fold`, a numpy reduction, in f64 for floats; `fold_dims` where Dims may come."""
 
     def fold(self, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         """x, f64 or integers, reduced over `axes`, which stay with size 1."""

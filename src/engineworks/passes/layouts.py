@@ -172,7 +172,7 @@ def _as_its_transpose_wants(value: Value) -> Layout:
 
 
 def _is_wanted_in_rows(value: Value, depth: int = 6) -> bool:
-    """Readers, through pointwise ops and views, take rows (products, folds of the last axis) and none takes channels."""
+    """Readers, through pointwise ops and views, take rows (products, last-axis folds) and none takes channels."""
     wishes: set[str] = set()
     seen: set[int] = set()
     frontier = [value]

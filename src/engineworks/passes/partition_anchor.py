@@ -14,7 +14,7 @@ MAX_FULL_OPERANDS = 3
 
 
 def operand_kind(value: Value, out: TensorType) -> OperandKind | None:
-    """How an epilogue operand varies over the output: 'full', 'channel', 'scalar'; None when no kernel can follow it."""
+    """How an epilogue operand varies over the output: 'full', 'channel', 'scalar'; None when no kernel follows it."""
     shape = value.type.shape
     if all(d == 1 for d in shape):
         return "scalar"

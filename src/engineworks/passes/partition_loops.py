@@ -13,8 +13,8 @@ from engineworks.passes.partition_views import FREE_VIEWS, is_alias, is_simple_v
 
 CHEAP_RECOMPUTE = 2
 """A producer of at most this many primitive applications may be computed again for each reader."""
-EXPENSIVE = frozenset({"exp", "log", "tanh", "erf", "sigmoid", "gelu", "pow", "sin", "cos", "sqrt", "div", "silu", "mish",
-                       "softplus", "elu", "selu", "celu"})  # fmt: skip
+EXPENSIVE = frozenset({"exp", "log", "tanh", "erf", "sigmoid", "gelu", "pow", "sin", "cos", "sqrt", "div", "silu",
+                       "mish", "softplus", "elu", "selu", "celu"})  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -205,7 +205,7 @@ class LoopGrower:
 
 def _inputs_of(nodes: list[Node], *, only: Value | None = None, concat: Node | None = None,
                piece: Value | None = None) -> tuple[Value, ...]:
-    """Values from outside, each once; constants of one element are part of the code. Of a concat only the piece counts."""
+    """Values from outside, each once; one-element constants are part of the code. Of a concat only the piece counts."""
     if only is not None:
         return () if only.is_constant and only.array.size == 1 else (only,)
     inside = {id(v) for n in nodes for v in n.outputs}

@@ -8,7 +8,8 @@ from typing import Any
 from engineworks.codegen.llvm.function import Isa
 
 ATTRIBUTES = """
-attributes #0 = {{ nounwind "no-builtins" "min-legal-vector-width"="{bits}" "prefer-vector-width"="{bits}" "no-trapping-math"="true" "frame-pointer"="none" }}
+attributes #0 = {{ nounwind "no-builtins" "no-trapping-math"="true" "frame-pointer"="none"
+  "min-legal-vector-width"="{bits}" "prefer-vector-width"="{bits}" }}
 !0 = distinct !{{!0, !1}}
 !1 = !{{!"llvm.loop.unroll.disable"}}
 !2 = !{{}}
