@@ -96,7 +96,7 @@ def openvino(model: ZooModel, threads: int) -> Runner:
     def outputs(_keep: object = core) -> Outputs:
         return {port.any_name: request.get_tensor(port).data.copy() for port in compiled.outputs}
 
-    return Runner(lambda: request.infer(), outputs)
+    return Runner(request.infer, outputs)
 
 
 def torch_compile(model: ZooModel, threads: int) -> Runner:

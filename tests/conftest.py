@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pytest
 
 ROOT = Path(__file__).resolve().parent
-LAYERS = ("architecture", "unit", "property", "golden", "docs", "examples", "conformance", "models", "benchmarks")
+LAYERS = ("architecture", "unit", "property", "golden", "docs", "examples", "conformance", "models", "robustness", "benchmarks")
 """Quick and basic first: what breaks below explains what breaks above."""
 
 # Compiled kernels are kept between runs, away from the user's own cache; their keys hold all they depend on.

@@ -30,7 +30,8 @@ SPIN_CYCLES = 40_000
 """How long a waiting thread spins before it sleeps: 13 to 20 µs.
 
 Measured on two cores, ten records of 13 µs each: with idle cores 25,000 to 200,000 cycles are equally fast,
-10,000 takes 2.4 times as long (every gap ends in a sleep); beside one busy process 100,000 takes twice as long as 25,000.
+10,000 takes 2.4 times as long (every gap ends in a sleep); beside one busy process 100,000 takes twice as long as
+25,000.
 """
 
 
