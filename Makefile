@@ -1,6 +1,6 @@
 # Two commands need nothing but Python >= 3.11, make and a package index: `make test` and `make demo`.
 .DEFAULT_GOAL := help
-.PHONY: help test quick check demo bench wheel stub format clean
+.PHONY: help test quick check demo bench wheel generated format clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,9 +30,10 @@ wheel:  ## builds the wheel and runs an engine beside numpy, ml_dtypes and msgsp
 	@tools/environment test
 	@tools/prove_wheel
 
-stub:  ## writes src/engineworks/ops/_builder.pyi
+generated:  ## writes the files that tools write: the builder stub, the list of public names
 	@tools/environment test
 	@.venv/bin/python tools/builder_stub.py
+	@.venv/bin/python tools/public_names.py
 
 format:  ## formats, and fixes what ruff can fix
 	@tools/environment test

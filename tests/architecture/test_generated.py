@@ -5,9 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.architecture.sources import ROOT
 
 
-def test_the_builder_stub_is_current() -> None:
-    result = subprocess.run([sys.executable, "tools/builder_stub.py", "--check"], cwd=ROOT, check=False)
-    assert result.returncode == 0, "run `make stub`"
+@pytest.mark.parametrize("tool", ["builder_stub.py", "public_names.py"])
+def test_a_generated_file_is_current(tool: str) -> None:
+    """A change of public names is a change of the API: it belongs in the changelog."""
+    result = subprocess.run([sys.executable, f"tools/{tool}", "--check"], cwd=ROOT, check=False)
+    assert result.returncode == 0, "run `make generated`"

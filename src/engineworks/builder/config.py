@@ -30,6 +30,7 @@ class BuildConfig:
         verify: check the graph after every pass (slower builds, for debugging).
         rewrite_limit: stop after this many rewrites (bisection); None for all.
         name: of the engine, for reports; the model's own by default.
+        fixed_shapes: shapes that pin the dynamic axes of inputs.
     """
 
     target: str = "cpu"
@@ -43,7 +44,6 @@ class BuildConfig:
     rewrite_limit: int | None = None
     name: str = ""
     fixed_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """Shapes that pin the dynamic axes of inputs."""
 
     def __post_init__(self) -> None:
         """Raises BuildError: a value outside of its range; the sentence lists the values there are."""
