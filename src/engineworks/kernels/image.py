@@ -11,6 +11,7 @@ from pathlib import Path
 from engineworks.codegen.llvm.compile import compile_object, llvm_version, module_text
 from engineworks.codegen.llvm.function import Isa
 from engineworks.codegen.llvm.pool import pool_text
+from engineworks.errors import BuildError
 from engineworks.runtime.cpu.link import link
 
 
@@ -51,11 +52,21 @@ class ObjectCache:
     def _write(self, key: str, data: bytes) -> None:
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(data).digest() + data)
-        os.replace(temporary, self.folder / f"{key}.o")  # two builds may write the same object at once
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
+                try:
+                    file.write(hashlib.sha256(data).digest() + data)
+                    file.close()
+                    os.replace(file.name, self.folder / f"{key}.o")  # two builds may write the same object at once
+                except BaseException:
+                    os.unlink(file.name)
+                    raise
+        except OSError as error:
+            raise BuildError(
+                f"the cache of compiled kernels '{self.folder}' cannot be written: {error.strerror}.\n"
+                f"  Free space, or name another folder in ENGINEWORKS_CACHE_DIR."
+            ) from error
 
 
 def object_key(text: str, isa: Isa) -> str:

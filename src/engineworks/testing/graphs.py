@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+import engineworks.ops  # noqa: F401  (registers the ops)
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, bounds, product, symbol
 from engineworks.errors import Error
@@ -337,3 +338,15 @@ def pool(s: Grower, x: Value) -> Value | None:
     return getattr(s.g, s.one_of(("max_pool", "average_pool")))(
         x, kernel=(s.one_of((2, 3)),) * axes, strides=(s.one_of((1, 2)),) * axes, pads=(s.pick(2),) * (2 * axes)
     )
+
+
+def tuned_network() -> Graph:
+    """A small network whose kernels have several tactics: x [8, 33] to y [8, 17]."""
+    g = GraphBuilder(Graph("tuned"))
+    x = g.input("x", dtypes.f32, (8, 33))
+    random = np.random.default_rng(5)
+    for inputs, outputs in ((33, 64), (64, 40), (40, 17)):
+        x = g.matmul(x, random.uniform(-0.2, 0.2, (inputs, outputs)).astype(np.float32))
+        x = g.layer_normalization(g.gelu(x), np.ones(outputs, np.float32), np.zeros(outputs, np.float32))
+    g.output(g.softmax(x), "y")
+    return g.graph

@@ -1,7 +1,9 @@
 """The timing cache: JSON lines, appended to, merged by concatenation. One line a measured or rejected tactic."""
 from __future__ import annotations
 
+import errno
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -9,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from engineworks.errors import TuningError
 from engineworks.kernels.tactic import Tactic, TacticProvider
 from engineworks.kernels.workload import Workload
 
@@ -40,13 +43,25 @@ def cache_key(work: Workload, provider: TacticProvider, tactic: Tactic, conditio
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+@functools.cache
+def code_fingerprint() -> str:
+    """Changes with any source file that generates or checks kernels: a rejection holds for one such state only."""
+    home = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for room in ("codegen", "ir", "kernels", "ops", "tuner"):
+        for path in sorted((home / room).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 class TimingCache:
     """Measurements by key.
 
     Args:
         path: read now, appended to by `add`; None keeps them in memory.
 
-    Damaged lines (a build killed while writing) are skipped and counted in `damaged`.
+    Damaged lines (a build killed while writing) are skipped and counted in `damaged`. Rejections by other versions of
+    the generators are passed over: what was wrong may have been mended.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -61,7 +76,10 @@ class TimingCache:
     def _read(self, line: str) -> None:
         try:
             entry = json.loads(line)
-            self._found[entry["key"]] = float(entry["seconds"]) if "seconds" in entry else str(entry["rejected"])
+            if "seconds" in entry:
+                self._found[entry["key"]] = float(entry["seconds"])
+            elif entry["code"] == code_fingerprint():
+                self._found[entry["key"]] = str(entry["rejected"])
         except (ValueError, KeyError, TypeError):
             self.damaged += bool(line.strip())
 
@@ -74,23 +92,36 @@ class TimingCache:
         self.hits += found is not None
         return found
 
-    def add(self, key: str, result: float | str, note: str) -> float | str:
-        """Remember a measurement (as stored: rounded); `note` is for people who read the file."""
+    def add(self, key: str, result: float | str, note: str, *, lasts: bool = True) -> float | str:
+        """Remember a measurement (as stored: rounded).
+
+        Args:
+            result: seconds, or why the tactic was rejected.
+            note: for people who read the file.
+            lasts: False keeps it for this build only.
+        """
         stored = rounded(result) if isinstance(result, float) else result
         self._found[key] = stored
-        if self.path is not None:
+        if self.path is not None and lasts:
             entry: dict[str, object] = {"key": key, "note": note}
-            entry["seconds" if isinstance(stored, float) else "rejected"] = stored
+            entry |= {"seconds": stored} if isinstance(stored, float) else {"rejected": stored, "code": code_fingerprint()}
             self._append(json.dumps(entry) + "\n")
         return stored
 
     def _append(self, line: str) -> None:
         """One write under a lock, so that two builds at once never mix their lines."""
         assert self.path is not None
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            os.write(handle, line.encode())
-        finally:
-            os.close(handle)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                size = file.seek(0, os.SEEK_END)
+                is_torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
+                data = ("\n" if is_torn else "").encode() + line.encode()
+                if file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise TuningError(
+                f"the timing cache '{self.path}' cannot be extended: {error.strerror}.\n"
+                f"  Free space, give another file (timing_cache=…), or none (timing_cache=False)."
+            ) from error

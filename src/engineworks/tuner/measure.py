@@ -1,6 +1,7 @@
 """Measures candidates in a process of its own, with the timing cache in front."""
 from __future__ import annotations
 
+import contextlib
 import itertools
 import queue
 import select
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from engineworks.codegen.llvm.function import Isa
 from engineworks.core.target import Target
@@ -24,6 +26,8 @@ from engineworks.tuner.worker import Job, Setup, receive, send
 
 TIME_LIMIT_S = 60.0
 """Without a sign of life for this long the worker is given up."""
+DIED = "the measuring process died or hung"
+"""Why a candidate was rejected; not kept in the cache, as the machine may have been short of memory or time."""
 
 
 class Worker:
@@ -40,7 +44,8 @@ class Worker:
                 [sys.executable, "-m", "engineworks.tuner.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
             send(self._pipe("stdin"), self._setup)
-        send(self._pipe("stdin"), job)
+        with contextlib.suppress(BrokenPipeError):  # a process that died meanwhile: `finish` finds its pipe closed
+            send(self._pipe("stdin"), job)
 
     def finish(self) -> tuple[dict[int, float | str], int | None]:
         """The job's results, and the candidate during which the process died or hung (None: all went well)."""
@@ -51,7 +56,8 @@ class Worker:
                 self.stop()
                 return {}, trying if trying is not None else -1
             try:
-                kind, value = receive(self._pipe("stdout"))
+                # Past the buffer: a message read ahead into it would be invisible to `select`.
+                kind, value = receive(self._pipe("stdout").raw)
             except EOFError:
                 self.stop()
                 return {}, trying if trying is not None else -1
@@ -59,7 +65,7 @@ class Worker:
                 return value, None
             trying = value
 
-    def _pipe(self, name: str):
+    def _pipe(self, name: str) -> BinaryIO:
         assert self._process is not None
         return getattr(self._process, name)
 
@@ -139,7 +145,7 @@ class ProcessTuner:
             for candidate, result in self._try(work, missing).items():
                 text = missing[candidate].tactic.text()
                 note = f"{work.anchor or 'loops'} {', '.join(str(t) for t in work.outputs)}: {text}"
-                known[text] = self.cache.add(keys[text], result, note)
+                known[text] = self.cache.add(keys[text], result, note, lasts=result != DIED)
                 self.measured += 1
         return {text: result for text, result in known.items() if result is not None}
 
@@ -147,6 +153,7 @@ class ProcessTuner:
         """Results by position; a candidate that kills the worker is rejected and the others are tried again."""
         results: dict[int, float | str] = {}
         left = list(range(len(candidates)))
+        idle_deaths = 0
         deadline = time.monotonic() + TIME_LIMIT_S * 4
         while left:
             if time.monotonic() > deadline:
@@ -158,9 +165,15 @@ class ProcessTuner:
             if died_at is None:
                 results.update({left[k]: v for k, v in found.items()})
                 return results
-            guilty = left[died_at] if died_at >= 0 else left[0]
-            results[guilty] = "the measuring process died or hung"
-            left.remove(guilty)
+            if died_at < 0:
+                idle_deaths += 1
+                if idle_deaths > 1:
+                    raise TuningError(
+                        f"the measuring process ends before it tries a kernel for {work.anchor or 'a loop nest'}; "
+                        f"its own message was printed above.\n{work.text()}"
+                    )
+                continue
+            results[left.pop(died_at)] = DIED
         return results
 
     def _running_worker(self) -> Worker:

@@ -66,11 +66,19 @@ def send(pipe: BinaryIO, message: object) -> None:
 
 
 def receive(pipe: BinaryIO) -> Any:
-    """Read one message; EOFError when the other side is gone."""
-    head = pipe.read(8)
-    if len(head) < 8:
-        raise EOFError
-    return pickle.loads(pipe.read(struct.unpack("<Q", head)[0]))  # noqa: S301  our own parent or child
+    """Read one message and nothing beyond it; EOFError when the other side is gone."""
+    (length,) = struct.unpack("<Q", _exactly(pipe, 8))
+    return pickle.loads(_exactly(pipe, length))  # noqa: S301  our own parent or child
+
+
+def _exactly(pipe: BinaryIO, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        piece = pipe.read(count - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return bytes(data)
 
 
 def main() -> None:
