@@ -84,7 +84,7 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     with phases.phase("tune"):
         _choose(plan, isa, config, cache, progress)
     with phases.phase("emit"):
-        emitter = Emitter(plan, target, isa, cache, PACKAGE_VERSION, config.name)
+        emitter = Emitter(plan, target, isa, cache, PACKAGE_VERSION, config.name, profiles.typical_dims(graph, config))
         emitted = emitter.emit()
     made = _report(emitter, emitted, rewriter, phases, config)
     emitted.sections["report"] = report.encode(made)

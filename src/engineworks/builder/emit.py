@@ -8,9 +8,11 @@ from typing import Literal
 from engineworks.kernels.image import ObjectCache, image_of
 from engineworks.builder.barriers import Touched, free_of_barrier
 from engineworks.builder.planned import Planned
+from engineworks.builder.rounds import RoundsEmitter
 from engineworks.builder.storage import MemoryPlan, Storage, Storages, allocate, described, dim_text, plan_memory
+from engineworks.builder.symbols import defining_axes
 from engineworks.builder.weights import WeightsSection
-from engineworks.codegen.llvm.function import Isa
+from engineworks.codegen.llvm.function import Function, Isa
 from engineworks.codegen.llvm.resolve import emit_resolve
 from engineworks.core.dims import Dim, symbol_facts, symbols_of
 from engineworks.core.target import Target
@@ -19,6 +21,7 @@ from engineworks.engine.schema import Manifest, Ref, words_base
 from engineworks.ir.graph import Graph, Value
 from engineworks.ir.group import Group
 from engineworks.kernels.tactic import Input, KernelImage, Output, Packed, Size, Step, Symbols, Word, Workspace
+from engineworks.ops.loop import Loop
 from engineworks.planner.liveness import Step as Moment
 
 
@@ -32,7 +35,7 @@ class Emitted:
 
 
 @dataclass(slots=True)
-class _Launch:
+class Launch:
     """One record before offsets are known. `words` hold (storage index, offset) pairs, weights offsets or dims."""
 
     symbol: str
@@ -58,9 +61,11 @@ class Emitter:
     cache: ObjectCache
     package: str
     name: str = ""
+    typical: Mapping[str, int] = field(default_factory=dict)
     storages: Storages = field(default_factory=Storages)
     weights: WeightsSection = field(default_factory=WeightsSection)
-    launches: list[_Launch] = field(default_factory=list)
+    launches: list[Launch] = field(default_factory=list)
+    loops: list[tuple[int, int]] = field(default_factory=list)
     functions: dict[str, str] = field(default_factory=dict)
     declarations: set[str] = field(default_factory=set)
     slots: dict[str, int] = field(default_factory=dict)
@@ -83,19 +88,22 @@ class Emitter:
             # Sizes that kernels write are resolved on the way; those of the inputs then are too, first of all.
             launch = self._record_resolver([("symbols", 0, 0), ("plan", 0, 0)], "resolve", None)
             self._pending.append((launch, frozenset(list(self.slots)[:given])))
-        self._launch_plan(self.plan, outputs, "")
-        memory = plan_memory(self.storages, [Moment(tuple(n.reads), tuple(n.writes)) for n in self.launches])
+        self.launch_plan(self.plan, outputs, "")
+        memory = plan_memory(self.storages, [Moment(tuple(n.reads), tuple(n.writes)) for n in self.launches], self.loops)
         manifest = self._manifest(memory)
         code = image_of(self.functions, self.declarations, self.isa, self.cache)
         sections: dict[str, bytes | bytearray] = {"code": code, "weights": self.weights.tobytes()}
         return Emitted(manifest, sections, memory)
 
     # -- launches ---------------------------------------------------------------------------------------------
-    def _launch_plan(self, plan: Planned, outputs: Sequence[Storage], prefix: str) -> None:
+    def launch_plan(self, plan: Planned, outputs: Sequence[Storage], prefix: str) -> None:
+        """Records of a graph or body, whose outputs go to the storages given."""
         allocate(self.storages, plan.graph, plan.groups, outputs)
         for number, (group, choice) in enumerate(zip(plan.groups, plan.choices, strict=True)):
             label = f"{prefix}{number}"
-            if number in plan.bodies:
+            if isinstance(group.anchor.op, Loop):
+                RoundsEmitter(self, group, plan.bodies[number][0], label).emit()
+            elif number in plan.bodies:
                 self._launch_if(group, plan.bodies[number], label)
             elif choice is not None:
                 self._launch(label, group, choice.image)
@@ -111,19 +119,19 @@ class Emitter:
                 assert outer is not None
                 if not outer.is_constant:
                     self.storages.of_value[id(inner)] = self.storages.of_value[id(outer)]
-        test = self._jump("jump_if_zero", group, label)
-        test.words = [self._word(Input(0), group, [], [], test)]
+        test = self.jump("jump_if_zero", group, label)
+        test.words = [self.word(Input(0), group, test)]
         self._launch_body(then, outputs, group, f"{label}.then.")
-        leave = self._jump("jump", group, label)
+        leave = self.jump("jump", group, label)
         test.target = len(self.launches)
         self._launch_body(otherwise, outputs, group, f"{label}.else.")
         leave.target = len(self.launches)
         sizes = [str(d) for d in getattr(group.anchor.op, "sizes", ())]
         if sizes:
-            self._resolve_after(sizes, label, group)
+            self.resolve_after(sizes, label, group)
 
     def _launch_body(self, body: Planned, outputs: Sequence[Storage], group: Group, prefix: str) -> None:
-        self._launch_plan(body, outputs, prefix)
+        self.launch_plan(body, outputs, prefix)
         chosen = [
             (str(outer), inner)
             for value, made in zip(group.outputs, body.graph.outputs, strict=True)
@@ -133,13 +141,24 @@ class Emitter:
         if chosen:
             launch = self._record_resolver([("symbols", 0, 0), ("symbols", 0, 0)], prefix, group)
             f = emit_resolve(launch.symbol, self.slots, [(self.slots[name], dim) for name, dim in chosen])
-            self.functions[launch.symbol] = f.text()
-            self.declarations.update(f.declarations)
+            self.add_function(f)
 
-    def _jump(self, op: Literal["jump", "jump_if_zero"], group: Group, label: str) -> _Launch:
-        launch = _Launch("", [], 1, None, label, _name_of(group), op=op)
+    def jump(self, op: Literal["jump", "jump_if_zero"], group: Group, label: str) -> Launch:
+        """A record that jumps; the caller fills in where to, and the condition."""
+        launch = Launch("", [], 1, None, label, _name_of(group), op=op)
         self.launches.append(launch)
         return launch
+
+    def call(self, symbol: str, group: Group, label: str) -> Launch:
+        """A record that calls a kernel on one thread; the caller fills in its words and what it touches."""
+        launch = Launch(symbol, [], 1, None, label, _name_of(group))
+        self.launches.append(launch)
+        return launch
+
+    def add_function(self, function: Function) -> None:
+        """A kernel that no tactic brings."""
+        self.functions[function.name] = function.text()
+        self.declarations.update(function.declarations)
 
     def _launch(self, label: str, group: Group, image: KernelImage) -> None:
         self.functions.update(image.functions)
@@ -148,18 +167,20 @@ class Emitter:
         packed = [self.weights.add(p.pack(constants)) for p in image.packed]
         workspace = [self.storages.add(Storage("arena", size)).index for size in image.workspace]
         for step in image.steps:
-            launch = _Launch(step.symbol, [], step.tasks, step, label, _name_of(group))
-            launch.words = [self._word(word, group, packed, workspace, launch) for word in step.words]
+            launch = Launch(step.symbol, [], step.tasks, step, label, _name_of(group))
+            launch.words = [self.word(word, group, launch, packed, workspace) for word in step.words]
             self.launches.append(launch)
         if image.steps:
             last = self.launches[-1]
             last.finished = tuple(self.storages.of_value[id(v)].index for v in group.outputs)
             last.writes.update(last.finished)
         if image.writes_symbols:
-            self._resolve_after(image.writes_symbols, label, group)
+            self.resolve_after(image.writes_symbols, label, group)
 
-    def _word(self, word: Word, group: Group, packed: list[int], workspace: list[int], launch: _Launch
-              ) -> tuple[str, int, int] | Dim:
+    def word(
+        self, word: Word, group: Group, launch: Launch, packed: Sequence[int] = (), workspace: Sequence[int] = ()
+    ) -> tuple[str, int, int] | Dim:
+        """Where an argument word of a kernel points; notes what the launch reads and writes."""
         match word:
             case Size():
                 return word.dim
@@ -187,10 +208,7 @@ class Emitter:
     # -- symbols ----------------------------------------------------------------------------------------------
     def _number_symbols(self) -> int:
         """Slots: symbols of the inputs first, then those that kernels and bodies write; how many the inputs give."""
-        names: dict[str, None] = {}
-        for value in self.graph.inputs:
-            for dim in value.type.shape:
-                names.update(dict.fromkeys(sorted(symbols_of(dim))))
+        names = dict.fromkeys(defining_axes([v.type for v in self.graph.inputs]))
         given = len(names)
         for plan in self.plan.all():
             for group, choice in zip(plan.groups, plan.choices, strict=True):
@@ -201,18 +219,18 @@ class Emitter:
         self.slots = {name: slot for slot, name in enumerate(names)}
         return given
 
-    def _resolve_after(self, written: Sequence[str], label: str, group: Group) -> None:
+    def resolve_after(self, written: Sequence[str], label: str, group: Group) -> None:
         """A record that writes the sizes depending on `written` into the plan; filled in once the plan is known."""
         launch = self._record_resolver([("symbols", 0, 0), ("plan", 0, 0)], label, group)
         self._pending.append((launch, frozenset(written)))
 
-    def _record_resolver(self, words: list[tuple[str, int, int] | Dim], label: str, group: Group | None) -> _Launch:
+    def _record_resolver(self, words: list[tuple[str, int, int] | Dim], label: str, group: Group | None) -> Launch:
         name = "" if group is None else _name_of(group)
-        launch = _Launch(f"resolve_{len(self.launches)}", words, 1, None, label, name)
+        launch = Launch(f"resolve_{len(self.launches)}", words, 1, None, label, name)
         self.launches.append(launch)
         return launch
 
-    _pending: list[tuple[_Launch, frozenset[str]]] = field(default_factory=list)
+    _pending: list[tuple[Launch, frozenset[str]]] = field(default_factory=list)
 
     def _write_resolvers(self, records: Sequence[schema.Record]) -> None:
         """Each resolver writes the words for which it brings the last symbol they need."""
@@ -227,8 +245,7 @@ class Emitter:
             known |= written
             writes = [(i, d) for i, d in dependent if symbols_of(d) & written and symbols_of(d) <= known]
             f = emit_resolve(launch.symbol, self.slots, writes)
-            self.functions[launch.symbol] = f.text()
-            self.declarations.update(f.declarations)
+            self.add_function(f)
 
     # -- the manifest -----------------------------------------------------------------------------------------
     def _manifest(self, memory: MemoryPlan) -> Manifest:
@@ -269,7 +286,7 @@ class Emitter:
         return schema.Buffer(place=storage.place, offset=offset, size=dim_text(storage.size), value=value)  # type: ignore[arg-type]
 
     def _record(
-        self, launch: _Launch, kernels: Mapping[str, int], places: Mapping[str, int], *, barrier: bool
+        self, launch: Launch, kernels: Mapping[str, int], places: Mapping[str, int], *, barrier: bool
     ) -> schema.Record:
         words: list[int | str | Ref] = []
         for word in launch.words:
@@ -295,25 +312,18 @@ class Emitter:
         )
 
     def _symbols(self) -> Iterator[schema.Symbol]:
-        sources: dict[str, tuple[int, int]] = {}
+        sources = defining_axes([v.type for v in self.graph.inputs])
         facts: dict[str, tuple[int, int | None, int]] = {}
-        for number, value in enumerate(self.graph.inputs):
-            for axis, dim in enumerate(value.type.shape):
-                if not isinstance(dim, int):
-                    facts.update(symbol_facts(dim))
-                    if str(dim) in symbols_of(dim):
-                        sources.setdefault(str(dim), (number, axis))
-        for launch in self.launches:
-            for dim in (launch.tasks, *[w for w in launch.words if not isinstance(w, tuple)]):
-                facts.update({k: v for k, v in symbol_facts(dim).items() if k not in facts})
-        for value in self.graph.outputs:
-            for dim in value.type.shape:
-                facts.update({k: v for k, v in symbol_facts(dim).items() if k not in facts})
+        shapes = [d for v in (*self.graph.inputs, *self.graph.outputs) for d in v.type.shape]
+        words = [w for n in self.launches for w in (n.tasks, *n.words) if not isinstance(w, tuple)]
+        for dim in (*shapes, *words):
+            facts.update({k: v for k, v in symbol_facts(dim).items() if k not in facts})
         for name in self.slots:
-            low, high, _ = facts.get(name, (0, None, 1))
+            low, high, multiple = facts.get(name, (0, None, 1))
             most = high if high is not None else 2**40
             number, axis = sources.get(name, (-1, 0))
-            yield schema.Symbol(name=name, min=low, opt=most, max=most, input=number, axis=axis)
+            usual = min(max(low, self.typical.get(name, most)), most)
+            yield schema.Symbol(name=name, min=low, opt=usual, max=most, input=number, axis=axis, multiple=multiple)
 
 
 def _tensor(value: Value, name: str) -> schema.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engineworks.builder.config import BuildConfig
+from engineworks.builder.symbols import typical_values
 from engineworks.errors import InvalidModel
 from engineworks.ir.foreign import ForeignGraph, ForeignInput
 from engineworks.ir.graph import Graph
@@ -85,13 +86,6 @@ def _missing_message(missing: list[ForeignInput]) -> str:
 
 
 def typical_dims(graph: Graph, config: BuildConfig) -> dict[str, int]:
-    """The profile's typical value of each named dim of the graph's inputs."""
-    values: dict[str, int] = {}
-    for value in graph.inputs:
-        shapes = (config.profile or {}).get(value.name)
-        if shapes is None:
-            continue
-        for dim, usual in zip(value.type.shape, shapes[1], strict=True):
-            if not isinstance(dim, int):
-                values[str(dim)] = int(usual)
-    return values
+    """The profile's typical value of each symbol of the graph's inputs."""
+    profile = config.profile or {}
+    return typical_values([(v.type, profile[v.name][1] if v.name in profile else None) for v in graph.inputs])
