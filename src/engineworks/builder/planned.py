@@ -10,6 +10,7 @@ from engineworks.errors import UnsupportedOperator
 from engineworks.ir.graph import Graph, Node, Value, regions_of
 from engineworks.ir.group import Group
 from engineworks.kernels.workload import Workload
+from engineworks.ops.loop import Loop
 from engineworks.passes.partition import PartitionOptions, partition
 from engineworks.tuner.choice import Choice
 
@@ -86,11 +87,14 @@ def _refuse_strings(group: Group) -> None:
 
 def _pass_constants(node: Node) -> None:
     """Captured constants become constants of the body, where they can be folded and packed."""
-    for value, inner in zip(node.inputs[1:], body_inputs(node), strict=True):
+    for value, inner in _captured(node):
         if value is not None and value.is_constant:
             inner.constant, inner.known = value.constant, value.known
 
 
-def body_inputs(node: Node) -> list[Value]:
-    """Inputs of all bodies, in the order of the node's inputs after the condition."""
-    return [v for region in regions_of(node.op) for v in region.graph.inputs]
+def _captured(node: Node) -> list[tuple[Value | None, Value]]:
+    """What bodies read of the graph around them, and their own inputs for it."""
+    inside = [v for region in regions_of(node.op) for v in region.graph.inputs]
+    if isinstance(node.op, Loop):
+        return list(zip(node.inputs, inside, strict=True))[2 + node.op.carried :]
+    return list(zip(node.inputs[1:], inside, strict=True))

@@ -104,8 +104,13 @@ def upper_bytes(size: Dim, what: str) -> int:
     return -(-max(most, 1) // 64) * 64
 
 
-def plan_memory(storages: Storages, moments: Sequence[Moment]) -> MemoryPlan:
-    """Place the arena's storages; `moments` name storages by index, one a launch."""
+def plan_memory(storages: Storages, moments: Sequence[Moment], loops: Sequence[tuple[int, int]] = ()) -> MemoryPlan:
+    """Place the arena's storages.
+
+    Args:
+        moments: name storages by index, one a launch.
+        loops: (first, last) launches that repeat, inner loops before outer ones.
+    """
     arena = [s for s in storages.all if s.place == "arena"]
     number = {s.index: k for k, s in enumerate(arena)}
     sizes = [upper_bytes(s.size, _name(s)) for s in arena]
@@ -119,7 +124,7 @@ def plan_memory(storages: Storages, moments: Sequence[Moment]) -> MemoryPlan:
     ]
     touched = {i for s in steps for i in (*s.reads, *s.writes)}
     idle = [k for k in range(len(arena)) if k not in touched]
-    lives = lives_of(sizes, steps, given=idle)
+    lives = lives_of(sizes, steps, given=idle, loops=loops)
     placed = plan(lives)
     offsets = {s.index: placed.offsets[number[s.index]] for s in arena}
     return MemoryPlan(offsets, placed.total, placed.lower_bound, sum(sizes))

@@ -1,16 +1,90 @@
-"""ONNX Loop: unrolled, where the number of rounds is known at build."""
+"""Rounds of a body while a condition holds. ONNX Loop is unrolled where its few rounds are known at build."""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from engineworks.core import dtypes
+from engineworks.core.dims import Dim
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
-from engineworks.ops._loops import Body, stacked
+from engineworks.errors import InvalidModel, UnsupportedOperator
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Region, Value, from_onnx, op
+from engineworks.ops._loops import UNROLLED_ROUNDS, Body, rounds_of, stacked
+
+RunRegion = Callable[[Region, Sequence[np.ndarray]], tuple[np.ndarray, ...]]
+NO_LIMIT = np.iinfo(np.int64).max
+
+
+@op("loop")
+class Loop(Op):
+    """`body` again and again, until it says no or input 0, the limit (i64), is reached; not once if input 1 (bool) is false.
+
+    After these come the values carried from round to round, then what the body captures. The body takes the round's
+    number, true, the carried values and the captured ones; it gives whether it goes on, the carried values, and results
+    that are stacked along a new first axis.
+
+    Attributes:
+        carried: how many values are carried; their types stay.
+        rounds: the number of rounds, where the size of a result.
+        shapes: of one round's results.
+        sizes: `rounds`, where it is known only once the loop has run.
+    """
+
+    body: Region
+    carried: int
+    rounds: Dim
+    shapes: tuple[tuple[Dim, ...], ...] = ()
+    sizes: tuple[Dim, ...] = ()
+    defines = ("rounds", "sizes")
+
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        given = [t for t in inputs if t is not None]
+        if len(given) != len(inputs) or len(given) != len(self.body.graph.inputs):
+            raise InvalidModel(f"the body takes {len(self.body.graph.inputs)} inputs; {len(given)} are given")
+        if given[0].dtype is not dtypes.i64 or given[1].dtype is not dtypes.bool_:
+            raise InvalidModel(f"the limit must be i64 and the condition bool, not {given[0]} and {given[1]}")
+        results = self.body.graph.outputs[1 + self.carried :]
+        stacks = [TensorType(v.type.dtype, (self.rounds, *s)) for v, s in zip(results, self.shapes, strict=True)]
+        return (*(t.with_layout(None) for t in given[2 : 2 + self.carried]), *stacks)
+
+    def run_regions(self, arrays: Sequence[np.ndarray], run: RunRegion) -> tuple[np.ndarray, ...]:
+        """Round by round."""
+        limit, goes_on = int(np.ravel(arrays[0])[0]), bool(np.ravel(arrays[1])[0])
+        carried, captured = list(arrays[2 : 2 + self.carried]), arrays[2 + self.carried :]
+        collected: list[Sequence[np.ndarray]] = []
+        while goes_on and len(collected) < limit:
+            condition, *results = run(self.body, [np.array(len(collected)), np.array(True), *carried, *captured])
+            goes_on, carried = bool(np.ravel(condition)[0]), results[: self.carried]
+            collected.append(results[self.carried :])
+        empty = [np.zeros((0, *(int(d) for d in s))) for s in self.shapes]  # type: ignore[arg-type]
+        stacks = [np.stack([r[k] for r in collected]) if collected else empty[k] for k in range(len(self.shapes))]
+        return (*carried, *stacks)
 
 
 @from_onnx("Loop")
 def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     """Outputs: the carried values, then what each round gives, stacked."""
+    limit = n[0].known if n[0] is not None else None
+    if limit is not None and isinstance(limit.ravel()[0], (int, np.integer)) and limit.ravel()[0] > UNROLLED_ROUNDS:
+        # Long: unrolled only where shapes change from round to round.
+        return _first_that_works(g, n, _kept, _unrolled)
+    return _first_that_works(g, n, _unrolled, _kept)
+
+
+Import = Callable[[GraphBuilder, ForeignNode], tuple[Value, ...]]
+
+
+def _first_that_works(g: GraphBuilder, n: ForeignNode, first: Import, second: Import) -> tuple[Value, ...]:
+    try:
+        return first(g, n)
+    except UnsupportedOperator as why:
+        try:
+            return second(g, n)
+        except UnsupportedOperator as other:
+            raise UnsupportedOperator(f"{why}\n  {other}") from other
+
+
+def _unrolled(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     limit = n.constant(0, "the number of rounds")
     rounds = None if limit is None else int(limit.ravel()[0])
     goes_on = n[1] if n[1] is not None else g.constant(np.array(True))
@@ -41,3 +115,14 @@ def _is_true(n: ForeignNode, condition: Value) -> bool:
             "whether it goes on for another round must be known when the engine is built; here it depends on the data"
         )
     return bool(known.ravel()[0])
+
+
+def _kept(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
+    """A loop of the engine."""
+    carried = n.given(2)
+    types = [TensorType(dtypes.i64, ()), TensorType(dtypes.bool_, ()), *(v.type for v in carried)]
+    region, captured = n.import_graph(n.attr("body"), types)
+    limit = n[0] if n[0] is not None else g.constant(np.array(NO_LIMIT))
+    goes_on = n[1] if n[1] is not None else g.constant(np.array(True))
+    after, collected = rounds_of(g, n, region, captured, carried, limit, goes_on)
+    return (*after, *collected)
