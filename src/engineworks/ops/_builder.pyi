@@ -145,6 +145,8 @@ class Builder(GraphBuilder):
         """a or b of two boolean tensors."""
     def logical_xor(self, *inputs: Operand) -> Value:
         """a exclusive-or b of two boolean tensors."""
+    def loop(self, *inputs: Operand, body: Region, carried: int, rounds: Dim, shapes: tuple[tuple[Dim, ...], ...] = ..., sizes: tuple[Dim, ...] = ...) -> Value:
+        """`body` again and again, until it says no or has run as often as input 0 (i64) says; never if input 1 is false."""
     def lp_pool(self, *inputs: Operand, kernel: tuple[int, ...], p: float = ..., strides: tuple[int, ...] = ..., pads: tuple[int, ...] = ..., dilations: tuple[int, ...] = ..., ceil_mode: bool = ..., auto_pad: Literal['NOTSET', 'VALID', 'SAME_UPPER', 'SAME_LOWER'] = ...) -> Value:
         """(Σ |x|^p)^(1/p) of each window of x[N, C, spatial…]; padding counts as zeros. Attributes as in average_pool."""
     def lrn(self, *inputs: Operand, size: int, alpha: float = ..., beta: float = ..., bias: float = ...) -> Value:
