@@ -1,4 +1,5 @@
 """Which launches may run into the next one without the threads meeting in between."""
+
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
@@ -30,7 +31,9 @@ def free_of_barrier(launches: Sequence[Touched], storages: Storages, offsets: Ma
         following = launches[position + 1]
         open_reads.update(launch.reads)
         open_writes.update(launch.writes)
-        clash = _meet(open_writes, {*following.reads, *following.writes}, spans) or _meet(open_reads, following.writes, spans)
+        clash = _meet(open_writes, {*following.reads, *following.writes}, spans) or _meet(
+            open_reads, following.writes, spans
+        )
         if launch.fixed or following.fixed or clash:
             open_reads, open_writes = set(), set()
         else:
@@ -51,5 +54,7 @@ def _span(index: int, storages: Storages, offsets: Mapping[int, int]) -> Span:
 
 def _meet(a: Collection[int], b: Collection[int], spans: Mapping[int, Span]) -> bool:
     return any(
-        spans[x][0] == spans[y][0] and spans[x][1] < spans[y][2] and spans[y][1] < spans[x][2] for x in a for y in b
+        spans[x][0] == spans[y][0] and spans[x][1] < spans[y][2] and spans[y][1] < spans[x][2]
+        for x in a
+        for y in b
     )

@@ -1,4 +1,5 @@
 """From a model to an engine: the phases, in order."""
+
 from __future__ import annotations
 
 import os
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engineworks.builder import profiles, report
-from engineworks.kernels.image import ObjectCache, object_cache
 from engineworks.builder.config import BuildConfig
 from engineworks.builder.emit import Emitted, Emitter
 from engineworks.builder.places import cache_folder
 from engineworks.builder.planned import Planned, plan_graph
+from engineworks.builder.threads import with_useful_threads
 from engineworks.builder.workloads import flops, workload_of_node
 from engineworks.codegen.llvm.function import Isa
 from engineworks.core import target as targets
@@ -25,6 +26,7 @@ from engineworks.ir.group import Group
 from engineworks.ir.passes import Pass, run_passes
 from engineworks.ir.rewriter import Rewriter
 from engineworks.kernels.cpu.backend import BACKEND
+from engineworks.kernels.image import ObjectCache, object_cache
 from engineworks.passes.common_values import CommonValues
 from engineworks.passes.decompose import Decompose
 from engineworks.passes.fold_constants import FoldConstants
@@ -32,6 +34,7 @@ from engineworks.passes.layouts import AssignLayouts
 from engineworks.passes.outputs import SeparateOutputs
 from engineworks.passes.partition import PartitionOptions
 from engineworks.rules.sets import canonical_rules, fusion_rules
+from engineworks.runtime.cpu.pool import available_cores
 from engineworks.tuner.choice import Choice
 from engineworks.tuner.choose import Chooser, Progress
 
@@ -81,11 +84,18 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
         options = PartitionOptions(BACKEND.epilogue_ops)
         plan = plan_graph(graph, options, lambda body: _optimise(Rewriter(body), isa, config, _Phases()))
     cache = object_cache(cache_folder("objects") if config.timing_cache is not False else None)
-    with phases.phase("tune"):
-        _choose(plan, isa, config, cache, progress)
-    with phases.phase("emit"):
-        emitter = Emitter(plan, target, isa, cache, PACKAGE_VERSION, config.name, profiles.typical_dims(graph, config))
-        emitted = emitter.emit()
+    with _tuner(graph, isa, config, cache) as tuner:
+        with phases.phase("tune"):
+            chooser = Chooser(BACKEND, isa, config.effort, tuner, config.strict_math)
+            plan.choose(chooser.choose_all(plan.named_works(), progress))
+        with phases.phase("emit"):
+            emitter = Emitter(
+                plan, target, isa, cache, PACKAGE_VERSION, config.name, profiles.typical_dims(graph, config)
+            )
+            emitted = emitter.emit()
+        with phases.phase("threads"):
+            choices = [choice for each in plan.all() for choice in each.choices]
+            emitted = with_useful_threads(emitted, choices, tuner, config.threads or available_cores())
     made = _report(emitter, emitted, rewriter, phases, config)
     emitted.sections["report"] = report.encode(made)
     return emitted
@@ -123,18 +133,19 @@ def _optimise(rewriter: Rewriter, isa: Isa, config: BuildConfig, phases: _Phases
         phases.done.append(report.PhaseReport(timing.name, timing.duration_s, timing.nodes))
 
 
-def _choose(plan: Planned, isa: Isa, config: BuildConfig, cache: ObjectCache, progress: Progress | None) -> None:
-    tuner: ProcessTuner | None = None
-    if config.effort > 0:
-        from engineworks.builder.tuning import make_tuner
+@contextmanager
+def _tuner(graph: Graph, isa: Isa, config: BuildConfig, cache: ObjectCache) -> Iterator[ProcessTuner | None]:
+    """The measuring process of a build; None at effort 0, which predicts."""
+    if config.effort == 0:
+        yield None
+        return
+    from engineworks.builder.tuning import make_tuner
 
-        tuner = make_tuner(config, isa, cache, profiles.typical_dims(plan.graph, config))
-    chooser = Chooser(BACKEND, isa, config.effort, tuner, config.strict_math)
+    tuner = make_tuner(config, isa, cache, profiles.typical_dims(graph, config))
     try:
-        plan.choose(chooser.choose_all(plan.named_works(), progress))
+        yield tuner
     finally:
-        if tuner is not None:
-            tuner.close()
+        tuner.close()
 
 
 def _report(
@@ -149,10 +160,18 @@ def _report(
         threads=config.threads or 0,
         phases=tuple(phases.done),
         rewrites=tuple(str(entry) for entry in rewriter.journal),
-        missed=tuple({(m.rule, m.origins): report.MissedReport(m.rule, m.origins, m.why) for m in rewriter.missed}.values()),
+        missed=tuple(
+            {
+                (m.rule, m.origins): report.MissedReport(m.rule, m.origins, m.why) for m in rewriter.missed
+            }.values()
+        ),
         groups=groups,
         memory=report.MemoryReport(
-            memory.total, memory.lower_bound, memory.unshared, emitter.weights.size, emitted.manifest.scratch_bytes
+            memory.total,
+            memory.lower_bound,
+            memory.unshared,
+            emitter.weights.size,
+            emitted.manifest.scratch_bytes,
         ),
     )
 
@@ -181,7 +200,8 @@ def _group_report(number: str, group: Group, choice: Choice | None) -> report.Gr
         flops=flops(choice.work),
         bytes_moved=moved,
         alternatives=tuple(
-            report.AlternativeReport(a.tactic, a.predicted_s, a.measured_s, a.rejected) for a in choice.alternatives
+            report.AlternativeReport(a.tactic, a.predicted_s, a.measured_s, a.rejected)
+            for a in choice.alternatives
         ),
         refused=choice.refused,
     )

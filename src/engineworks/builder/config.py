@@ -1,4 +1,5 @@
 """BuildConfig: every knob of a build, once. Flags, TOML keys, docs and the report follow from these fields."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -48,8 +49,12 @@ class BuildConfig:
     def __post_init__(self) -> None:
         """Raises BuildError: a value outside of its range; the sentence lists the values there are."""
         if self.precision != "fp32":
-            raise BuildError(f"precision '{self.precision}' is not there; 'fp32' computes in the model's own types")
+            raise BuildError(
+                f"precision '{self.precision}' is not there; 'fp32' computes in the model's own types"
+            )
         if not 0 <= self.effort <= MAX_EFFORT:
-            raise BuildError(f"effort {self.effort} is outside of 0 (predict the kernels) to {MAX_EFFORT} (time all of them)")
+            raise BuildError(
+                f"effort {self.effort} is outside of 0 (predict the kernels) to {MAX_EFFORT} (time all of them)"
+            )
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
             raise BuildError(f"threads={self.threads} is outside of 1 to {MAX_THREADS}")

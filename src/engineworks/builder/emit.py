@@ -1,15 +1,23 @@
 """Groups and chosen tactics to an engine: buffers, weights, program, code, manifest."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engineworks.kernels.image import ObjectCache, image_of
 from engineworks.builder.barriers import Touched, free_of_barrier
 from engineworks.builder.planned import Planned
 from engineworks.builder.rounds import RoundsEmitter
-from engineworks.builder.storage import MemoryPlan, Storage, Storages, allocate, described, dim_text, plan_memory
+from engineworks.builder.storage import (
+    MemoryPlan,
+    Storage,
+    Storages,
+    allocate,
+    described,
+    dim_text,
+    plan_memory,
+)
 from engineworks.builder.symbols import defining_axes
 from engineworks.builder.weights import WeightsSection
 from engineworks.codegen.llvm.function import Function, Isa
@@ -20,7 +28,18 @@ from engineworks.engine import schema
 from engineworks.engine.schema import Manifest, Ref, words_base
 from engineworks.ir.graph import Graph, Value
 from engineworks.ir.group import Group
-from engineworks.kernels.tactic import Input, KernelImage, Output, Packed, Size, Step, Symbols, Word, Workspace
+from engineworks.kernels.image import ObjectCache, image_of
+from engineworks.kernels.tactic import (
+    Input,
+    KernelImage,
+    Output,
+    Packed,
+    Size,
+    Step,
+    Symbols,
+    Word,
+    Workspace,
+)
 from engineworks.ops.loop import Loop
 from engineworks.planner.liveness import Step as Moment
 
@@ -81,7 +100,8 @@ class Emitter:
             storage = Storage("input", value.type.size_bytes, number, value)
             self.storages.of_value[id(value)] = self.storages.add(storage)
         outputs = [
-            self.storages.add(Storage("output", v.type.size_bytes, number, v)) for number, v in enumerate(self.graph.outputs)
+            self.storages.add(Storage("output", v.type.size_bytes, number, v))
+            for number, v in enumerate(self.graph.outputs)
         ]
         given = self._number_symbols()
         if len(self.slots) > given:
@@ -89,7 +109,9 @@ class Emitter:
             launch = self._record_resolver([("symbols", 0, 0), ("plan", 0, 0)], "resolve", None)
             self._pending.append((launch, frozenset(list(self.slots)[:given])))
         self.launch_plan(self.plan, outputs, "")
-        memory = plan_memory(self.storages, [Moment(tuple(n.reads), tuple(n.writes)) for n in self.launches], self.loops)
+        memory = plan_memory(
+            self.storages, [Moment(tuple(n.reads), tuple(n.writes)) for n in self.launches], self.loops
+        )
         manifest = self._manifest(memory)
         code = image_of(self.functions, self.declarations, self.isa, self.cache)
         sections: dict[str, bytes | bytearray] = {"code": code, "weights": self.weights.tobytes()}
@@ -178,7 +200,12 @@ class Emitter:
             self.resolve_after(image.writes_symbols, label, group)
 
     def word(
-        self, word: Word, group: Group, launch: Launch, packed: Sequence[int] = (), workspace: Sequence[int] = ()
+        self,
+        word: Word,
+        group: Group,
+        launch: Launch,
+        packed: Sequence[int] = (),
+        workspace: Sequence[int] = (),
     ) -> tuple[str, int, int] | Dim:
         """Where an argument word of a kernel points; notes what the launch reads and writes."""
         match word:
@@ -198,7 +225,9 @@ class Emitter:
                 return ("storage", index, word.offset)
             case Input():
                 value = group.inputs[word.index]
-                assert value is not None, f"a kernel reads input {word.index} of {group.origin}, which is omitted"
+                assert value is not None, (
+                    f"a kernel reads input {word.index} of {group.origin}, which is omitted"
+                )
                 if value.is_constant:
                     return ("weights", self.weights.plain(value), word.offset)
                 index = self.storages.of_value[id(value)].index
@@ -224,7 +253,9 @@ class Emitter:
         launch = self._record_resolver([("symbols", 0, 0), ("plan", 0, 0)], label, group)
         self._pending.append((launch, frozenset(written)))
 
-    def _record_resolver(self, words: list[tuple[str, int, int] | Dim], label: str, group: Group | None) -> Launch:
+    def _record_resolver(
+        self, words: list[tuple[str, int, int] | Dim], label: str, group: Group | None
+    ) -> Launch:
         name = "" if group is None else _name_of(group)
         launch = Launch(f"resolve_{len(self.launches)}", words, 1, None, label, name)
         self.launches.append(launch)
@@ -258,7 +289,9 @@ class Emitter:
         places = {"weights": weights, "symbols": slots, "plan": plan}
         touched = [Touched(n.reads, n.writes, fixed=n.step is None or n.op != "call") for n in self.launches]
         free = free_of_barrier(touched, self.storages, memory.offsets)
-        records = [self._record(n, kernels, places, barrier=k not in free) for k, n in enumerate(self.launches)]
+        records = [
+            self._record(n, kernels, places, barrier=k not in free) for k, n in enumerate(self.launches)
+        ]
         records.append(schema.Record(op="end"))
         self._write_resolvers(records)
         choices = [c for plan in self.plan.all() for c in plan.choices if c is not None]
@@ -267,10 +300,15 @@ class Emitter:
             package=self.package,
             target=schema.TargetRecord(self.target.device, self.target.arch, self.target.features),
             inputs=tuple(_tensor(v, v.name) for v in self.graph.inputs),
-            outputs=tuple(_tensor(v, n) for v, n in zip(self.graph.outputs, self.graph.output_names, strict=True)),
+            outputs=tuple(
+                _tensor(v, n) for v, n in zip(self.graph.outputs, self.graph.output_names, strict=True)
+            ),
             name=self.name or self.graph.name,
             symbols=tuple(self._symbols()),
-            checks=tuple(schema.Check(dim_text(c.left), "==", dim_text(c.right), c.message) for c in self.graph.scope.checks),
+            checks=tuple(
+                schema.Check(dim_text(c.left), "==", dim_text(c.right), c.message)
+                for c in self.graph.scope.checks
+            ),
             buffers=tuple(buffers),
             kernels=tuple(schema.Kernel(s, tactics.get(s, "")) for s in symbols),
             program=tuple(records),
@@ -323,7 +361,9 @@ class Emitter:
             most = high if high is not None else 2**40
             number, axis = sources.get(name, (-1, 0))
             usual = min(max(low, self.typical.get(name, most)), most)
-            yield schema.Symbol(name=name, min=low, opt=usual, max=most, input=number, axis=axis, multiple=multiple)
+            yield schema.Symbol(
+                name=name, min=low, opt=usual, max=most, input=number, axis=axis, multiple=multiple
+            )
 
 
 def _tensor(value: Value, name: str) -> schema.Tensor:

@@ -1,4 +1,5 @@
 """A graph cut into groups with a tactic for each; bodies of control flow are planned graphs of their own."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

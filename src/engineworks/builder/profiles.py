@@ -1,4 +1,5 @@
 """From the user's profile to what the importer needs: fixed shapes and ranges of named dims."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -40,14 +41,20 @@ def _profiled(given: ForeignInput, profile: Mapping[str, object], ranges: Ranges
     low, typical, high = (tuple(int(d) for d in s) for s in profile[given.name])  # type: ignore[attr-defined]
     rank = len(given.shape) if given.shape is not None else len(low)
     if not len(low) == len(typical) == len(high) == rank:
-        raise InvalidModel(f"profile of '{given.name}': shapes {low}, {typical}, {high} must all have rank {rank}")
+        raise InvalidModel(
+            f"profile of '{given.name}': shapes {low}, {typical}, {high} must all have rank {rank}"
+        )
     out: list[int | str] = []
     for axis, (least, usual, most) in enumerate(zip(low, typical, high, strict=True)):
         if not least <= usual <= most:
-            raise InvalidModel(f"profile of '{given.name}', axis {axis}: min {least} <= opt {usual} <= max {most} does not hold")
+            raise InvalidModel(
+                f"profile of '{given.name}', axis {axis}: min {least} <= opt {usual} <= max {most} does not hold"
+            )
         stated = given.shape[axis] if given.shape is not None else None
         if isinstance(stated, int) and not least == most == stated:
-            raise InvalidModel(f"profile of '{given.name}', axis {axis}: the model fixes it at {stated}, not {least} to {most}")
+            raise InvalidModel(
+                f"profile of '{given.name}', axis {axis}: the model fixes it at {stated}, not {least} to {most}"
+            )
         if least == most:
             out.append(least)
             continue
@@ -68,13 +75,19 @@ def _check_names(foreign: ForeignGraph, named: set[str]) -> None:
     there = {g.name for g in foreign.inputs}
     wrong = sorted(named - there)
     if wrong:
-        raise InvalidModel(f"a profile names input {', '.join(map(repr, wrong))}; the model has {', '.join(map(repr, sorted(there)))}")
+        raise InvalidModel(
+            f"a profile names input {', '.join(map(repr, wrong))}; the model has {', '.join(map(repr, sorted(there)))}"
+        )
 
 
 def _missing_message(missing: list[ForeignInput]) -> str:
     lines = []
     for given in missing:
-        shape = "unknown rank" if given.shape is None else "x".join("?" if d is None else str(d) for d in given.shape)
+        shape = (
+            "unknown rank"
+            if given.shape is None
+            else "x".join("?" if d is None else str(d) for d in given.shape)
+        )
         lines.append(f"  {given.name}: {shape}")
     name = missing[0].name
     sample = "x".join("1" if not isinstance(d, int) else str(d) for d in missing[0].shape or ("?",))

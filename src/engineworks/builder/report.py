@@ -1,4 +1,5 @@
 """The build report: what was decided and why, as records that become JSON in the engine."""
+
 from __future__ import annotations
 
 import msgspec

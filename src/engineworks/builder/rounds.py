@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engineworks.builder.storage import Storage
 from engineworks.codegen.llvm.counting import (
-    COPY_BYTES, emit_copy, emit_loop_count, emit_loop_next, emit_loop_start,
+    COPY_BYTES,
+    emit_copy,
+    emit_loop_count,
+    emit_loop_next,
+    emit_loop_start,
 )  # fmt: skip
 from engineworks.codegen.llvm.function import Function
 from engineworks.core.dims import ceil_div
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class RoundsEmitter:
-    """Emits one loop. The values carried from round to round live in the loop's outputs, so the last round's stay there.
+    """Emits one loop. What is carried from round to round lives in the loop's outputs, so the last round's stays there.
 
     Args:
         label: of the group, for the records.
@@ -67,9 +70,14 @@ class RoundsEmitter:
         emitter, carried = self.emitter, self.op.carried
         self._place_inputs()
         results = self.body.graph.outputs
-        made = [self.condition, *(emitter.storages.add(Storage("arena", v.type.size_bytes, 0, v)) for v in results[1:])]
+        made = [
+            self.condition,
+            *(emitter.storages.add(Storage("arena", v.type.size_bytes, 0, v)) for v in results[1:]),
+        ]
         emitter.launch_plan(self.body, made, f"{self.label}.body.")
-        for number, (value, storage, place) in enumerate(zip(results[1:], made[1:], self.outputs, strict=True)):
+        for number, (value, storage, place) in enumerate(
+            zip(results[1:], made[1:], self.outputs, strict=True)
+        ):
             copy = self._copy(place, value, by_round=number >= carried)
             copy.words[1] = self._word(storage)
             copy.reads.add(storage.index)

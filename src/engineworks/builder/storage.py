@@ -1,4 +1,5 @@
 """Where values live: each value's storage, and the memory plan of those in the arena."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -100,11 +101,15 @@ def upper_bytes(size: Dim, what: str) -> int:
     """
     most = size if isinstance(size, int) else bounds(size)[1]
     if most is None:
-        raise BuildError(f"{what} may grow without bound ({size} bytes); give its dims a maximum in the profile")
+        raise BuildError(
+            f"{what} may grow without bound ({size} bytes); give its dims a maximum in the profile"
+        )
     return -(-max(most, 1) // 64) * 64
 
 
-def plan_memory(storages: Storages, moments: Sequence[Moment], loops: Sequence[tuple[int, int]] = ()) -> MemoryPlan:
+def plan_memory(
+    storages: Storages, moments: Sequence[Moment], loops: Sequence[tuple[int, int]] = ()
+) -> MemoryPlan:
     """Place the arena's storages.
 
     Args:

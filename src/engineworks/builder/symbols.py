@@ -1,4 +1,5 @@
 """Where the symbols of a graph get their values: which axis of which input tells each."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,9 @@ def defining_axes(inputs: Sequence[TensorType]) -> Places:
         if len(found) == before:
             missing = ", ".join(sorted(wanted - found.keys()))
             shapes = ", ".join(map(str, inputs))
-            raise BuildError(f"the sizes of the inputs {shapes} do not tell {missing}; give it an axis of its own")
+            raise BuildError(
+                f"the sizes of the inputs {shapes} do not tell {missing}; give it an axis of its own"
+            )
     return found
 
 
@@ -68,4 +71,6 @@ def _is_linear(dim: Dim, name: str) -> bool:
     """The dim is a · symbol + b, where neither a nor b holds the symbol."""
     offset = substitute(dim, {name: 0})
     slope = substitute(dim, {name: 1}) - offset
-    return substitute(dim, {name: 2}) - offset == 2 * slope and substitute(dim, {name: 3}) - offset == 3 * slope
+    return (
+        substitute(dim, {name: 2}) - offset == 2 * slope and substitute(dim, {name: 3}) - offset == 3 * slope
+    )

@@ -1,4 +1,5 @@
 """The weights section: packed and plain constants, equal bytes once, each 64-byte aligned."""
+
 from __future__ import annotations
 
 import hashlib

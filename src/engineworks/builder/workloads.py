@@ -1,4 +1,5 @@
 """From groups to workloads: what is asked of the kernel families."""
+
 from __future__ import annotations
 
 from engineworks.codegen.lower import epilogue_expression, lower_loops
@@ -32,12 +33,18 @@ def _epilogue(group: Group, count: int) -> Epilogue:
 
 def workload_of_node(node: Node) -> Workload:
     """The problem of a node alone, before layouts are assigned: to ask whether a family claims it."""
-    wanted = channels_last(node.output.type.rank) if node.op.name in CHANNELS_LAST_OPS and node.output.type.rank >= 3 else None
+    wanted = (
+        channels_last(node.output.type.rank)
+        if node.op.name in CHANNELS_LAST_OPS and node.output.type.rank >= 3
+        else None
+    )
 
     def operand(position: int, value: Value | None) -> Operand | None:
         if value is None:
             return None
-        return Operand(value.type.with_layout(wanted) if wanted and position == 0 else value.type, value.is_constant)
+        return Operand(
+            value.type.with_layout(wanted) if wanted and position == 0 else value.type, value.is_constant
+        )
 
     inputs = tuple(operand(k, v) for k, v in enumerate(node.inputs))
     return Workload(node.op, inputs, len(inputs), tuple(v.type.with_layout(wanted) for v in node.outputs))
@@ -55,5 +62,3 @@ def flops(work: Workload) -> float:
     if work.anchor.name == "matmul":
         return 2.0 * out * float(weights.type.shape[-2])  # type: ignore[arg-type]
     return 2.0 * out * float(weights.type.count) / float(weights.type.shape[0])  # type: ignore[arg-type]
-
-

@@ -224,6 +224,7 @@ class Manifest(Strict):
         resolves_itself: the first record is the `resolve` kernel, which writes every size that depends on
             symbols into the plan; otherwise the runtime evaluates those words when shapes change.
         scratch_bytes: of each thread, a multiple of 64.
+        max_threads: more threads than this only wait for each other in so small a network; 0: any number helps.
         arena_bytes: of the memory plan, unless a profile has its own.
         arena_lower_bound: peak of the bytes alive at once, for the report.
         sections: filled in by the writer.
@@ -243,6 +244,7 @@ class Manifest(Strict):
     program: tuple[Record, ...] = ()
     resolves_itself: bool = False
     scratch_bytes: Count = 0
+    max_threads: Index = 0
     arena_bytes: Count = 0
     arena_lower_bound: Count = 0
     weights: tuple[Weight, ...] = ()

@@ -86,13 +86,13 @@ class Engine:
 
         Args:
             profile: number or name of one of the engine's profiles.
-            threads: that share the work of each call, the caller included.
+            threads: that share the work of each call, the caller included; no more than the engine says are of use.
         Raises:
             InvalidInput: no such profile; a thread count out of range.
             DeviceError: no memory.
         """
         chosen = self._profile(profile)
-        count = _checked_threads(threads) or self.default_threads
+        count = min(_checked_threads(threads) or self.default_threads, self.manifest.max_threads or MAX_THREADS)
         program = Program(self.manifest, chosen, self._device, self._module, self._weights, count)
         return Context(self.manifest, chosen, program)
 

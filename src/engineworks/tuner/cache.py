@@ -1,4 +1,5 @@
 """The timing cache: JSON lines, appended to, merged by concatenation. One line a measured or rejected tactic."""
+
 from __future__ import annotations
 
 import errno
@@ -36,7 +37,9 @@ def rounded(seconds: float) -> float:
     return float(f"{seconds:.{SIGNIFICANT_DIGITS}g}")
 
 
-def cache_key(work: Workload, provider: TacticProvider, tactic: Tactic, conditions: Conditions, dims: Mapping[str, int]) -> str:
+def cache_key(
+    work: Workload, provider: TacticProvider, tactic: Tactic, conditions: Conditions, dims: Mapping[str, int]
+) -> str:
     """sha256 over everything that can change the answer."""
     bound = ",".join(f"{k}={v}" for k, v in sorted(dims.items()))
     text = "\n".join((work.text(), tactic.text(), str(provider.version), conditions.text(), bound))
@@ -52,6 +55,11 @@ def code_fingerprint() -> str:
         for path in sorted((home / room).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def whole_key(identity: str, conditions: Conditions) -> str:
+    """Key of a finished engine's times, without the number of threads."""
+    return hashlib.sha256(f"{identity}\n{conditions.text()}".encode()).hexdigest()[:32]
 
 
 class TimingCache:
@@ -104,7 +112,11 @@ class TimingCache:
         self._found[key] = stored
         if self.path is not None and lasts:
             entry: dict[str, object] = {"key": key, "note": note}
-            entry |= {"seconds": stored} if isinstance(stored, float) else {"rejected": stored, "code": code_fingerprint()}
+            entry |= (
+                {"seconds": stored}
+                if isinstance(stored, float)
+                else {"rejected": stored, "code": code_fingerprint()}
+            )
             self._append(json.dumps(entry) + "\n")
         return stored
 

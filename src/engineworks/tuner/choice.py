@@ -1,4 +1,5 @@
 """Choosing one tactic for each workload."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """Choose a tactic for every workload: by prediction at effort 0, by measurement above."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +17,9 @@ from engineworks.tuner.choice import Alternative, Choice
 class Tuner(Protocol):
     """Times candidates of one workload; answers (tactic text -> seconds, or why it was rejected)."""
 
-    def prepare(self, problems: Sequence[tuple[Workload, list[Candidate]]], progress: Callable[[int, int], None]) -> None: ...
+    def prepare(
+        self, problems: Sequence[tuple[Workload, list[Candidate]]], progress: Callable[[int, int], None]
+    ) -> None: ...
 
     def measure(self, work: Workload, candidates: list[Candidate]) -> dict[str, float | str]: ...
 
@@ -40,7 +43,9 @@ class Chooser:
     tuner: Tuner | None = None
     strict: bool = False
 
-    def choose_all(self, works: Iterable[tuple[Workload, str]], progress: Progress | None = None) -> dict[str, Choice]:
+    def choose_all(
+        self, works: Iterable[tuple[Workload, str]], progress: Progress | None = None
+    ) -> dict[str, Choice]:
         """A choice for each distinct workload, by its key. `works` pairs each workload with the user's name for it.
 
         Raises:
@@ -49,8 +54,13 @@ class Chooser:
         distinct = {work.key(): (work, name) for work, name in works}
         chosen: dict[str, Choice] = {}
         if self.tuner is not None:
-            proposed = [(work, self.backend.propose(work, self.isa, self.effort, strict=self.strict)[0]) for work, _ in distinct.values()]
-            self.tuner.prepare(proposed, lambda done, total: progress(done, total, "compiling") if progress else None)
+            proposed = [
+                (work, self.backend.propose(work, self.isa, self.effort, strict=self.strict)[0])
+                for work, _ in distinct.values()
+            ]
+            self.tuner.prepare(
+                proposed, lambda done, total: progress(done, total, "compiling") if progress else None
+            )
         for done, (key, (work, name)) in enumerate(distinct.items()):
             if progress:
                 progress(done, len(distinct), name)
@@ -64,14 +74,21 @@ class Chooser:
         candidates, refused = self.backend.propose(work, self.isa, self.effort, strict=self.strict)
         if not candidates:
             reasons = "\n  ".join(refused)
-            raise NoTactic(f"no kernel computes {work.anchor or 'the loop nest'} at '{name}':\n  {reasons}\n{work.text()}")
+            raise NoTactic(
+                f"no kernel computes {work.anchor or 'the loop nest'} at '{name}':\n  {reasons}\n{work.text()}"
+            )
         times: dict[str, float | str] = {}
         if self.tuner is not None and len(candidates) > 1:
             times = self.tuner.measure(work, candidates)
         return self._decide(work, name, candidates, times, tuple(refused))
 
     def _decide(
-        self, work: Workload, name: str, candidates: list[Candidate], times: dict[str, float | str], refused: tuple[str, ...]
+        self,
+        work: Workload,
+        name: str,
+        candidates: list[Candidate],
+        times: dict[str, float | str],
+        refused: tuple[str, ...],
     ) -> Choice:
         def time_of(candidate: Candidate) -> float | None:
             found = times.get(candidate.tactic.text())
@@ -80,7 +97,9 @@ class Chooser:
         legal = [c for c in candidates if not isinstance(times.get(c.tactic.text()), str)]
         if not legal:
             why = "\n  ".join(f"{text}: {reason}" for text, reason in times.items())
-            raise NoTactic(f"every kernel for {work.anchor or 'the loop nest'} at '{name}' was rejected:\n  {why}")
+            raise NoTactic(
+                f"every kernel for {work.anchor or 'the loop nest'} at '{name}' was rejected:\n  {why}"
+            )
         measured = [c for c in legal if time_of(c) is not None]
         best = min(measured, key=lambda c: (time_of(c), c.tactic.text())) if measured else legal[0]
         ordered = [best, *[c for c in candidates if c is not best]]

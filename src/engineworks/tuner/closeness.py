@@ -1,4 +1,5 @@
 """Is a kernel's result right? One tolerance rule for tuning and tests of whole results."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """What workloads are tried on: seeded inputs at the typical value of each dim."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,4 +1,5 @@
 """Measures candidates in a process of its own, with the timing cache in front."""
+
 from __future__ import annotations
 
 import contextlib
@@ -20,9 +21,9 @@ from engineworks.kernels.cpu.backend import Candidate
 from engineworks.kernels.image import ObjectCache
 from engineworks.kernels.workload import Workload
 from engineworks.runtime.cpu.pool import available_cores
-from engineworks.tuner.cache import Conditions, TimingCache, cache_key
+from engineworks.tuner.cache import Conditions, TimingCache, cache_key, whole_key
 from engineworks.tuner.data import typical_dims
-from engineworks.tuner.worker import Job, Setup, receive, send
+from engineworks.tuner.messages import Job, Setup, WholeJob, receive, send
 
 TIME_LIMIT_S = 60.0
 """Without a sign of life for this long the worker is given up."""
@@ -37,14 +38,18 @@ class Worker:
         self._setup = setup
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job | WholeJob) -> None:
         """Send a job."""
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "engineworks.tuner.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                [sys.executable, "-m", "engineworks.tuner.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
             )
             send(self._pipe("stdin"), self._setup)
-        with contextlib.suppress(BrokenPipeError):  # a process that died meanwhile: `finish` finds its pipe closed
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # a process that died meanwhile: `finish` finds its pipe closed
             send(self._pipe("stdin"), job)
 
     def finish(self) -> tuple[dict[int, float | str], int | None]:
@@ -97,7 +102,9 @@ class ProcessTuner:
     measured: int = 0
     _worker: Worker | None = None
 
-    def prepare(self, problems: Sequence[tuple[Workload, list[Candidate]]], progress: Callable[[int, int], None]) -> None:
+    def prepare(
+        self, problems: Sequence[tuple[Workload, list[Candidate]]], progress: Callable[[int, int], None]
+    ) -> None:
         """Compile what will be measured, in as many processes as there are cores; measuring itself is done alone.
 
         `progress` is called with (done, total). A candidate that kills its compiler is left for `measure` to reject.
@@ -133,12 +140,18 @@ class ProcessTuner:
         dims = typical_dims(work, self.dims)
         if len(candidates) < 2:
             return []
-        return [c for c in candidates if self.cache.get(cache_key(work, c.provider, c.tactic, self.conditions, dims)) is None]
+        return [
+            c
+            for c in candidates
+            if self.cache.get(cache_key(work, c.provider, c.tactic, self.conditions, dims)) is None
+        ]
 
     def measure(self, work: Workload, candidates: list[Candidate]) -> dict[str, float | str]:
         """Seconds, or why rejected, by tactic text."""
         dims = typical_dims(work, self.dims)
-        keys = {c.tactic.text(): cache_key(work, c.provider, c.tactic, self.conditions, dims) for c in candidates}
+        keys = {
+            c.tactic.text(): cache_key(work, c.provider, c.tactic, self.conditions, dims) for c in candidates
+        }
         known = {text: self.cache.get(key) for text, key in keys.items()}
         missing = [c for c in candidates if known[c.tactic.text()] is None]
         if missing:
@@ -149,6 +162,25 @@ class ProcessTuner:
                 self.measured += 1
         return {text: result for text, result in known.items() if result is not None}
 
+    def measure_whole(self, file: bytes, identity: str, threads: tuple[int, ...]) -> dict[int, float]:
+        """Seconds of one inference of a finished engine by number of threads; empty when it could not be run.
+
+        Args:
+            identity: equal for engines that run the same launches, for the cache.
+        """
+        keys = {n: f"{whole_key(identity, self.conditions)}/{n}" for n in threads}
+        known = {n: found for n, key in keys.items() if isinstance(found := self.cache.get(key), float)}
+        if len(known) < len(threads):
+            worker = self._running_worker()
+            worker.start(WholeJob(file, threads))
+            found, died_at = worker.finish()
+            if died_at is not None:
+                return {}
+            known = {
+                n: float(self.cache.add(keys[n], found[n], f"whole engine, {n} threads")) for n in threads
+            }
+        return known
+
     def _try(self, work: Workload, candidates: list[Candidate]) -> dict[int, float | str]:
         """Results by position; a candidate that kills the worker is rejected and the others are tried again."""
         results: dict[int, float | str] = {}
@@ -157,8 +189,14 @@ class ProcessTuner:
         deadline = time.monotonic() + TIME_LIMIT_S * 4
         while left:
             if time.monotonic() > deadline:
-                raise TuningError(f"measuring {work.anchor or 'a loop nest'} took more than {TIME_LIMIT_S * 4:.0f} s")
-            job = Job(work, tuple((candidates[k].provider.name, candidates[k].tactic) for k in left), dict(self.dims))
+                raise TuningError(
+                    f"measuring {work.anchor or 'a loop nest'} took more than {TIME_LIMIT_S * 4:.0f} s"
+                )
+            job = Job(
+                work,
+                tuple((candidates[k].provider.name, candidates[k].tactic) for k in left),
+                dict(self.dims),
+            )
             worker = self._running_worker()
             worker.start(job)
             found, died_at = worker.finish()

@@ -1,4 +1,5 @@
 """One candidate as a small engine of its own: bytes in, bytes out, so that layouts need no description."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

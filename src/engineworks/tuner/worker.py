@@ -2,30 +2,27 @@
 
 A kernel that crashes takes this process down, not the build: the parent knows which candidate was being tried.
 """
+
 from __future__ import annotations
 
 import itertools
 import os
-import pickle
-import struct
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 
-from engineworks.codegen.llvm.function import Isa
-from engineworks.core.target import Target
+from engineworks.core.dtypes import by_name
+from engineworks.core.expression import evaluate
 from engineworks.kernels.cpu.backend import BACKEND
 from engineworks.kernels.image import ObjectCache
 from engineworks.kernels.reference.numpy import compute
-from engineworks.kernels.tactic import Tactic
 from engineworks.kernels.workload import Workload
 from engineworks.runtime.engine import Engine
 from engineworks.tuner.data import draw
+from engineworks.tuner.messages import Job, Setup, WholeJob, receive, send
 from engineworks.tuner.trial import TrialData, bound_type, strided_view, to_memory, trial_bytes
 
 ROUNDS = 7
@@ -38,49 +35,6 @@ GIVE_UP = 3.0
 """A candidate this many times slower than the best after the first round is not timed again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """Sent once."""
-
-    target: Target
-    isa: Isa
-    objects: str | None
-    threads: int
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One workload and the (provider name, tactic) pairs to try. `compile_only` just fills the object cache."""
-
-    work: Workload
-    tactics: tuple[tuple[str, Tactic], ...]
-    dims: dict[str, int]
-    compile_only: bool = False
-
-
-def send(pipe: BinaryIO, message: object) -> None:
-    """Write one message."""
-    data = pickle.dumps(message)
-    pipe.write(struct.pack("<Q", len(data)) + data)
-    pipe.flush()
-
-
-def receive(pipe: BinaryIO) -> Any:
-    """Read one message and nothing beyond it; EOFError when the other side is gone."""
-    (length,) = struct.unpack("<Q", _exactly(pipe, 8))
-    return pickle.loads(_exactly(pipe, length))  # noqa: S301  our own parent or child
-
-
-def _exactly(pipe: BinaryIO, count: int) -> bytes:
-    data = bytearray()
-    while len(data) < count:
-        piece = pipe.read(count - len(data))
-        if not piece:
-            raise EOFError
-        data += piece
-    return bytes(data)
-
-
 def main() -> None:
     """Serve jobs until the parent closes the pipe."""
     replies = os.fdopen(os.dup(1), "wb")
@@ -90,10 +44,17 @@ def main() -> None:
     cache = ObjectCache(Path(setup.objects) if setup.objects else None)
     while True:
         try:
-            job: Job = receive(requests)
+            job: Job | WholeJob = receive(requests)
         except EOFError:
             return
-        results = (_compile if job.compile_only else _measure)(job, setup, cache, lambda n: send(replies, ("trying", n)))
+
+        def trying(number: int) -> None:
+            send(replies, ("trying", number))
+
+        if isinstance(job, WholeJob):
+            results = _measure_whole(job, trying)
+        else:
+            results = (_compile if job.compile_only else _measure)(job, setup, cache, trying)
         send(replies, ("done", results))
 
 
@@ -130,6 +91,28 @@ def _measure(job: Job, setup: Setup, cache: ObjectCache, trying: Callable[[int],
     return results
 
 
+def _measure_whole(job: WholeJob, trying: Callable[[int], None]) -> Results:
+    """Seconds of one inference by number of threads, on seeded inputs of typical shape."""
+    engine = Engine.open(job.file)
+    values = {symbol.name: symbol.opt for symbol in engine.manifest.symbols}
+    rng = np.random.default_rng(0)
+    given = {}
+    for tensor in engine.inputs:
+        shape = tuple(evaluate(d, values) for d in tensor.dims)
+        dtype = by_name(tensor.dtype)
+        # Integers are zero: they may be positions.
+        draw_floats = dtype.is_float
+        given[tensor.name] = (rng.uniform(-1, 1, shape) if draw_floats else np.zeros(shape)).astype(
+            dtype.numpy
+        )
+    runs = {}
+    for number in job.threads:
+        context = engine.context(threads=number)
+        context.run(**given)
+        runs[number] = lambda c=context: c.run(**given)
+    return _time(runs, trying)
+
+
 class _Trial:
     """A loaded candidate with its inputs and outputs bound.
 
@@ -145,9 +128,15 @@ class _Trial:
             if w is not None and not w.constant and a is not None
         }
         self.outputs = {f"o{k}": np.zeros(int(t.size_bytes), np.uint8) for k, t in enumerate(self.types)}  # type: ignore[call-overload]
-        weights = sum(a.nbytes for w, a in zip(work.inputs, data.arrays, strict=True) if w and w.constant and a is not None)
+        weights = sum(
+            a.nbytes
+            for w, a in zip(work.inputs, data.arrays, strict=True)
+            if w and w.constant and a is not None
+        )
         copies = max(1, min(MAX_COPIES, COLD_BYTES // weights)) if weights > SMALL_BYTES else 1
-        self.contexts = [Engine.open(bytes(bytearray(file)), threads=threads).context() for _ in range(copies)]
+        self.contexts = [
+            Engine.open(bytes(bytearray(file)), threads=threads).context() for _ in range(copies)
+        ]
         for context in self.contexts:
             context.bind(**given, **self.outputs)
         self._turn = itertools.cycle([c.execute for c in self.contexts])
