@@ -153,7 +153,7 @@ def test_an_input_listed_as_initializer_is_a_constant(model) -> None:
     assert [i.name for i in read(made.SerializeToString()).inputs] == ["x"]
 
 
-def test_an_opset_older_than_broadcasting_is_converted(model) -> None:
+def test_an_opset_older_than_broadcasting_keeps_its_meaning(model) -> None:
     node = helper.make_node("Add", ["x", "w"], ["y"], broadcast=1, axis=0)
     weight = numpy_helper.from_array(np.array([1, 2], np.float32), "w")
     made = model([node], {"x": [2, 3]}, ["y"], [weight], opset=6)

@@ -13,7 +13,6 @@ from engineworks.errors import InvalidModel, UnsupportedOperator
 from engineworks.frontends.onnx.tensors import dense_from_sparse, dtype_of, lazy_tensor, tensor_array
 from engineworks.ir.foreign import ForeignGraph, ForeignInput, ForeignOp
 
-OLDEST_OPSET = 7
 TypeOf = tuple[DType, tuple[int | str | None, ...] | None]
 
 
@@ -41,7 +40,7 @@ def read_model(model: Any, directory: Path | None, name: str) -> ForeignGraph:
     from engineworks.frontends.onnx.expand import expand_functions
 
     _check_opsets(model)
-    model = expand_functions(_at_least(model, OLDEST_OPSET))
+    model = expand_functions(model)
     opsets = _opsets(model)
     return _Reader(opsets, directory).graph(model.graph, model.graph.name or name)
 
@@ -88,22 +87,6 @@ def _check_opsets(model: Any) -> None:
             f"the model uses opset {version}; the installed onnx {onnx.__version__} knows up to {newest}. "
             f"Upgrade the onnx package, or export with opset {newest} or lower."
         )
-
-
-def _at_least(model: Any, version: int) -> Any:
-    """The model, converted when its opset is older: opset 7 changed what broadcasting means."""
-    from onnx import version_converter
-
-    stated = _opsets(model).get("", version)
-    if stated >= version:
-        return model
-    try:
-        return version_converter.convert_version(model, version)
-    except (RuntimeError, ValueError) as error:  # onnx's converter raises its C++ errors as these
-        raise InvalidModel(
-            f"the model uses opset {stated}; {version} is the oldest that is read, and onnx cannot convert this model: "
-            f"{error}. Export it with opset {version} or newer."
-        ) from error
 
 
 class _Reader:
