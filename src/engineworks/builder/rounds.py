@@ -54,7 +54,8 @@ class RoundsEmitter:
             copy = self._copy(state, value)
             copy.words[1] = self._outer(2 + number, copy)
         head = emitter.jump("jump_if_zero", self.group, self.label)
-        head.words, first = [self._word(self.flag)], len(emitter.launches) - 1
+        head.words.append(self._word(self.flag))
+        first = len(emitter.launches) - 1
         # Read before the rounds write them: so they stay to the loop's end.
         head.reads.update((self.flag.index, *(s.index for s in self.outputs)))
         self._round()

@@ -1,14 +1,15 @@
-"""What Loop and Scan share: bodies unrolled at build with their results stacked, or run round by round in the engine."""
+"""What Loop and Scan share: bodies unrolled at build, their results stacked; or run round by round in the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, bounds, known_equal, symbols_of
 from engineworks.core.types import TensorType
+from engineworks.errors import UnsupportedOperator
 from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.foreign import ForeignNode
 from engineworks.ir.graph import Region, Value, regions_of
@@ -19,6 +20,9 @@ UNROLLED_ROUNDS = 64
 """Longer loops become a loop of the engine where they can."""
 ENDLESS = 1 << 31
 """A limit of so many rounds is none."""
+
+
+Import = Callable[[], tuple[Value, ...]]
 
 
 class Body:
@@ -53,6 +57,17 @@ def stacked(g: GraphBuilder, parts: Sequence[Value], one: TensorType, axis: int 
     return wide[0] if len(wide) == 1 else g.concat(*wide, axis=axis)
 
 
+def first_that_works(first: Import, second: Import) -> tuple[Value, ...]:
+    """The outputs by one way, else by another. Raises UnsupportedOperator with both reasons when neither works."""
+    try:
+        return first()
+    except UnsupportedOperator as why:
+        try:
+            return second()
+        except UnsupportedOperator as other:
+            raise UnsupportedOperator(f"{why}\n  {other}") from other
+
+
 def rounds_of(
     g: GraphBuilder, n: ForeignNode, region: Region, captured: Sequence[Value], carried: Sequence[Value],
     limit: Value, goes_on: Value,
@@ -68,9 +83,11 @@ def rounds_of(
     """
     given = region.graph.outputs[1 + len(carried) :]
     _check_carried(n, carried, region)
-    always = _is_true(goes_on) and (region.graph.outputs[0] is region.graph.inputs[1] or _is_true(region.graph.outputs[0]))
-    rounds = _rounds(g, limit, always)
-    if given and bounds(rounds)[1] is None:
+    following = region.graph.outputs[0]
+    always = _is_true(goes_on) and (following is region.graph.inputs[1] or _is_true(following))
+    known = _known_limit(limit) if always else None
+    rounds = known if known is not None else _counted(g, limit)
+    if given and known is None and bounds(rounds)[1] is None:
         raise n.unsupported(
             "it collects a result each round, and nothing bounds the number of rounds when the engine is built; "
             "give the number of rounds a constant"
@@ -78,7 +95,7 @@ def rounds_of(
     _check_given(n, region, given)
     results = g.loop(
         limit, goes_on, *carried, *captured, body=region, carried=len(carried), rounds=rounds,
-        shapes=tuple(v.type.shape for v in given), sizes=(rounds,) if given and not always else (),
+        shapes=tuple(v.type.shape for v in given), sizes=(rounds,) if given and known is None else (),
     )  # fmt: skip
     results = list(results) if isinstance(results, tuple) else [results]
     return results[: len(carried)], results[len(carried) :]
@@ -88,13 +105,17 @@ def _is_true(value: Value) -> bool:
     return value.known is not None and value.known.ravel()[0] in (True, np.True_)
 
 
-def _rounds(g: GraphBuilder, limit: Value, always: bool) -> Dim:
-    """How many rounds there are: the limit, or a symbol up to it where the data decides."""
+def _known_limit(limit: Value) -> Dim | None:
+    """The limit as a dim that is at least 0, where constants and shapes tell it."""
     known = None if limit.known is None else limit.known.ravel()[0]
     if isinstance(known, (int, np.integer)):
-        known = max(0, int(known))
-    if known is not None and always and (bounds(known)[0] or 0) >= 0:
-        return known
+        return max(0, int(known))
+    return known if known is not None and (bounds(known)[0] or 0) >= 0 else None
+
+
+def _counted(g: GraphBuilder, limit: Value) -> Dim:
+    """A symbol for the number of rounds that the data decide."""
+    known = _known_limit(limit)
     most = None if known is None else bounds(known)[1]
     return g.graph.scope.fresh("rounds", 0, None if most is None or most >= ENDLESS else most)
 

@@ -1,4 +1,4 @@
-"""Rounds of a body while a condition holds. ONNX Loop is unrolled where its few rounds are known at build."""
+"""Rounds of a body while a condition holds. ONNX's Loop is unrolled where its rounds are known at build, and few."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,9 +7,9 @@ import numpy as np
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.core.types import TensorType
-from engineworks.errors import InvalidModel, UnsupportedOperator
+from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Region, Value, from_onnx, op
-from engineworks.ops._loops import UNROLLED_ROUNDS, Body, rounds_of, stacked
+from engineworks.ops._loops import UNROLLED_ROUNDS, Body, first_that_works, rounds_of, stacked
 
 RunRegion = Callable[[Region, Sequence[np.ndarray]], tuple[np.ndarray, ...]]
 NO_LIMIT = np.iinfo(np.int64).max
@@ -17,9 +17,9 @@ NO_LIMIT = np.iinfo(np.int64).max
 
 @op("loop")
 class Loop(Op):
-    """`body` again and again, until it says no or input 0, the limit (i64), is reached; not once if input 1 (bool) is false.
+    """`body` again and again, until it says no or has run as often as input 0 (i64) says; never if input 1 is false.
 
-    After these come the values carried from round to round, then what the body captures. The body takes the round's
+    After these two come the values carried from round to round, then what the body captures. The body takes the round's
     number, true, the carried values and the captured ones; it gives whether it goes on, the carried values, and results
     that are stacked along a new first axis.
 
@@ -67,21 +67,8 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     limit = n[0].known if n[0] is not None else None
     if limit is not None and isinstance(limit.ravel()[0], (int, np.integer)) and limit.ravel()[0] > UNROLLED_ROUNDS:
         # Long: unrolled only where shapes change from round to round.
-        return _first_that_works(g, n, _kept, _unrolled)
-    return _first_that_works(g, n, _unrolled, _kept)
-
-
-Import = Callable[[GraphBuilder, ForeignNode], tuple[Value, ...]]
-
-
-def _first_that_works(g: GraphBuilder, n: ForeignNode, first: Import, second: Import) -> tuple[Value, ...]:
-    try:
-        return first(g, n)
-    except UnsupportedOperator as why:
-        try:
-            return second(g, n)
-        except UnsupportedOperator as other:
-            raise UnsupportedOperator(f"{why}\n  {other}") from other
+        return first_that_works(lambda: _kept(g, n), lambda: _unrolled(g, n))
+    return first_that_works(lambda: _unrolled(g, n), lambda: _kept(g, n))
 
 
 def _unrolled(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
