@@ -179,7 +179,9 @@ def _report(
 def _group_reports(plan: Planned, prefix: str) -> Iterator[report.GroupReport]:
     for number, (group, choice) in enumerate(zip(plan.groups, plan.choices, strict=True)):
         yield _group_report(f"{prefix}{number}", group, choice)
-        for name, body in zip(("then", "else"), plan.bodies.get(number, ()), strict=False):
+        bodies = plan.bodies.get(number, ())
+        names = ("body",) if len(bodies) == 1 else ("then", "else")
+        for name, body in zip(names, bodies, strict=False):
             yield from _group_reports(body, f"{prefix}{number}.{name}.")
 
 
