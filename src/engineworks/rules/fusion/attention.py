@@ -5,6 +5,7 @@ from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.graph import Value
 from engineworks.ir.pattern import Match, PatternBuilder, Shape
 from engineworks.ir.rule import NoMatch, Rule, constant_scalar, rule
+from engineworks.rules.fusion.attention_mask import causal_past
 
 
 @rule("attention")
@@ -71,8 +72,14 @@ class FuseAttention(Rule):
             k = source if perm == tuple(range(rank)) else g.transpose(source, perm=perm)
         else:
             k = g.transpose(kt, perm=swap)
-        operands = [q, k, m.v] + ([m.values["mask"]] if "mask" in m.values else [])
-        return g.attention(*operands, scale=scale * q_scale * k_scale)
+        scale *= q_scale * k_scale
+        mask = m.values.get("mask")
+        if mask is None:
+            return g.attention(q, k, m.v, scale=scale)
+        past = causal_past(mask, q.type.shape[-2], k.type.shape[-2])
+        if past is None:
+            return g.attention(q, k, m.v, mask, scale=scale)
+        return g.attention(q, k, m.v, scale=scale, causal=True, past=past)
 
 
 def _unscaled(value: Value) -> tuple[Value, float]:
