@@ -104,10 +104,11 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
 def _import(model: Model, config: BuildConfig) -> Graph:
     if isinstance(model, Graph):
         return model
-    from engineworks.frontends.importer import import_model
+    from engineworks.frontends.importer import import_model, require_rules
     from engineworks.frontends.onnx.reader import read
 
     foreign = read(model if isinstance(model, bytes) else Path(model))
+    require_rules(foreign)  # before anything is asked of the user: no profile helps an operator that is not there
     shapes, dims = profiles.shapes_and_ranges(foreign, config)
     return import_model(foreign, input_shapes=shapes, dims=dims)
 

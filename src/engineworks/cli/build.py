@@ -35,9 +35,12 @@ def build(
         json: print the result as JSON.
     """
     from engineworks.builder.build import build_engine
+    from engineworks.cli.main import UsageError
     from engineworks.engine import container
 
     path = output or model.with_suffix(".engine")
+    if not path.parent.is_dir():  # said before minutes are spent on kernels
+        raise UsageError(f"there is no folder '{path.parent}' to write '{path.name}' into; make it first.")
     started = time.perf_counter()
     with progress("build") as report:
         emitted = build_engine(model, config_of(flags, shapes or [], name=flags.name or model.stem), report)
