@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
+import pytest
+
+from engineworks.core import target
+from engineworks.errors import EngineMismatch
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Generator
 
 ROOT = Path(__file__).resolve().parent
 LAYERS = ("architecture", "unit", "property", "golden", "docs", "examples", "conformance", "models", "robustness", "benchmarks")
@@ -39,6 +43,17 @@ def _rank(layer: str) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Layers from the bottom up."""
     items.sort(key=lambda item: _rank(_layer(item.nodeid)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """On a CPU without AVX-512, what needs it is skipped, and says so."""
+    try:
+        return (yield)
+    except EngineMismatch as error:
+        if "avx512f" in target.host_features():
+            raise
+        pytest.skip(str(error))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

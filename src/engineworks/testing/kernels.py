@@ -10,8 +10,10 @@ import numpy as np
 
 from engineworks.codegen.llvm.compile import compile_object, module_text
 from engineworks.codegen.llvm.function import Isa
+from engineworks.core import target as targets
 from engineworks.core.dims import evaluate
 from engineworks.core.types import TensorType
+from engineworks.errors import EngineMismatch
 from engineworks.ir.kernel import LoopKernel, Reduce
 from engineworks.ir.scalar import Scalar
 from engineworks.ir.scalar import evaluate as evaluate_scalar
@@ -151,7 +153,14 @@ class LoadedImage:
 
 
 def load_image(image: KernelImage, isa: Isa) -> LoadedImage:
-    """The image compiled and loaded into this process."""
+    """The image compiled and loaded into this process.
+
+    Raises:
+        EngineMismatch: this machine lacks features that the code uses.
+    """
+    lacking = {f.lstrip("+") for f in isa.features.split(",")} - targets.host_features()
+    if lacking:
+        raise EngineMismatch(f"{isa.name} code needs {', '.join(sorted(lacking))}, which this CPU lacks")
     return LoadedImage(image, isa)
 
 

@@ -40,9 +40,10 @@ class Isa:
         return self.lanes * 32
 
 
-AVX512 = Isa("avx512", 16, 32, "skylake-avx512",
-             "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt,+avx512f,+avx512bw,+avx512vl,+avx512dq,+avx512cd,+prefer-256-bit".replace(",+prefer-256-bit", ""))
-AVX2 = Isa("avx2", 8, 16, "haswell", "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt")
+_AVX2_FEATURES = "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt"
+_AVX512_FEATURES = f"{_AVX2_FEATURES},+avx512f,+avx512bw,+avx512vl,+avx512dq,+avx512cd"
+AVX2 = Isa("avx2", 8, 16, "haswell", _AVX2_FEATURES)
+AVX512 = Isa("avx512", 16, 32, "skylake-avx512", _AVX512_FEATURES)
 
 
 def f32_constant(x: float) -> str:
