@@ -206,10 +206,23 @@ class _Parser:
                 raise Error(f"no array is given for constant @{key} of {kind}; pass it in constants=")
             array = np.asarray(self.constants[key])
         else:
-            array = np.array(self.attribute(), dtype=object).astype(kind.dtype.numpy)
+            written = self.attribute() if self.token.text == "(" else self.scalar()
+            array = np.array(written, dtype=object).astype(kind.dtype.numpy)
         value = self.g.constant(array.reshape(tuple(int(d) for d in kind.shape)), kind.dtype)  # type: ignore[arg-type]
         value.type = kind
         return value
+
+    def scalar(self) -> Any:
+        """A number, a word for one, or a string: no mark ends it but the next line."""
+        sign = -1 if self.accept("-") else 1
+        token = self.take()
+        if token.text in _WORDS:
+            value = _WORDS[token.text]
+            return value if sign == 1 or value is None else -value
+        if token.kind not in ("number", "string"):
+            raise Error(f"{token.text!r} is no constant")
+        value = ast.literal_eval(token.text)
+        return value if token.kind == "string" else sign * value
 
     def node(self, names: list[str]) -> None:
         kind = self.name()

@@ -70,7 +70,7 @@ def _unrolled(g: GraphBuilder, n: ForeignNode, x: _Scanned) -> tuple[Value, ...]
 def _kept(g: GraphBuilder, n: ForeignNode, x: _Scanned) -> tuple[Value, ...]:
     """A loop of the engine, whose body picks its elements of the sequences."""
     region, captured = n.import_graph(n.attr("body"), x.types)
-    body, limit = _picking(g, region, captured, x), g.dims(np.array(x.length, dtype=object))
+    body, limit = _picking(g, n, region, captured, x), g.dims(np.array(x.length, dtype=object))
     states, stacks = rounds_of(
         g, n, body, [*x.sequences, *captured], x.states, limit, g.constant(np.array(True))
     )
@@ -88,7 +88,9 @@ def _placed(g: GraphBuilder, stack: Value, axis: int, is_backward: int) -> Value
     return stack if order == sorted(order) else g.transpose(stack, perm=tuple(order))
 
 
-def _picking(g: GraphBuilder, region: Region, captured: Sequence[Value], x: _Scanned) -> Region:
+def _picking(
+    g: GraphBuilder, n: ForeignNode, region: Region, captured: Sequence[Value], x: _Scanned
+) -> Region:
     """The body as `rounds_of` wants it: it captures the sequences, and picks by the number of the round."""
     inside = GraphBuilder(Graph(region.graph.name))
     inside.graph.scope = g.graph.scope
@@ -96,11 +98,12 @@ def _picking(g: GraphBuilder, region: Region, captured: Sequence[Value], x: _Sca
     states = [inside.input(f"state{k}", v.type.dtype, v.type.shape) for k, v in enumerate(x.states)]
     sequences = [inside.input(f"sequence{k}", v.type.dtype, v.type.shape) for k, v in enumerate(x.sequences)]
     others = [inside.input(f"captured{k}", v.type.dtype, v.type.shape) for k, v in enumerate(captured)]
-    last = inside.dims(np.array(x.length - 1, dtype=object))
-    now = [
-        inside.gather(v, inside.sub(last, number) if b else number, axis=a)
-        for v, a, b in zip(sequences, x.axes, x.backward, strict=True)
-    ]
+    with inside.origin(n.foreign.name):
+        last = inside.dims(np.array(x.length - 1, dtype=object))
+        now = [
+            inside.gather(v, inside.sub(last, number) if b else number, axis=a)
+            for v, a, b in zip(sequences, x.axes, x.backward, strict=True)
+        ]
     inside.output(goes_on, "goes_on")
     for k, value in enumerate(inside.inline(region, [*states, *now, *others])):
         inside.output(value, f"result{k}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import engineworks
 from engineworks.errors import UnsupportedOperator
 from engineworks.frontends.importer import import_model
 from engineworks.frontends.onnx.reader import read
+from engineworks.ir.graph import Graph, regions_of
 from engineworks.ir.interpret import interpret
+from engineworks.ir.text import parse_graph, print_graph
 from engineworks.ir.verify import verify
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -203,6 +206,21 @@ def test_a_long_sequence_is_not_unrolled() -> None:
     model = _scan(300, [0, 1], [1, 0])
     _check(model, [_sequences(300)])
     assert len(engineworks.build(model, effort=0, timing_cache=False).manifest.program) < 40
+
+
+def _arrays(graph: Graph) -> Iterator[tuple[str, np.ndarray]]:
+    yield from ((v.constant.hash, v.array) for v in graph.values() if v.constant is not None)
+    for region in (r for n in graph.nodes for r in regions_of(n.op)):
+        yield from _arrays(region.graph)
+
+
+@pytest.mark.parametrize("model", [_while(), _nested(), _scan("T", [1, 0], [0, 1])], ids=["while", "nested", "scan"])
+def test_loops_read_back_as_text(model: bytes) -> None:
+    graph = import_model(read(model))
+    text = print_graph(graph)
+    again = parse_graph(text, dict(_arrays(graph)))
+    verify(again)
+    assert print_graph(again) == text
 
 
 def _growing(bound: bool) -> bytes:

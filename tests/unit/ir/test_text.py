@@ -97,3 +97,13 @@ def test_names_of_any_kind_survive() -> None:
     assert again.inputs[0].name == "in put`\\"
     assert again.nodes[0].origin == ("/m/Relu_0", "const")
     assert print_graph(again) == text
+
+
+@pytest.mark.parametrize("value", [-5, True, -2.5, 1.5e-20, float("inf"), float("-inf")])
+def test_scalar_constants_read_back(value: float) -> None:
+    g = GraphBuilder(Graph("scalars"))
+    number = g.constant(np.array(value))
+    x = g.input("x", number.type.dtype, (3,))
+    g.output(g.where(g.equal(x, number), x, number), "y")
+    text = print_graph(g.graph)
+    assert print_graph(parse_graph(text)) == text
