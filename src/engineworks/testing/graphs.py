@@ -196,8 +196,9 @@ def pad(s: Grower, x: Value) -> Value:
     axis = s.axis(x)
     before[axis], after[axis] = s.pick(3), s.pick(3)
     may_be_empty = (bounds(x.type.shape[axis])[0] or 0) < 3  # edges and reflections need something to repeat
-    mode = "constant" if may_be_empty else s.one_of(("constant", "edge", "reflect"))
-    return s.g.pad(x, before=tuple(before), after=tuple(after), mode=mode)
+    mode = s.one_of(("constant", "edge", "reflect")[: 1 if may_be_empty else 3])
+    fill = [s.one_of((0.0, 0.5))] if mode == "constant" else []
+    return s.g.pad(x, *fill, before=tuple(before), after=tuple(after), mode=mode)
 
 
 @recipe

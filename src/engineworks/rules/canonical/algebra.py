@@ -69,6 +69,9 @@ class DropMulByOne(Rule):
     def check(self, m: Match) -> None:
         if m.root.output.type.shape != m.x.type.shape or m.x.constant is not None:
             raise NoMatch("")
+        # The pattern takes numbers close to one, too.
+        if not any(v is not None and constant_scalar(v) == 1.0 for v in m.root.inputs):
+            raise NoMatch("the factor is near one only")
 
     def build(self, g: GraphBuilder, m: Match) -> Value:
         return m.x

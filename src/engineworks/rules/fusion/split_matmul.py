@@ -20,6 +20,8 @@ class _Sliced(Rule):
             raise NoMatch("the weights are not a constant matrix")
         if not all(isinstance(d, int) for d in (*op.starts, *op.ends)):  # type: ignore[attr-defined]
             raise NoMatch("the slice has symbolic ends")
+        if any(user.op.name != "slice" for user, _ in m.nodes[1].output.uses):
+            raise NoMatch("the whole product is read, too")
 
     def columns(self, m: Match) -> slice:
         """The columns of the weights that the slice keeps."""
