@@ -73,8 +73,9 @@ class RuleSet:
                 self._by_root[shape.op].append((each, shape))
 
     def apply(self, rewriter: Rewriter) -> None:
+        fired: set[str] = set()
         for _ in range(MAX_ROUNDS):
-            fired: set[str] = set()
+            fired = set()
             for node in list(rewriter.graph.nodes):
                 if rewriter.exhausted:
                     return

@@ -43,13 +43,13 @@ class AveragePool(Op):
         (x,) = inputs
         assert x is not None
         placed = place_all(self, x.shape[2:], self.kernel, ceil_mode=self.ceil_mode)
-        total = sum(e for _, e in taps(x.astype(np.float64), self, self.kernel, placed, 0))
+        total = sum((e for _, e in taps(x.astype(np.float64), self, self.kernel, placed, 0)), np.zeros(()))
         counted = np.ones((1, 1, *x.shape[2:]))
         if self.count_include_pad:
             around = [(int(p.pad_before), int(p.pad_after)) for p in placed]
             counted = np.pad(counted, [(0, 0), (0, 0), *around], constant_values=1)
             placed = tuple(type(p)(p.out, 0, 0) for p in placed)
-        count = sum(e for _, e in taps(counted, self, self.kernel, placed, 0))
+        count = sum((e for _, e in taps(counted, self, self.kernel, placed, 0)), np.zeros(()))
         return (total / count).astype(x.dtype)
 
     examples = (

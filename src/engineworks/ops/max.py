@@ -26,4 +26,4 @@ class Max(DimPointwise):
 
 @from_onnx("Max")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    return reduce(g.max, n.inputs)
+    return reduce(g.max, n.given())

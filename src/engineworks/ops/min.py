@@ -26,4 +26,4 @@ class Min(DimPointwise):
 
 @from_onnx("Min")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    return reduce(g.min, n.inputs)
+    return reduce(g.min, n.given())

@@ -6,4 +6,4 @@ from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 
 @from_onnx("Sum")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    return reduce(g.add, n.inputs)
+    return reduce(g.add, n.given())

@@ -133,6 +133,7 @@ def _search(blocks: _Blocks, lower_bound: int) -> tuple[np.ndarray, int]:
                 best = offsets, total, order, choose
             if total == lower_bound:
                 return offsets, total
+    assert best is not None, "there is an order for any blocks"
     offsets, total, order, choose = best
     chance = random.Random(0)
     current = offsets
