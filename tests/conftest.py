@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 ROOT = Path(__file__).resolve().parent
-LAYERS = ("architecture", "unit", "property", "golden", "docs", "examples", "conformance", "models", "robustness", "benchmarks")
+LAYERS = (
+    "architecture",
+    "unit",
+    "property",
+    "golden",
+    "docs",
+    "examples",
+    "conformance",
+    "models",
+    "robustness",
+    "benchmarks",
+)
 """Quick and basic first: what breaks below explains what breaks above."""
 
 # Compiled kernels are kept between runs, away from the user's own cache; their keys hold all they depend on.

@@ -1,7 +1,7 @@
 """Writes tests/golden/public_names.txt: every name that users may rely on.
 
-    python tools/public_names.py           # writes it
-    python tools/public_names.py --check   # fails when it is not current
+python tools/public_names.py           # writes it
+python tools/public_names.py --check   # fails when it is not current
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def _of_module(module: ModuleType) -> list[str]:
 
 def _attributes(prefix: str, kind: type) -> list[str]:
     inherited = set(dir(Exception)) | set(dir(int)) | set(dir(str))
-    return [f"{prefix}.{name}" for name in sorted(dir(kind)) if not name.startswith("_") and name not in inherited]
+    return [
+        f"{prefix}.{name}" for name in sorted(dir(kind)) if not name.startswith("_") and name not in inherited
+    ]
 
 
 def main(*arguments: str) -> int:

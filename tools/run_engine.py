@@ -1,6 +1,6 @@
 """Loads and runs an engine that tools/make_engine.py wrote, where no compiler is installed.
 
-    python tools/run_engine.py FOLDER
+python tools/run_engine.py FOLDER
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def main(folder: str) -> None:
     classes = engine(image=sample["image"])["classes"]
     np.testing.assert_allclose(classes, sample["classes"], rtol=1e-4, atol=1e-6)
     names = sorted(d.metadata["Name"] for d in distributions())
-    print(f"{place / 'sample.engine'} runs beside {', '.join(n for n in names if n not in ('pip', 'setuptools'))}")
+    print(
+        f"{place / 'sample.engine'} runs beside {', '.join(n for n in names if n not in ('pip', 'setuptools'))}"
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ LINTER = (sys.executable, "-c", "from importlinter.cli import lint_imports_comma
 
 
 def lint(folder) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*LINTER, "--no-logo", "--no-cache"], cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [*LINTER, "--no-logo", "--no-cache"], cwd=folder, capture_output=True, text=True, check=False
+    )
 
 
 def test_the_import_contracts_are_kept() -> None:
@@ -56,7 +58,11 @@ def test_a_planted_violation_is_found(tmp_path, planted: str, contract: str) -> 
     (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
     program = f"import sys; sys.path.insert(0, {str(tmp_path / 'src')!r}); " + LINTER[2]
     result = subprocess.run(
-        [sys.executable, "-c", program, "--no-logo", "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, "--no-logo", "--no-cache"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 1
     assert contract in result.stdout.partition("Broken contracts")[2]

@@ -39,7 +39,10 @@ def test_all_exceptions_are_caught_only_where_a_process_ends() -> None:
         if not name(f).startswith(PROCESS_BOUNDARIES)
         for node in ast.walk(tree(f))
         if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")))
+        and (
+            node.type is None
+            or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException"))
+        )
         and not any(isinstance(line, ast.Raise) for line in ast.walk(node))
     ]
     assert broad == []
@@ -51,7 +54,9 @@ def test_every_module_says_what_it_is() -> None:
 
 def test_environment_variables_are_documented() -> None:
     used = {v for f in files() for v in re.findall(r"\bENGINEWORKS_[A-Z_]+\b", f.read_text())}
-    documented = set(re.findall(r"\bENGINEWORKS_[A-Z_]+\b", (ROOT / "docs/reference/environment.md").read_text()))
+    documented = set(
+        re.findall(r"\bENGINEWORKS_[A-Z_]+\b", (ROOT / "docs/reference/environment.md").read_text())
+    )
     assert used == documented
 
 

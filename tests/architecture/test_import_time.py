@@ -12,7 +12,11 @@ MEASURE = "import time; start = time.perf_counter(); {}; print(time.perf_counter
 
 
 def seconds(program: str) -> float:
-    return float(subprocess.run([sys.executable, "-c", MEASURE.format(program)], capture_output=True, text=True, check=True).stdout)
+    return float(
+        subprocess.run(
+            [sys.executable, "-c", MEASURE.format(program)], capture_output=True, text=True, check=True
+        ).stdout
+    )
 
 
 def test_importing_the_package_costs_at_most_50_ms_more_than_numpy() -> None:
