@@ -12,8 +12,6 @@ from engineworks.cli.arrays import given_arrays, save_arrays
 from engineworks.cli.console import duration, emit_json, note, say, table
 from engineworks.cli.engines import open_engine
 
-Texts = Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)]
-
 
 def run(
     engine: Path,

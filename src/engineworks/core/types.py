@@ -1,4 +1,5 @@
 """What a tensor is: element type, shape, and how it lies in memory."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -83,9 +84,6 @@ class TensorType:
         if layout is not None and layout.is_row_major:
             layout = None
         return TensorType(self.dtype, self.shape, layout)
-
-    def with_dtype(self, dtype: DType) -> TensorType:
-        return TensorType(dtype, self.shape, self.layout)
 
     def with_shape(self, shape: Shape) -> TensorType:
         """Another shape, row-major."""

@@ -57,7 +57,6 @@ class ForeignGraph:
     outputs: list[str] = field(default_factory=list)
     nodes: list[ForeignOp] = field(default_factory=list)
     constants: dict[str, Callable[[], np.ndarray]] = field(default_factory=dict)
-    output_types: dict[str, tuple[DType, tuple[int | str | None, ...] | None]] = field(default_factory=dict)
 
 
 class ForeignNode:

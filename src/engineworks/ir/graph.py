@@ -1,4 +1,5 @@
 """Graph, Node, Value: the compiler's mutable graph. Created by GraphBuilder, changed by Rewriter, sealed as Region."""
+
 from __future__ import annotations
 
 import hashlib
@@ -48,7 +49,9 @@ class Value:
 
     __slots__ = ("constant", "index", "known", "name", "producer", "type", "uses")
 
-    def __init__(self, type: TensorType, name: str = "", producer: Node | None = None, index: int = 0) -> None:
+    def __init__(
+        self, type: TensorType, name: str = "", producer: Node | None = None, index: int = 0
+    ) -> None:
         self.type = type
         self.name = name
         self.producer = producer
@@ -60,10 +63,6 @@ class Value:
     @property
     def is_constant(self) -> bool:
         return self.constant is not None
-
-    @property
-    def has_one_use(self) -> bool:
-        return len(self.uses) == 1
 
     @property
     def array(self) -> np.ndarray:

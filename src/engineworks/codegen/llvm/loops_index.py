@@ -24,9 +24,6 @@ class Linear:
     def coefficient(self, atom: Scalar) -> Dim:
         return next((c for a, c in self.terms if a is atom), 0)
 
-    def without(self, atom: Scalar) -> Linear:
-        return Linear(self.constant, tuple(t for t in self.terms if t[0] is not atom))
-
     def scaled(self, factor: Dim) -> Linear:
         if isinstance(factor, int) and factor == 0:
             return Linear(0, ())

@@ -106,7 +106,6 @@ class _Reader:
         foreign = ForeignGraph("onnx", name, self.opsets, constants=constants)
         foreign.inputs = [self._input(v) for v in proto.input if v.name not in constants]
         foreign.outputs = [v.name for v in proto.output]
-        foreign.output_types = {v.name: t for v in proto.output if (t := _tensor_type(v)) is not None}
         foreign.nodes = [self._node(n) for n in proto.node]
         return foreign
 

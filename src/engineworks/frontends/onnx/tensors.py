@@ -45,13 +45,6 @@ def dtype_of(code: int, what: str) -> DType:
     return _BY_ONNX_NAME[name]
 
 
-def onnx_code(dtype: DType) -> int:
-    """ONNX's element type number of our dtype."""
-    import onnx
-
-    return onnx.TensorProto.DataType.Value(next(n for n, d in _BY_ONNX_NAME.items() if d is dtype))
-
-
 def lazy_tensor(proto: Any, directory: Path | None) -> Callable[[], np.ndarray]:
     """A function that gives the array of a TensorProto; bytes in another file are mapped, not read.
 
