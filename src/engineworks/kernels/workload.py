@@ -1,4 +1,5 @@
 """The problem a kernel solves: an anchor op on typed operands, with the pointwise work fused behind it."""
+
 from __future__ import annotations
 
 import hashlib
@@ -66,3 +67,10 @@ class Workload:
     def key(self) -> str:
         """16 hex digits that name the workload (part of kernel symbol names and cache keys)."""
         return hashlib.sha256(self.text().encode()).hexdigest()[:16]
+
+
+def input_type(work: Workload, index: int) -> TensorType:
+    """Type of input `index`, which is not omitted."""
+    operand = work.inputs[index]
+    assert operand is not None, f"input {index} of {work.anchor} is omitted"
+    return operand.type

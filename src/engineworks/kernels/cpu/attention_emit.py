@@ -14,7 +14,7 @@ from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.kernels.cpu.attention_problem import AttentionProblem, Matrix
 from engineworks.kernels.cpu.attention_rows import RowTile
 from engineworks.kernels.cpu.matmul_rows import row_tiles
-from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
+from engineworks.kernels.cpu.words import Words, finish, kernel_function
 from engineworks.kernels.tactic import Step
 
 _SPREAD = 16

@@ -10,28 +10,24 @@ from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.tile import CACHE_LINE, Tile, accumulate
 from engineworks.core.dims import Dim
 from engineworks.kernels.cpu.conv import (
-    Arguments,
-    Finish,
     Geometry,
-    ImageParts,
-    fetch_operands,
-    filters_word,
-    finish_of,
     geometry_of,
-    input_type,
     known,
     padded,
     pixel_strides,
     ranges,
     require_f32,
-    store_sums,
 )
 from engineworks.kernels.cpu.conv_cost import FAR_FILTER_BYTES, MAX_FETCHING_TILES, best_tiles, direct_seconds
+from engineworks.kernels.cpu.conv_epilogue import Finish, fetch_operands, finish_of, store_sums
+from engineworks.kernels.cpu.conv_filters import filters_word
 from engineworks.kernels.cpu.conv_rows import emit_rows, row_tiles
 from engineworks.kernels.cpu.conv_stage import stage_input
 from engineworks.kernels.cpu.conv_tiles import Tiling, Variant, flat_tiling, window_tiling
+from engineworks.kernels.cpu.image_parts import ImageParts
+from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 
 MAX_VARIANTS = 30
 """Border variants beyond which the padding is copied instead: each costs code and compile time."""
@@ -92,14 +88,7 @@ class CpuConvDirect:
             source = stage_input(parts, input_type(work, 0), g, target, isa)
             g = target
         direct_step(parts, work, g, config, isa, end, source, filters)
-        return KernelImage(
-            parts.functions,
-            frozenset(parts.declarations),
-            tuple(parts.steps),
-            tuple(parts.packed),
-            tuple(parts.workspace),
-            parts.scratch_bytes,
-        )
+        return parts.image()
 
 
 def direct_step(
@@ -210,7 +199,7 @@ def _tiles_step(
     else:
         tiling = window_tiling(g, config.height, config.width)
     f = Function("conv_direct")
-    arguments = Arguments(f)
+    arguments = Words(f)
     table = parts.pack(lambda _: tiling.table)
     pointers = {
         "x": arguments.pointer(source),
@@ -224,7 +213,7 @@ def _tiles_step(
     parts.step("conv_direct", f, arguments, tasks)
 
 
-def _emit_tasks(k: _Kernel, arguments: Arguments) -> Dim:
+def _emit_tasks(k: _Kernel, arguments: Words) -> Dim:
     """The loops over panels, images and tiles; the size of the task space."""
     f, count = k.f, k.tiling.count
     images = arguments.size(k.images)

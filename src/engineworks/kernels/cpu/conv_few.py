@@ -18,25 +18,16 @@ from engineworks.codegen.llvm.prims import emit_epilogue
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.conv import (
-    Arguments,
-    Finish,
-    Geometry,
-    ImageParts,
-    finish_of,
-    geometry_of,
-    input_type,
-    known,
-    padded,
-    pixel_strides,
-    require_f32,
-)
+from engineworks.kernels.cpu.conv import Geometry, geometry_of, known, padded, pixel_strides, require_f32
 from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND, typical
+from engineworks.kernels.cpu.conv_epilogue import Finish, finish_of
 from engineworks.kernels.cpu.conv_rows import FLAT_ROW_PIXELS
 from engineworks.kernels.cpu.conv_stage import stage_input
 from engineworks.kernels.cpu.conv_transpose import phases_of
+from engineworks.kernels.cpu.image_parts import ImageParts
+from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.conv import Conv
 from engineworks.ops.conv_transpose import ConvTranspose
 
@@ -106,15 +97,9 @@ class CpuConvFew:
             source = stage_input(parts, input_type(work, 0), problem.g, target, isa)
             problem = replace(problem, g=target)
         f = Function("conv_few")
-        few = _Few(f, isa, problem, work, end, Arguments(f), source, filters)
+        few = _Few(f, isa, problem, work, end, Words(f), source, filters)
         parts.step("conv_few", f, few.arguments, few.emit())
-        return KernelImage(
-            parts.functions,
-            frozenset(parts.declarations),
-            tuple(parts.steps),
-            tuple(parts.packed),
-            tuple(parts.workspace),
-        )
+        return parts.image()
 
 
 def _dense(g: Geometry) -> tuple[Dim, ...]:
@@ -187,7 +172,7 @@ class _Few:
         problem: _Problem,
         work: Workload,
         end: Finish,
-        arguments: Arguments,
+        arguments: Words,
         source: Word,
         filters: Word,
     ) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.tile import Segment, Tile, accumulate
 from engineworks.core.dims import Dim, ceil_div
-from engineworks.kernels.cpu.conv import Arguments, Finish, Geometry, ImageParts, known, store_sums
+from engineworks.kernels.cpu.conv import Geometry, known
+from engineworks.kernels.cpu.conv_epilogue import Finish, store_sums
 from engineworks.kernels.cpu.conv_tiles import spread, tap_nest
+from engineworks.kernels.cpu.image_parts import ImageParts
+from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Input, Output, Word
 from engineworks.kernels.workload import Workload
 
@@ -38,7 +41,7 @@ def emit_rows(
 ) -> None:
     """Append the step. `g` has no padding."""
     f = Function("conv_rows")
-    arguments = Arguments(f)
+    arguments = Words(f)
     emitter = _Rows(f, isa, g, rows, vectors, unroll, work, end, arguments, source, filters)
     parts.step("conv_rows", f, arguments, emitter.emit())
 
@@ -56,7 +59,7 @@ class _Rows:
         unroll: int,
         work: Workload,
         end: Finish,
-        arguments: Arguments,
+        arguments: Words,
         source: Word,
         filters: Word,
     ) -> None:

@@ -12,7 +12,9 @@ from engineworks.codegen.llvm.loads import load_vector, store_vector
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.core.types import TensorType
-from engineworks.kernels.cpu.conv import Arguments, Geometry, ImageParts
+from engineworks.kernels.cpu.conv import Geometry
+from engineworks.kernels.cpu.image_parts import ImageParts
+from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Input, Word
 
 MAX_SHUFFLED_CHANNELS = 4
@@ -28,7 +30,7 @@ def stage_input(parts: ImageParts, source: TensorType, g: Geometry, target: Geom
     size = target.x_strides[0] * g.batch * 4
     buffer = parts.buffer(size + 64)
     f = Function("stage_input")
-    arguments = Arguments(f)
+    arguments = Words(f)
     x, copy = arguments.pointer(Input(0)), arguments.pointer(buffer)
     depths, rows, width = arguments.sizes(target.size)
     old = arguments.sizes(g.size)

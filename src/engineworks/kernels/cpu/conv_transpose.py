@@ -16,22 +16,15 @@ import numpy as np
 from engineworks.codegen.llvm.function import Isa
 from engineworks.core.dims import Dim, ceil_div, dim_max
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.conv import (
-    Geometry,
-    ImageParts,
-    dense_strides,
-    finish_of,
-    input_type,
-    known,
-    pack_filters,
-    pixel_strides,
-    require_f32,
-)
+from engineworks.kernels.cpu.conv import Geometry, dense_strides, known, pixel_strides, require_f32
 from engineworks.kernels.cpu.conv_cost import direct_seconds
 from engineworks.kernels.cpu.conv_direct import DirectConfig, configs_of, direct_step
+from engineworks.kernels.cpu.conv_epilogue import finish_of
+from engineworks.kernels.cpu.conv_filters import pack_filters
 from engineworks.kernels.cpu.conv_stage import stage_input
+from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Tactic, Word
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops._windows import per_axis
 from engineworks.ops.conv_transpose import ConvTranspose
 
@@ -106,13 +99,7 @@ class CpuConvTranspose:
                 return pack_filters(phase_filters(np.asarray(values[1]), phase.taps, groups), groups, width)
 
             direct_step(parts, work, phase.geometry, config, isa, end, source, parts.pack(pack))
-        return KernelImage(
-            parts.functions,
-            frozenset(parts.declarations),
-            tuple(parts.steps),
-            tuple(parts.packed),
-            tuple(parts.workspace),
-        )
+        return parts.image()
 
 
 def phase_filters(w: np.ndarray, taps: tuple[tuple[int, ...], ...], groups: int) -> np.ndarray:

@@ -8,9 +8,9 @@ from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
 from engineworks.codegen.llvm.vector import Vector, compute_kind, register_kind, storage_kind
 from engineworks.core.dims import ceil_div
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image, input_type, lines_of
+from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image, lines_of
 from engineworks.kernels.tactic import KernelImage, Tactic
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.cum_sum import CumSum
 
 

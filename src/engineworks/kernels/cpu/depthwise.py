@@ -14,23 +14,20 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.conv import (
-    Arguments,
-    Finish,
     Geometry,
-    ImageParts,
-    finish_of,
     geometry_of,
-    input_type,
     known,
     pixel_strides,
     ranges,
     require_f32,
-    tile_operands,
     valid_taps,
 )
 from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND, typical
+from engineworks.kernels.cpu.conv_epilogue import Finish, finish_of, tile_operands
+from engineworks.kernels.cpu.image_parts import ImageParts
+from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 
 MAX_UNROLLED_TAPS = 49
 """Kernels with more taps loop over them at run time."""
@@ -85,16 +82,10 @@ class CpuDepthwise:
             else _pack_step(parts, g, isa)
         )
         f = Function("depthwise")
-        kernel = _Depthwise(f, isa, g, config, work, end, Arguments(f), filters)
+        kernel = _Depthwise(f, isa, g, config, work, end, Words(f), filters)
         tasks = kernel.static(parts) if config.borders == "static" else kernel.rows()
         parts.step("depthwise", f, kernel.arguments, tasks)
-        return KernelImage(
-            parts.functions,
-            frozenset(parts.declarations),
-            tuple(parts.steps),
-            tuple(parts.packed),
-            tuple(parts.workspace),
-        )
+        return parts.image()
 
 
 def _geometry(work: Workload) -> Geometry:
@@ -130,7 +121,7 @@ def _pack_step(parts: ImageParts, g: Geometry, isa: Isa) -> Word:
     taps, padded = g.kernel[1] * g.kernel[2], -(-g.channels // isa.lanes) * isa.lanes
     target = parts.buffer(taps * padded * 4)
     f = Function("pack_taps")
-    arguments = Arguments(f)
+    arguments = Words(f)
     source, out = arguments.pointer(Input(1)), arguments.pointer(target)
     with f.loop("%lo", "%hi") as tap, f.loop(0, padded) as channel:
         to = f.at(out, f.add(f.mul(tap, padded), channel), "float")
@@ -204,7 +195,7 @@ class _Depthwise:
         config: DepthwiseConfig,
         work: Workload,
         end: Finish,
-        arguments: Arguments,
+        arguments: Words,
         filters: Word,
     ) -> None:
         self.f, self.isa, self.g, self.config, self.work, self.end, self.arguments = (

@@ -11,6 +11,7 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
+from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Partial, RightForm, Sides, emit_matmul
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem, problem_of
 from engineworks.kernels.cpu.matmul_rows import row_tiles
@@ -20,8 +21,6 @@ from engineworks.kernels.tactic import (
     Input,
     KernelImage,
     Packed,
-    PackedConstant,
-    Step,
     Tactic,
     Word,
     Workspace,
@@ -205,35 +204,20 @@ def _reads(
 
 # -- the image ------------------------------------------------------------------------------------------------
 class _Image:
-    """Collects steps, workspace and code of one tactic."""
+    """One tactic's image while it is put together."""
 
     def __init__(self, work: Workload, problem: Problem, config: MatMulConfig, isa: Isa) -> None:
         self.work, self.problem, self.config, self.isa = work, problem, config, isa
         self.width = config.vectors * isa.lanes
-        self.functions: dict[str, str] = {}
-        self.declarations: set[str] = set()
-        self.steps: list[Step] = []
-        self.workspace: list[Dim] = []
-        self.packed: list[PackedConstant] = []
+        self.parts = ImageParts()
 
     def build(self) -> KernelImage:
         sides = self._right(self._left())
         if self.config.depth_block:
             self._multiply_by_depth(sides)
         else:
-            self._add(*emit_matmul(self.work, self.problem, sides, self.config, self.isa))
-        return KernelImage(
-            self.functions,
-            frozenset(self.declarations),
-            tuple(self.steps),
-            tuple(self.packed),
-            tuple(self.workspace),
-        )
-
-    def _add(self, symbol: str, text: str, declarations: frozenset[str], step: Step) -> None:
-        self.functions[symbol] = text
-        self.declarations |= declarations
-        self.steps.append(step)
+            self.parts.add(*emit_matmul(self.work, self.problem, sides, self.config, self.isa))
+        return self.parts.image()
 
     def _multiply_by_depth(self, sides: Sides) -> None:
         """One launch for each block of the depth: blocks of the left side then stay in the second cache."""
@@ -241,9 +225,8 @@ class _Image:
         assert isinstance(problem.depth, int) and isinstance(sides.left_depth, int), (
             "blocks of the depth are static"
         )
-        sums = Workspace(len(self.workspace))
         columns = ceil_div(problem.columns, self.width) * self.width
-        self.workspace.append(problem.batch_count * problem.rows * columns * 4)
+        sums = self.parts.buffer(problem.batch_count * problem.rows * columns * 4)
         for start in range(0, problem.depth, config.depth_block):
             count = min(config.depth_block, problem.depth - start)
             part = replace(
@@ -252,7 +235,9 @@ class _Image:
                 right=_shifted(sides.right, start * self.width * 4),
             )
             partial = Partial(sums, starts=start == 0, ends=start + count == problem.depth)
-            self._add(*emit_matmul(self.work, replace(problem, depth=count), part, config, self.isa, partial))
+            self.parts.add(
+                *emit_matmul(self.work, replace(problem, depth=count), part, config, self.isa, partial)
+            )
 
     def _left(self) -> Sides:
         """The left side, and the right side still where it lies."""
@@ -261,9 +246,10 @@ class _Image:
         if self.config.left == "padded":
             assert isinstance(problem.depth, int), "only rows of known length are copied"
             padded = -(-problem.depth // 16) * 16 + PAD
-            target = Workspace(len(self.workspace))
-            self.workspace.append(problem.rows * padded * 4)
-            self._add(*emit_padded_copy(left, target, problem.rows, problem.depth, stride, padded, self.isa))
+            target = self.parts.buffer(problem.rows * padded * 4)
+            self.parts.add(
+                *emit_padded_copy(left, target, problem.rows, problem.depth, stride, padded, self.isa)
+            )
             left, stride = target, padded
         return Sides(
             left,
@@ -282,11 +268,11 @@ class _Image:
         panels = ceil_div(problem.columns, self.width)
         if config.right == "constant":
             swapped = problem.right_input == 0
-            self.packed.append(packed_constant(problem.right_input, self.width, transposed=swapped))
+            right = self.parts.constant(packed_constant(problem.right_input, self.width, transposed=swapped))
             panel: Dim = problem.depth * self.width
             return replace(
                 sides,
-                right=Packed(0),
+                right=right,
                 right_panel=panel,
                 right_step=self.width,
                 batches=_dense_right(problem.batches, panel * panels),
@@ -299,10 +285,10 @@ class _Image:
             problem.right_column,
             tuple((b.size, b.right) for b in problem.right_batches),
         )
-        target = Workspace(len(self.workspace))
+        target = Workspace(len(self.parts.workspace))
         made = emit_pack(source, target, self.width, self.isa)
-        self.workspace.append(made.size_bytes)
-        self._add(made.symbol, made.text, made.declarations, made.step)
+        self.parts.buffer(made.size_bytes)
+        self.parts.add(made.symbol, made.text, made.declarations, made.step)
         return replace(
             sides,
             right=target,

@@ -18,8 +18,8 @@ from engineworks.errors import NoTactic
 from engineworks.kernels import cost
 from engineworks.kernels.cpu.matmul import require_f32_matmul
 from engineworks.kernels.cpu.matmul_problem import Problem, problem_of
-from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
 from engineworks.kernels.cpu.pack import transposed
+from engineworks.kernels.cpu.words import Words, finish, kernel_function
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Step, Tactic
 from engineworks.kernels.workload import Workload
 

@@ -22,7 +22,7 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem
 from engineworks.kernels.cpu.matmul_rows import row_tiles
-from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
+from engineworks.kernels.cpu.words import Words, finish, kernel_function
 from engineworks.kernels.tactic import Input, Output, Step, Word
 from engineworks.kernels.workload import Workload
 

@@ -18,7 +18,7 @@ from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
-from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
+from engineworks.kernels.cpu.words import Words, finish, kernel_function
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Step, Tactic
 from engineworks.kernels.workload import Workload
 

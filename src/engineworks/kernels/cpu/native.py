@@ -10,10 +10,9 @@ from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.vector import storage_kind
 from engineworks.core.dims import Dim, bounds, product
 from engineworks.core.dtypes import DType
-from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
-from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
+from engineworks.kernels.cpu.words import Words, finish, kernel_function
 from engineworks.kernels.tactic import (
     Effort,
     Input,
@@ -71,13 +70,6 @@ class NativeKernels:
 
     def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
         raise NotImplementedError
-
-
-def input_type(work: Workload, index: int) -> TensorType:
-    """Type of input `index`, which is not omitted."""
-    operand = work.inputs[index]
-    assert operand is not None, f"input {index} is omitted"
-    return operand.type
 
 
 class KernelBuilder:

@@ -8,10 +8,10 @@ from engineworks.codegen.llvm.function import Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, splat
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim
-from engineworks.kernels.cpu.native import KernelBuilder, LineMemory, NativeKernels, image, input_type
+from engineworks.kernels.cpu.native import KernelBuilder, LineMemory, NativeKernels, image
 from engineworks.kernels.cpu.sorting import Sorter, as_i64, ordered_key, sort_bytes
 from engineworks.kernels.tactic import KernelImage, Step, Tactic
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.non_max_suppression import NonMaxSuppression
 
 FIELDS = 5

@@ -5,9 +5,9 @@ from __future__ import annotations
 from engineworks.codegen.llvm.function import Isa, Size
 from engineworks.codegen.llvm.loads import iota_below
 from engineworks.core.dims import product
-from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image, input_type
+from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image
 from engineworks.kernels.tactic import KernelImage, Tactic
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.non_zero import NonZero
 
 

@@ -12,7 +12,7 @@ from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, product
-from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
+from engineworks.kernels.cpu.words import Words, finish, kernel_function
 from engineworks.kernels.tactic import PackedConstant, Step, Word
 
 

@@ -13,17 +13,12 @@ from engineworks.codegen.llvm.vector import Vector, compute_kind, constant
 from engineworks.core.dims import Dim
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.conv import (
-    Arguments,
-    Finish,
-    ImageParts,
-    finish_of,
-    pixel_strides,
-    tile_operands,
-    valid_taps,
-)
+from engineworks.kernels.cpu.conv import pixel_strides, valid_taps
 from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND, typical
+from engineworks.kernels.cpu.conv_epilogue import Finish, finish_of, tile_operands
+from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.pool_loops import Pool, pool_of
+from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic
 from engineworks.kernels.workload import Workload
 from engineworks.ops._windows import per_axis
@@ -76,7 +71,7 @@ class CpuPool:
         pool = _Pool(f, isa, work, tactic.config.vectors)
         pool.emit()
         parts.step("pool", f, pool.arguments, pool.g.rows)
-        return KernelImage(parts.functions, frozenset(parts.declarations), tuple(parts.steps))
+        return parts.image()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +135,7 @@ class _Pool:
         self.dtype: DType = operand.type.dtype
         self.kind = compute_kind(self.dtype)
         self.vector = f"<{isa.lanes} x {self.kind}>"
-        self.arguments = arguments = Arguments(f)
+        self.arguments = arguments = Words(f)
         self.x, self.y = arguments.pointer(Input(0)), arguments.pointer(Output(0))
         self.operands = {index: arguments.pointer(Input(index)) for index, _, _ in self.end.operands}
         g = self.g

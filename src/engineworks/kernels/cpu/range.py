@@ -7,9 +7,9 @@ from engineworks.codegen.llvm.vector import storage_kind
 from engineworks.core.dims import bounds
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image, input_type
+from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image
 from engineworks.kernels.tactic import KernelImage, Tactic
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.range import Range
 
 

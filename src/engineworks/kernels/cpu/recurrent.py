@@ -11,12 +11,13 @@ from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.ir.scalar import argument
 from engineworks.kernels import cost
+from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Sides, emit_matmul
 from engineworks.kernels.cpu.matmul_problem import problem_of
 from engineworks.kernels.cpu.recurrent_emit import Layer, State, emit_recurrent
-from engineworks.kernels.cpu.recurrent_weights import Collected, Gates, bias_word, weights_word
+from engineworks.kernels.cpu.recurrent_weights import Gates, bias_word, weights_word
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word
-from engineworks.kernels.workload import Epilogue, Operand, Workload
+from engineworks.kernels.workload import Epilogue, Operand, Workload, input_type
 from engineworks.ops._recurrent import Recurrent
 from engineworks.ops.gru import Gru
 from engineworks.ops.lstm import Lstm
@@ -43,7 +44,7 @@ class CpuRecurrent:
         op = _require(work)
         most = {16: {4: 6, 3: 6, 1: 8}, 8: {4: 2, 3: 3, 1: 8}}[isa.lanes][op.gates]
         inputs = {16: {4: 6, 3: 8, 1: 14}, 8: {4: 2, 3: 4, 1: 8}}[isa.lanes][op.gates]
-        rows = _type(work, _X).shape[1]
+        rows = input_type(work, _X).shape[1]
         sizes = [min(most, max(rows, 1))] if isinstance(rows, int) else [min(most, 4)]
         if sizes[0] > 2 and effort > 0:
             sizes.append(sizes[0] // 2)  # more tasks for more threads
@@ -61,12 +62,12 @@ def _require(work: Workload) -> Recurrent:
         raise NoTactic("not a recurrent layer")
     if work.epilogue is not None:
         raise NoTactic("recurrent layers take no pointwise work after them")
-    x, w, r = (_type(work, k) for k in (_X, _W, _R))
+    x, w, r = (input_type(work, k) for k in (_X, _W, _R))
     if x.dtype is not dtypes.f32:
         raise NoTactic(f"recurrent layers of {x.dtype} have no kernel")
     if not w.is_static or not r.is_static:
         raise NoTactic(f"weights of symbolic size: {w}, {r}")
-    for t in (*work.outputs, *(_type(work, k) for k in (_H, _C) if _given(work, k))):
+    for t in (*work.outputs, *(input_type(work, k) for k in (_H, _C) if _given(work, k))):
         if t.strides()[-1] != 1:
             raise NoTactic(f"{t} is not contiguous along the units")
     return op
@@ -76,12 +77,6 @@ def _given(work: Workload, index: int) -> bool:
     return index < work.anchor_inputs and work.inputs[index] is not None
 
 
-def _type(work: Workload, index: int) -> TensorType:
-    operand = work.inputs[index]
-    assert operand is not None, f"input {index} is required"
-    return operand.type
-
-
 def _is_constant(work: Workload, index: int) -> bool:
     operand = work.inputs[index]
     return operand is not None and operand.constant
@@ -89,23 +84,17 @@ def _is_constant(work: Workload, index: int) -> bool:
 
 def _build(work: Workload, config: RecurrentConfig, isa: Isa) -> KernelImage:
     op = _require(work)
-    hidden = int(_type(work, _R).shape[2])  # type: ignore[arg-type]
+    hidden = int(input_type(work, _R).shape[2])  # type: ignore[arg-type]
     gates = Gates(0, op.gates, op.gates, hidden, isa.lanes)
-    image = Collected()
-    sums = _input_sums(work, op, gates, config, isa, image)
-    layer = _layer(work, op, gates, config, isa, image, sums)
+    parts = ImageParts()
+    sums = _input_sums(work, op, gates, config, isa, parts)
+    layer = _layer(work, op, gates, config, isa, parts, sums)
     for directions in (
         [tuple(range(op.directions))] if _directions_agree(op) else [(d,) for d in range(op.directions)]
     ):
-        image.add(*emit_recurrent(replace(layer, directions=directions), isa))
-    return KernelImage(
-        image.functions,
-        frozenset(image.declarations),
-        tuple(image.steps),
-        tuple(image.packed),
-        tuple(image.workspace),
-        layer.scratch_bytes,
-    )
+        parts.add(*emit_recurrent(replace(layer, directions=directions), isa))
+    parts.scratch_bytes = layer.scratch_bytes
+    return parts.image()
 
 
 def _directions_agree(op: Recurrent) -> bool:
@@ -120,25 +109,25 @@ def _directions_agree(op: Recurrent) -> bool:
 
 
 def _input_sums(
-    work: Workload, op: Recurrent, gates: Gates, config: RecurrentConfig, isa: Isa, image: Collected
+    work: Workload, op: Recurrent, gates: Gates, config: RecurrentConfig, isa: Isa, parts: ImageParts
 ) -> Word:
     """x W + bias for all steps: [time][row][direction][block][gate][lane]."""
-    x, w = _type(work, _X), _type(work, _W)
+    x, w = input_type(work, _X), input_type(work, _W)
     time, rows, depth = x.shape
     columns = op.directions * gates.blocks * gates.width
-    panels = weights_word(image, _W, w, _is_constant(work, _W), gates, isa)
+    panels = weights_word(parts, _W, w, _is_constant(work, _W), gates, isa)
     out = TensorType(dtypes.f32, (time, rows, columns))
     operands = [Operand(x), Operand(TensorType(dtypes.f32, (depth, columns)), True)]
     epilogue, extra = None, ()
     if _given(work, _BIAS):
         # A GRU that resets after multiplying needs the hidden gate's recurrent bias inside the reset.
         halves = tuple((True, not (_resets_after(op) and gate == 2)) for gate in range(op.gates))
-        extra = (bias_word(image, _BIAS, _type(work, _BIAS), _is_constant(work, _BIAS), gates, halves),)
+        extra = (bias_word(parts, _BIAS, input_type(work, _BIAS), _is_constant(work, _BIAS), gates, halves),)
         operands.append(Operand(TensorType(dtypes.f32, (columns,))))
         epilogue = Epilogue(argument(0, dtypes.f32) + argument(1, dtypes.f32), ("channel",))
     product = Workload(MatMul(), tuple(operands), 2, (out,), epilogue)
     problem = problem_of(product)
-    sums = image.buffer(out.size_bytes)
+    sums = parts.buffer(out.size_bytes)
     sides = Sides(
         Input(_X),
         panels,
@@ -152,7 +141,7 @@ def _input_sums(
     )
     few = min(config.input_rows, max(problem.rows, 1)) if isinstance(problem.rows, int) else config.input_rows
     chains = 4 if few * op.gates <= 4 else 2 if few * op.gates <= 8 else 1
-    image.add(*emit_matmul(product, problem, sides, MatMulConfig(few, op.gates, chains=chains), isa))
+    parts.add(*emit_matmul(product, problem, sides, MatMulConfig(few, op.gates, chains=chains), isa))
     return sums
 
 
@@ -166,28 +155,28 @@ def _layer(
     gates: Gates,
     config: RecurrentConfig,
     isa: Isa,
-    image: Collected,
+    parts: ImageParts,
     sums: Word,
 ) -> Layer:
-    x, r = _type(work, _X), _type(work, _R)
+    x, r = input_type(work, _X), input_type(work, _R)
     constant = _is_constant(work, _R)
-    parts = [gates]
+    phases = [gates]
     if isinstance(op, Gru) and not op.linear_before_reset:
-        parts = [replace(gates, first=0, count=2), replace(gates, first=2, count=1)]
+        phases = [replace(gates, first=0, count=2), replace(gates, first=2, count=1)]
     bias = None
     if _resets_after(op) and _given(work, _BIAS):
         hidden = replace(gates, first=2, count=1)
         bias = bias_word(
-            image, _BIAS, _type(work, _BIAS), _is_constant(work, _BIAS), hidden, ((False, True),)
+            parts, _BIAS, input_type(work, _BIAS), _is_constant(work, _BIAS), hidden, ((False, True),)
         )
     states = (_H, _C) if isinstance(op, Lstm) else (_H,)
     y_time, y_direction, y_row, _ = work.outputs[0].strides()
     return Layer(
         op=op, gates=gates, time=x.shape[0], rows=x.shape[1], sums=sums,
-        weights=tuple(weights_word(image, _R, r, constant, part, isa) for part in parts), hidden_bias=bias,
+        weights=tuple(weights_word(parts, _R, r, constant, phase, isa) for phase in phases), hidden_bias=bias,
         lengths=Input(_LENGTHS) if _given(work, _LENGTHS) else None,
         peepholes=Input(_PEEPHOLES) if _given(work, _PEEPHOLES) else None,
-        initials=tuple(_state(Input(k), _type(work, k)) if _given(work, k) else None for k in states),
+        initials=tuple(_state(Input(k), input_type(work, k)) if _given(work, k) else None for k in states),
         output=(Output(0), y_time, y_direction, y_row),
         finals=tuple(_state(Output(k), work.outputs[k]) for k in range(1, len(work.outputs))),
         directions=(0,), most_rows=config.rows,
@@ -201,7 +190,7 @@ def _state(word: Word, t: TensorType) -> State:
 
 def _predict(work: Workload, op: Recurrent, rows: int) -> float:
     """Seconds on one thread: the sums' tiles; few rows wait for the weights to come from the second cache."""
-    x, r = _type(work, _X), _type(work, _R)
+    x, r = input_type(work, _X), input_type(work, _R)
     time, count, depth = (cost.typical(d) for d in x.shape)
     hidden = cost.typical(r.shape[2])
     per_step = 4.0 * op.gates * hidden * hidden / cost.CORE.near_bytes_per_s

@@ -17,8 +17,8 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim, product
 from engineworks.ir.scalar import Scalar, argument
 from engineworks.kernels.cpu.matmul_rows import row_tiles
-from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
 from engineworks.kernels.cpu.recurrent_weights import Gates
+from engineworks.kernels.cpu.words import Words, finish, kernel_function
 from engineworks.kernels.tactic import Step, Word
 from engineworks.ops._recurrent import Recurrent
 from engineworks.ops.gru import Gru

@@ -7,7 +7,7 @@ registers, and the cell needs no exchange. Constant weights are packed at build,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -15,11 +15,11 @@ import numpy as np
 from engineworks.codegen.llvm.function import Isa
 from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
 from engineworks.core import dtypes
-from engineworks.core.dims import Dim
 from engineworks.core.types import TensorType
-from engineworks.kernels.cpu.matmul_words import Words, finish, kernel_function
+from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.pack import pack_panel
-from engineworks.kernels.tactic import Input, Packed, PackedConstant, Step, Word, Workspace
+from engineworks.kernels.cpu.words import Words, kernel_function
+from engineworks.kernels.tactic import Input, PackedConstant, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +44,6 @@ class Gates:
     def panel(self, depth: int) -> int:
         """Elements of one panel."""
         return -(-depth // self.lanes) * self.lanes * self.width
-
-
-@dataclass(slots=True)
-class Collected:
-    """Steps, code, workspace and packed constants of an image while it is put together."""
-
-    functions: dict[str, str] = field(default_factory=dict)
-    declarations: set[str] = field(default_factory=set)
-    steps: list[Step] = field(default_factory=list)
-    workspace: list[Dim] = field(default_factory=list)
-    packed: list[PackedConstant] = field(default_factory=list)
-
-    def add(self, symbol: str, text: str, declarations: frozenset[str], step: Step) -> None:
-        """One more launch."""
-        self.functions[symbol] = text
-        self.declarations |= declarations
-        self.steps.append(step)
-
-    def constant(self, packed: PackedConstant) -> Packed:
-        """One more packed constant."""
-        self.packed.append(packed)
-        return Packed(len(self.packed) - 1)
-
-    def buffer(self, size_bytes: Dim) -> Workspace:
-        """One more temporary buffer."""
-        self.workspace.append(size_bytes)
-        return Workspace(len(self.workspace) - 1)
 
 
 # -- at build -------------------------------------------------------------------------------------------------
@@ -111,13 +84,13 @@ def _pack_bias(
 
 # -- where they are -------------------------------------------------------------------------------------------
 def weights_word(
-    image: Collected, index: int, type_: TensorType, constant: bool, gates: Gates, isa: Isa
+    parts: ImageParts, index: int, type_: TensorType, constant: bool, gates: Gates, isa: Isa
 ) -> Word:
     """The panels of workload input `index`, [D, total * hidden, K]."""
     if constant:
-        return image.constant(PackedConstant(partial(_pack_weights, index=index, gates=gates)))
+        return parts.constant(PackedConstant(partial(_pack_weights, index=index, gates=gates)))
     directions, _, depth = (int(d) for d in type_.shape)  # type: ignore[arg-type]
-    target = image.buffer(directions * gates.blocks * gates.panel(depth) * 4)
+    target = parts.buffer(directions * gates.blocks * gates.panel(depth) * 4)
     direction_step, unit_step, k_step = type_.strides()
     f = kernel_function()
     words = Words(f)
@@ -142,14 +115,12 @@ def weights_word(
             steps[1],
             gates.width * 4,
         )
-    symbol, text = finish(f, "pack_gates")
-    tasks = directions * gates.blocks * gates.count
-    image.add(symbol, text, frozenset(f.declarations), Step(symbol, tuple(words.words), tasks))
+    parts.step("pack_gates", f, words, directions * gates.blocks * gates.count)
     return target
 
 
 def bias_word(
-    image: Collected,
+    parts: ImageParts,
     index: int,
     type_: TensorType,
     constant: bool,
@@ -158,9 +129,9 @@ def bias_word(
 ) -> Word:
     """The bias of workload input `index`, [D, 2 * total * hidden], as `gate_bias` arranges it."""
     if constant:
-        return image.constant(PackedConstant(partial(_pack_bias, index=index, gates=gates, halves=halves)))
+        return parts.constant(PackedConstant(partial(_pack_bias, index=index, gates=gates, halves=halves)))
     directions, length = (int(d) for d in type_.shape)  # type: ignore[arg-type]
-    target = image.buffer(directions * gates.blocks * gates.width * 4)
+    target = parts.buffer(directions * gates.blocks * gates.width * 4)
     f = kernel_function()
     words = Words(f)
     source, out = words.pointer(Input(index)), words.pointer(target)
@@ -180,8 +151,5 @@ def bias_word(
             store_vector(
                 f, lanes, dtypes.f32, f.at(out, f.mul(f.add(f.mul(task, gates.width), k * lanes), 4)), total
             )
-    symbol, text = finish(f, "pack_bias")
-    image.add(
-        symbol, text, frozenset(f.declarations), Step(symbol, tuple(words.words), directions * gates.blocks)
-    )
+    parts.step("pack_bias", f, words, directions * gates.blocks)
     return target

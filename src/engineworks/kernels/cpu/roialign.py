@@ -13,9 +13,9 @@ from engineworks.codegen.llvm.function import Isa, Size
 from engineworks.codegen.llvm.vector import Vector, storage_kind
 from engineworks.core.dims import Dim, ceil_div
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image, input_type
+from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image
 from engineworks.kernels.tactic import KernelImage, Tactic
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.roi_align import RoiAlign
 
 CHANNELS = 8

@@ -10,9 +10,9 @@ from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.ir.scalar import apply, argument
-from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image, input_type
+from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image
 from engineworks.kernels.tactic import KernelImage, Step, Tactic
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.scatter_elements import ScatterElements
 from engineworks.ops.scatter_nd import ScatterND
 

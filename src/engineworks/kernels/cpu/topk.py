@@ -10,17 +10,10 @@ from engineworks.codegen.llvm.function import Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, splat
 from engineworks.core.dims import Dim, dim_min
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.native import (
-    KernelBuilder,
-    LineMemory,
-    NativeKernels,
-    image,
-    input_type,
-    lines_of,
-)
+from engineworks.kernels.cpu.native import KernelBuilder, LineMemory, NativeKernels, image, lines_of
 from engineworks.kernels.cpu.sorting import Sorter, as_i64, ordered_key, sort_bytes
 from engineworks.kernels.tactic import KernelImage, Tactic
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.top_k import TopK
 
 MOST_KEPT = 64

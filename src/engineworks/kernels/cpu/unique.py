@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from engineworks.codegen.llvm.function import Isa, Size
 from engineworks.core.dims import Dim
-from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image, input_type, lines_of
+from engineworks.kernels.cpu.native import KernelBuilder, NativeKernels, image, lines_of
 from engineworks.kernels.cpu.sorting import Sorter, as_i64, ordered_key, sort_bytes
 from engineworks.kernels.tactic import KernelImage, Tactic
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.unique import Unique
 
 

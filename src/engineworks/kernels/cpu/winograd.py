@@ -7,22 +7,16 @@ from dataclasses import dataclass
 
 from engineworks.codegen.llvm.function import Isa
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.conv import (
-    Geometry,
-    ImageParts,
-    finish_of,
-    geometry_of,
-    input_type,
-    pixel_strides,
-    require_f32,
-)
+from engineworks.kernels.cpu.conv import Geometry, geometry_of, pixel_strides, require_f32
 from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND, SECOND_CACHE_BYTES, step_cycles, typical
+from engineworks.kernels.cpu.conv_epilogue import finish_of
 from engineworks.kernels.cpu.conv_tiles import spread
+from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.winograd_copied import CopiedWinograd
 from engineworks.kernels.cpu.winograd_stages import Stages, row_lengths
 from engineworks.kernels.cpu.winograd_static import StaticWinograd
 from engineworks.kernels.tactic import Effort, KernelImage, Tactic
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 
 MAX_SCRATCH_BYTES = 1 << 20
 """Transformed tiles of one block stay within the second-level cache, beside the filters."""
@@ -92,14 +86,7 @@ class CpuWinograd:
             StaticWinograd(parts, g, stages).fused(_block_tiles(g, config))
         else:
             StaticWinograd(parts, g, stages).staged()
-        return KernelImage(
-            parts.functions,
-            frozenset(parts.declarations),
-            tuple(parts.steps),
-            tuple(parts.packed),
-            tuple(parts.workspace),
-            parts.scratch_bytes,
-        )
+        return parts.image()
 
 
 def _geometry(work: Workload) -> Geometry:

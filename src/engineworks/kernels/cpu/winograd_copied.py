@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from engineworks.codegen.llvm.function import Function, Size
 from engineworks.core.dims import ceil_div
-from engineworks.kernels.cpu.conv import Arguments, Geometry, ImageParts, dense_strides, input_type
+from engineworks.kernels.cpu.conv import Geometry, dense_strides
 from engineworks.kernels.cpu.conv_stage import stage_input
+from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.winograd_stages import Border, Stages, Strides
+from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Input, Output
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 
 
 class CopiedWinograd:
@@ -29,7 +31,7 @@ class CopiedWinograd:
         stages, block = self.stages, self.block
         copy = stage_input(self.parts, input_type(self.work, 0), self.g, self.target, stages.isa)
         f = Function("winograd_copied")
-        arguments = Arguments(f)
+        arguments = Words(f)
         x, w, y = arguments.pointer(copy), arguments.pointer(self.filters), arguments.pointer(Output(0))
         operands = {index: arguments.pointer(Input(index)) for index, _, _ in stages.end.operands}
         x_strides, y_strides = arguments.sizes(self.target.x_strides), arguments.sizes(self.g.y_strides)

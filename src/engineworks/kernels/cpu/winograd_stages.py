@@ -12,9 +12,11 @@ from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
 from engineworks.codegen.llvm.tile import CACHE_LINE, Store, Tile, accumulate, plain_tile, store_tile
 from engineworks.core import dtypes
-from engineworks.kernels.cpu.conv import Finish, Geometry, ImageParts, tile_operands
+from engineworks.kernels.cpu.conv import Geometry
 from engineworks.kernels.cpu.conv_cost import FAR_FILTER_BYTES, MAX_FETCHING_TILES
+from engineworks.kernels.cpu.conv_epilogue import Finish, tile_operands
 from engineworks.kernels.cpu.conv_tiles import spread
+from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.winograd_transforms import Arithmetic, input_line, output_line, pack_filters
 from engineworks.kernels.tactic import Packed
 from engineworks.kernels.workload import Workload

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from engineworks.codegen.llvm.function import Function, Size
-from engineworks.kernels.cpu.conv import Arguments, Geometry, ImageParts, known, ranges
+from engineworks.kernels.cpu.conv import Geometry, known, ranges
+from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.winograd_stages import Border, Stages, Strides
+from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Input, Output
 
 
@@ -60,7 +62,7 @@ class StaticWinograd:
         g, stages = self.g, self.stages
         blocks = -(-self.tiles // block)
         f = Function("winograd")
-        arguments = Arguments(f)
+        arguments = Words(f)
         x, w, y = arguments.pointer(Input(0)), arguments.pointer(self.filters), arguments.pointer(Output(0))
         table = arguments.pointer(self.table)
         operands = {index: arguments.pointer(Input(index)) for index, _, _ in stages.end.operands}
@@ -90,7 +92,7 @@ class StaticWinograd:
         inputs = self.parts.buffer(tiles * stages.in_bytes)
         products = self.parts.buffer(tiles * stages.out_bytes)
         f = Function("winograd_input")
-        arguments = Arguments(f)
+        arguments = Words(f)
         x, table, to = arguments.pointer(Input(0)), arguments.pointer(self.table), arguments.pointer(inputs)
         with ranges(f, "%lo", "%hi", g.batch, self.tiles) as (image, low, high):
             here = f.at(to, f.mul(image, self.tiles * stages.in_bytes))
@@ -99,7 +101,7 @@ class StaticWinograd:
             )
         self.parts.step("winograd_input", f, arguments, tiles)
         f = Function("winograd_products")
-        arguments = Arguments(f)
+        arguments = Words(f)
         source, w, to = (
             arguments.pointer(inputs),
             arguments.pointer(self.filters),
@@ -109,7 +111,7 @@ class StaticWinograd:
             stages.multiply(f, source, w, to, point, (low, high), tiles)
         self.parts.step("winograd_products", f, arguments, stages.points * stages.panels)
         f = Function("winograd_output")
-        arguments = Arguments(f)
+        arguments = Words(f)
         source, y, table = (
             arguments.pointer(products),
             arguments.pointer(Output(0)),
