@@ -108,9 +108,12 @@ def _wrong(actual: np.ndarray, expected: Any, rtol: float, atol: float) -> str:
             if np.array_equal(actual, right)
             else f"{int((actual != right).sum())} of {right.size} elements differ"
         )
+    step = float(ml_dtypes.finfo(right.dtype).eps)
     if kind.bits < 32:  # the cases' tolerances are for f32; the last places of narrow floats are coarser
-        narrow = float(ml_dtypes.finfo(right.dtype).eps)
-        rtol, atol = max(rtol, 4 * narrow), max(atol, 4 * narrow)
+        rtol, atol = max(rtol, 4 * step), max(atol, 4 * step)
+    sizes = np.abs(right.astype(np.float64))
+    # Near zero, the expected values carry the rounding of the largest.
+    atol = max(atol, step * float(sizes[np.isfinite(sizes)].max(initial=0.0)))
     with np.errstate(all="ignore"):
         close = np.isclose(
             actual.astype(np.float64), right.astype(np.float64), rtol=rtol, atol=atol, equal_nan=True
