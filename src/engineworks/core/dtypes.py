@@ -62,6 +62,7 @@ f8e4m3 = _make("f8e4m3", "float", 8, ml_dtypes.float8_e4m3fn)
 f8e5m2 = _make("f8e5m2", "float", 8, ml_dtypes.float8_e5m2)
 f8e4m3fnuz = _make("f8e4m3fnuz", "float", 8, ml_dtypes.float8_e4m3fnuz)
 f8e5m2fnuz = _make("f8e5m2fnuz", "float", 8, ml_dtypes.float8_e5m2fnuz)
+f8e8m0 = _make("f8e8m0", "float", 8, ml_dtypes.float8_e8m0fnu)
 f4e2m1 = _make("f4e2m1", "float", 4, ml_dtypes.float4_e2m1fn)
 i64 = _make("i64", "int", 64, np.int64)
 i32 = _make("i32", "int", 32, np.int32)
@@ -79,7 +80,7 @@ bool_ = _make("bool", "bool", 8, np.bool_)
 string = _make("string", "string", 64, np.object_)
 
 ALL: tuple[DType, ...] = (
-    f64, f32, f16, bf16, f8e4m3, f8e5m2, f8e4m3fnuz, f8e5m2fnuz, f4e2m1,
+    f64, f32, f16, bf16, f8e4m3, f8e5m2, f8e4m3fnuz, f8e5m2fnuz, f8e8m0, f4e2m1,
     i64, i32, i16, i8, i4, i2, u64, u32, u16, u8, u4, u2, bool_, string,
 )  # fmt: skip
 _BY_NAME = {t.name: t for t in ALL}

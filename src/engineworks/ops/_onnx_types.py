@@ -10,7 +10,7 @@ BY_NUMBER: dict[int, DType] = {
     1: dtypes.f32, 2: dtypes.u8, 3: dtypes.i8, 4: dtypes.u16, 5: dtypes.i16, 6: dtypes.i32, 7: dtypes.i64,
     8: dtypes.string, 9: dtypes.bool_, 10: dtypes.f16, 11: dtypes.f64, 12: dtypes.u32, 13: dtypes.u64,
     16: dtypes.bf16, 17: dtypes.f8e4m3, 18: dtypes.f8e4m3fnuz, 19: dtypes.f8e5m2, 20: dtypes.f8e5m2fnuz,
-    21: dtypes.u4, 22: dtypes.i4, 23: dtypes.f4e2m1, 25: dtypes.u2, 26: dtypes.i2,
+    21: dtypes.u4, 22: dtypes.i4, 23: dtypes.f4e2m1, 24: dtypes.f8e8m0, 25: dtypes.u2, 26: dtypes.i2,
 }  # fmt: skip
 
 

@@ -19,6 +19,9 @@ LARGEST_F8 = {
 }  # fmt: skip
 """Largest finite value (OCP 8-bit Floating Point and Microscaling Formats Specifications; ONNX for FNUZ)."""
 
+LEAST_POWER, MOST_POWER = 2.0**-127, 2.0**127
+"""Of f8e8m0."""
+
 
 @op("cast")
 class Cast(DimPointwise):
@@ -72,7 +75,22 @@ def _import_cast(g: GraphBuilder, n: ForeignNode, dtype: DType) -> Value:
         return x
     if dtypes.string in (dtype, x.type.dtype):
         raise n.unsupported(f"a cast from {x.type.dtype} to {dtype}; do it outside of the model")
-    return g.cast(x, dtype=dtype, saturate=bool(n.attr("saturate", 1)))
+    saturate = bool(n.attr("saturate", 1))
+    if dtype is dtypes.f8e8m0:
+        x = _on_powers(g, g.cast_to(x, dtypes.f32), n.attr("round_mode", "up"), saturate)
+    return g.cast(x, dtype=dtype, saturate=saturate)
+
+
+def _on_powers(g: GraphBuilder, x: Value, mode: str, saturate: bool) -> Value:
+    """The positive f32s rounded to powers of two up or down; `cast` itself rounds to the nearest."""
+    if saturate:
+        x = g.min(g.max(x, LEAST_POWER), MOST_POWER)
+    if mode == "nearest":
+        return x
+    bits = g.bit_cast(x, dtype=dtypes.i32)
+    bits = g.bitwise_and(bits if mode == "down" else g.add(bits, (1 << 23) - 1), -(1 << 23))
+    least = g.logical_and(g.greater(x, 0.0), g.less_or_equal(x, LEAST_POWER))
+    return g.where(least, g.constant(np.float32(LEAST_POWER)), g.bit_cast(bits, dtype=dtypes.f32))
 
 
 @from_onnx("Cast", since=6)

@@ -95,12 +95,39 @@ class Half(NarrowFloat):
         return (value.convert("zext", "i16") << 8).bits("half").convert("fpext", "float")
 
 
+@dataclass(frozen=True, slots=True)
+class Powers(NarrowFloat):
+    """E8M0: an f32's exponent alone, so powers of two from 2**-127; no sign, no zero, NaN at the last code."""
+
+    def round(self, value: Vector) -> Vector:
+        """To the nearest power, ties up; zero and what is negative become NaN."""
+        bits = value.bits("i32")
+        normal = (bits + (1 << 22)) & -(1 << 23)
+        # 2**-127 is an f32 below the normal range; between it and the next power ml_dtypes rounds up.
+        small = bits.compare("sle", 1 << 22).choose(bits.splat(1 << 22), 1 << 23)
+        out = bits.compare("ult", 1 << 23).choose(small, normal).bits("float")
+        inside = value.compare("ogt", 0.0)
+        out = out.compare("olt", float("inf")).choose(out, float("nan"))
+        return inside.choose(out, float("nan"))
+
+    def encode(self, value: Vector) -> Vector:
+        """The exponent."""
+        return (value.bits("i32") >> 23).convert("trunc", "i8")
+
+    def decode(self, value: Vector) -> Vector:
+        """The f32 with this exponent."""
+        wide = value.convert("zext", "i32")
+        size = wide.compare("eq", 0).choose(wide.splat(1 << 22), wide << 23).bits("float")
+        return wide.compare("eq", self.nan or 0).choose(size.splat(float("nan")), size)
+
+
 NAN, INF = float("nan"), float("inf")
 NARROW_FLOATS = {
     "f8e4m3": NarrowFloat(8, 3, 7, 448.0, NAN, 0x7F),
     "f8e5m2": Half(8, 2, 15, 57344.0, INF, 0x7E),
     "f8e4m3fnuz": NarrowFloat(8, 3, 8, 240.0, NAN, 0, True),
     "f8e5m2fnuz": NarrowFloat(8, 2, 16, 57344.0, NAN, 0, True),
+    "f8e8m0": Powers(8, 0, 127, 2.0**127, NAN, 0xFF),
     "f4e2m1": NarrowFloat(4, 1, 1, 6.0, 6.0, None),
 }
 """Formats by the dtype's name."""

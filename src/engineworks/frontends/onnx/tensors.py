@@ -16,6 +16,7 @@ _BY_ONNX_NAME: dict[str, DType] = {
     "FLOAT": dtypes.f32, "DOUBLE": dtypes.f64, "FLOAT16": dtypes.f16, "BFLOAT16": dtypes.bf16,
     "FLOAT8E4M3FN": dtypes.f8e4m3, "FLOAT8E5M2": dtypes.f8e5m2,
     "FLOAT8E4M3FNUZ": dtypes.f8e4m3fnuz, "FLOAT8E5M2FNUZ": dtypes.f8e5m2fnuz, "FLOAT4E2M1": dtypes.f4e2m1,
+    "FLOAT8E8M0": dtypes.f8e8m0,
     "INT64": dtypes.i64, "INT32": dtypes.i32, "INT16": dtypes.i16, "INT8": dtypes.i8,
     "UINT64": dtypes.u64, "UINT32": dtypes.u32, "UINT16": dtypes.u16, "UINT8": dtypes.u8,
     "INT4": dtypes.i4, "UINT4": dtypes.u4, "INT2": dtypes.i2, "UINT2": dtypes.u2,
