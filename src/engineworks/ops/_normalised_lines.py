@@ -1,10 +1,30 @@
-"""How ONNX spells the operators that normalise lines: along one axis since opset 13, flattened to rows before."""
+"""What softmax, log_softmax and hardmax share: one axis, and how ONNX spells it across opsets."""
+
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from engineworks.core.dims import product
+from engineworks.core.types import TensorType
 from engineworks.ir.builder import GraphBuilder
+from engineworks.ir.cases import example, f32
 from engineworks.ir.foreign import ForeignNode, from_onnx
 from engineworks.ir.graph import Value
+from engineworks.ir.op import Op
+
+
+@dataclass(frozen=True, repr=False)
+class NormalisedLines(Op):
+    """Works on each line of x along `axis`; the output is like x."""
+
+    axis: int = -1
+
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        (x,) = inputs
+        assert x is not None
+        return (TensorType(x.dtype, x.shape),)
+
+    examples = (example(f32(2, 5)), example(f32("N", 7, 3), axis=1, dims={"N": (1, 4)}))
 
 
 def lines_from_onnx(kind: str, name: str) -> None:

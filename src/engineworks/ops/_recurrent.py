@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -54,6 +55,16 @@ def activation(name: str, alpha: float, beta: float) -> Activation:
     return functions[name.lower()]
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Of one direction, f64: w [G*H, I], r [G*H, H], bias [2, G*H], and what else the cell needs."""
+
+    w: np.ndarray
+    r: np.ndarray
+    bias: np.ndarray
+    extra: np.ndarray | None
+
+
 class Recurrent(Op):
     """Base of the three. Subclasses have the fields below and give `gates`, `per_direction` and `step`.
 
@@ -64,6 +75,9 @@ class Recurrent(Op):
         direction: 'forward', 'reverse' or 'bidirectional' (D = 2).
         activations, alphas, betas: resolved; `per_direction` of them for each direction.
         clip: sums are limited to [-clip, clip] before activations; 0: they are not.
+    Class attributes:
+        gates, per_direction: how many, and activations of each direction.
+        states: how many the cell hands on, h first; initial ones are inputs 5 on, what else the cell needs comes next.
     """
 
     direction: str
@@ -71,8 +85,9 @@ class Recurrent(Op):
     alphas: tuple[float, ...]
     betas: tuple[float, ...]
     clip: float
-    gates: int
-    per_direction: int
+    gates: ClassVar[int]
+    per_direction: ClassVar[int]
+    states: ClassVar[int] = 1
 
     @property
     def directions(self) -> int:
@@ -114,18 +129,20 @@ class Recurrent(Op):
         state = TensorType(x.dtype, (self.directions, x.shape[1], hidden))
         return TensorType(x.dtype, (x.shape[0], self.directions, x.shape[1], hidden)), state
 
+    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
+        y, state = self.sequence_types(inputs)
+        return (y, *[state] * self.states)
+
     # -- reference ----------------------------------------------------------------------------------------------
+    def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
+        end = 5 + self.states
+        given = [*inputs, *[None] * (end + 1 - len(inputs))]
+        return self.run(given, given[5:end], given[end])
+
     def step(
-        self,
-        direction: int,
-        x: np.ndarray,
-        w: np.ndarray,
-        r: np.ndarray,
-        bias: np.ndarray,
-        state: list[np.ndarray],
-        extra: np.ndarray | None,
+        self, direction: int, x: np.ndarray, weights: Weights, state: list[np.ndarray]
     ) -> list[np.ndarray]:
-        """The next state (h first) of all rows from x [B, I] in f64; bias [2, G*H]."""
+        """The next state (h first) of all rows from x [B, I] in f64."""
         raise NotImplementedError
 
     def run(
@@ -151,20 +168,14 @@ class Recurrent(Op):
             for s in states
         ]
         for d in range(self.directions):
+            weights = Weights(
+                w[d], r[d], bias[d], None if extra is None else np.asarray(extra, np.float64)[d]
+            )
             backwards = d == 1 or self.direction == "reverse"
             for t in range(steps):
                 active = np.flatnonzero(t < lengths)
                 at = lengths[active] - 1 - t if backwards else np.full(len(active), t)
-                state = [s[d, active] for s in finals]
-                state = self.step(
-                    d,
-                    x[at, active],
-                    w[d],
-                    r[d],
-                    bias[d],
-                    state,
-                    None if extra is None else np.asarray(extra, np.float64)[d],
-                )
+                state = self.step(d, x[at, active], weights, [s[d, active] for s in finals])
                 for final, new in zip(finals, state, strict=True):
                     final[d, active] = new
                 out[at, d, active] = state[0]

@@ -9,6 +9,7 @@ import numpy as np
 
 from engineworks.core.dims import Dim, evaluate
 from engineworks.core.shapes import AutoPad, Window, place_windows
+from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir.foreign import ForeignNode
 
@@ -24,6 +25,15 @@ class Windowed(Protocol):
     def dilations(self) -> tuple[int, ...]: ...
     @property
     def auto_pad(self) -> AutoPad: ...
+
+
+class Pool(Windowed, Protocol):
+    """A windowed op whose kernel is an attribute."""
+
+    @property
+    def kernel(self) -> tuple[int, ...]: ...
+    @property
+    def ceil_mode(self) -> bool: ...
 
 
 def per_axis(values: Sequence[int], axes: int, what: str, default: int = 1) -> tuple[int, ...]:
@@ -67,6 +77,34 @@ def place_all(
         )
         for a in range(axes)
     )
+
+
+def pooled_type(op: Pool, x: TensorType, *, floats_only: bool = False) -> TensorType:
+    """What the pooling `op` makes of x[N, C, spatial…].
+
+    Raises:
+        InvalidModel: another rank than the window asks for, integers where `floats_only`, or what `place_all` raises.
+    """
+    rank = len(op.kernel) + 2
+    if x.rank != rank or (floats_only and x.dtype.kind != "float"):
+        wanted = "a float input" if floats_only else "an input"
+        raise InvalidModel(f"a window of {op.kernel} needs {wanted} of rank {rank}; got {x}")
+    placed = place_all(op, x.shape[2:], op.kernel, ceil_mode=op.ceil_mode)
+    return TensorType(x.dtype, (*x.shape[:2], *(w.out for w in placed)))
+
+
+def require_filters(name: str, x: TensorType, w: TensorType, bias: TensorType | None) -> None:
+    """Check the operands of the convolution op called `name`: one rank, one floating dtype, filters of known shape.
+
+    Raises:
+        InvalidModel: what does not fit.
+    """
+    if x.rank < 3 or w.rank != x.rank:
+        raise InvalidModel(f"{name} needs x and w of one rank, at least 3; got {x} and {w}")
+    if x.dtype.kind != "float" or any(t.dtype is not x.dtype for t in (w, bias) if t is not None):
+        raise InvalidModel(f"{name} needs floating-point inputs of one dtype; got {x.dtype} and {w.dtype}")
+    if not all(isinstance(d, int) for d in w.shape):
+        raise InvalidModel(f"the filters' shape must be known when the engine is built; got {w}")
 
 
 def taps(

@@ -1,47 +1,21 @@
 """Position of the largest element along one axis."""
+
 import numpy as np
 
-from engineworks.core import dtypes
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i32, op
-from engineworks.ir.kernel import MonoidName
-from engineworks.ops._kinds import Reduction
+from engineworks.ir import op
+from engineworks.ops._positions import Position, position_from_onnx
 
 
 @op("argmax")
-class ArgMax(Reduction):
+class ArgMax(Position):
     """i64 position of the largest element along the single one of `axes`; NaN counts as largest.
 
     Of equal elements the first wins, with `select_last` the last.
     """
 
-    axes: tuple[int, ...] = (0,)
-    keepdims: bool = True
-    select_last: bool = False
-    result = dtypes.i64
-
-    @property
-    def monoid(self) -> MonoidName:  # type: ignore[override]
-        return "argmax_last" if self.select_last else "argmax_first"
-
-    def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
-        x = np.asarray(inputs[0])
-        (axis,) = self.normal_axes(x.ndim)
-        if not self.select_last:
-            return np.argmax(x, axis=axis, keepdims=self.keepdims)
-        return x.shape[axis] - 1 - np.argmax(np.flip(x, axis), axis=axis, keepdims=self.keepdims)
-
-    examples = (
-        example(f32(2, 5, 7), axes=(1,)),
-        example(i32("N", 30), axes=(-1,), keepdims=False, select_last=True, dims={"N": (1, 4)}),
-        example(f32(values=[1, float("nan"), 3, float("nan")])),
-    )
+    first = "argmax_first"
+    last = "argmax_last"
+    find = staticmethod(np.argmax)
 
 
-@from_onnx("ArgMax")
-def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    return g.argmax(
-        n[0],
-        axes=(n.attr("axis", 0),),
-        keepdims=bool(n.attr("keepdims", 1)),
-        select_last=bool(n.attr("select_last_index", 0)),
-    )
+position_from_onnx("ArgMax", "argmax")

@@ -6,7 +6,7 @@ from engineworks.core.shapes import AutoPad
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
-from engineworks.ops._windows import onnx_windows, place_all, taps
+from engineworks.ops._windows import onnx_windows, place_all, require_filters, taps
 
 
 @op("conv")
@@ -33,16 +33,7 @@ class Conv(Op):
         x, w, *rest = inputs
         assert x is not None and w is not None
         bias = rest[0] if rest else None
-        if x.rank < 3 or w.rank != x.rank:
-            raise InvalidModel(f"conv needs x and w of one rank, at least 3; got {x} and {w}")
-        if (
-            x.dtype.kind != "float"
-            or w.dtype is not x.dtype
-            or (bias is not None and bias.dtype is not x.dtype)
-        ):
-            raise InvalidModel(f"conv needs floating-point inputs of one dtype; got {x.dtype} and {w.dtype}")
-        if not all(isinstance(d, int) for d in w.shape):
-            raise InvalidModel(f"the filters' shape must be known when the engine is built; got {w}")
+        require_filters(self.name, x, w, bias)
         outputs, per_group, *kernel = w.shape
         if outputs % self.groups or x.shape[1] != per_group * self.groups:
             raise InvalidModel(

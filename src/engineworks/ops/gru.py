@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engineworks.core.types import TensorType
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i32, op
 from engineworks.ir.scalar import Scalar
-from engineworks.ops._recurrent import Recurrent, attributes_of, import_recurrent, in_f64
+from engineworks.ops._recurrent import Recurrent, Weights, attributes_of, import_recurrent, in_f64
 
 
 @op("gru")
@@ -32,9 +31,6 @@ class Gru(Recurrent):
     gates = 3
     per_direction = 2
 
-    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
-        return self.sequence_types(inputs)
-
     def gate(self, direction: int, total: Scalar) -> Scalar:
         """Update or reset gate from its sum."""
         return self.functions(direction)[0](self.clipped(total))
@@ -50,19 +46,12 @@ class Gru(Recurrent):
         return self.blend(direction, hidden_input + reset * sums[2], update, h)
 
     def step(
-        self,
-        direction: int,
-        x: np.ndarray,
-        w: np.ndarray,
-        r: np.ndarray,
-        bias: np.ndarray,
-        state: list[np.ndarray],
-        extra: np.ndarray | None,
+        self, direction: int, x: np.ndarray, weights: Weights, state: list[np.ndarray]
     ) -> list[np.ndarray]:
         (h,) = state
-        wz, wr, wh = np.split(x @ w.T + bias[0], 3, axis=1)
-        rz, rr, rh = np.split(r, 3)
-        bz, br, bh = np.split(bias[1], 3)
+        wz, wr, wh = np.split(x @ weights.w.T + weights.bias[0], 3, axis=1)
+        rz, rr, rh = np.split(weights.r, 3)
+        bz, br, bh = np.split(weights.bias[1], 3)
         z, reset = wz + h @ rz.T + bz, wr + h @ rr.T + br
         if self.linear_before_reset:
             return in_f64(
@@ -73,10 +62,6 @@ class Gru(Recurrent):
         return in_f64(
             lambda a: [self.blend(direction, a[0], self.gate(direction, a[1]), a[2])], [hidden, z, h]
         )
-
-    def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        given = [*inputs, *[None] * (6 - len(inputs))]
-        return self.run(given, given[5:6])
 
     examples = (
         example(f32(5, 2, 3), f32(1, 12, 3, constant=True), f32(1, 12, 4, constant=True)),

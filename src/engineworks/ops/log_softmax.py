@@ -1,22 +1,15 @@
 """Logarithm of softmax along one axis: x - max - log Σ exp(x - max)."""
+
 import numpy as np
 
 from engineworks.core import dtypes
-from engineworks.core.types import TensorType
-from engineworks.ir import GraphBuilder, Op, Value, example, f32, op
-from engineworks.ops._normalised_lines import lines_from_onnx
+from engineworks.ir import GraphBuilder, Value, op
+from engineworks.ops._normalised_lines import NormalisedLines, lines_from_onnx
 
 
 @op("log_softmax")
-class LogSoftmax(Op):
+class LogSoftmax(NormalisedLines):
     """log softmax of each line of x along `axis`, without underflow. f16 and bf16 are computed in f32."""
-
-    axis: int = -1
-
-    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
-        (x,) = inputs
-        assert x is not None
-        return (TensorType(x.dtype, x.shape),)
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         x = np.asarray(inputs[0], np.float64)
@@ -32,8 +25,6 @@ class LogSoftmax(Op):
         low = g.sub(wide, g.reduce_max(wide, axes=(self.axis,), keepdims=True))
         total = g.reduce_sum(g.exp(low), axes=(self.axis,), keepdims=True)
         return g.cast_to(g.sub(low, g.log(total)), x.type.dtype)
-
-    examples = (example(f32(2, 5)), example(f32("N", 7, 3), axis=1, dims={"N": (1, 4)}))
 
 
 lines_from_onnx("LogSoftmax", "log_softmax")

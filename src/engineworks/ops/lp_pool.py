@@ -4,9 +4,8 @@ import numpy as np
 
 from engineworks.core.shapes import AutoPad
 from engineworks.core.types import TensorType
-from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
-from engineworks.ops._windows import onnx_windows, place_all, taps
+from engineworks.ops._windows import onnx_windows, place_all, pooled_type, taps
 
 
 @op("lp_pool")
@@ -24,12 +23,7 @@ class LpPool(Op):
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         (x,) = inputs
         assert x is not None
-        if x.rank != len(self.kernel) + 2 or x.dtype.kind != "float":
-            raise InvalidModel(
-                f"a window of {self.kernel} needs a float input of rank {len(self.kernel) + 2}; got {x}"
-            )
-        placed = place_all(self, x.shape[2:], self.kernel, ceil_mode=self.ceil_mode)
-        return (TensorType(x.dtype, (*x.shape[:2], *(w.out for w in placed))),)
+        return (pooled_type(self, x, floats_only=True),)
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         (x,) = inputs

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engineworks.core.types import TensorType
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i32, op
 from engineworks.ir.scalar import Scalar
-from engineworks.ops._recurrent import Recurrent, attributes_of, import_recurrent, in_f64
+from engineworks.ops._recurrent import Recurrent, Weights, attributes_of, import_recurrent, in_f64
 
 
 @op("lstm")
@@ -34,10 +33,7 @@ class Lstm(Recurrent):
 
     gates = 4
     per_direction = 3
-
-    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
-        y, state = self.sequence_types(inputs)
-        return (y, state, state)
+    states = 2
 
     def cell(
         self, direction: int, sums: Sequence[Scalar], c: Scalar, peepholes: Sequence[Scalar] | None
@@ -55,23 +51,13 @@ class Lstm(Recurrent):
         return f(self.clipped(o)) * h(new), new
 
     def step(
-        self,
-        direction: int,
-        x: np.ndarray,
-        w: np.ndarray,
-        r: np.ndarray,
-        bias: np.ndarray,
-        state: list[np.ndarray],
-        extra: np.ndarray | None,
+        self, direction: int, x: np.ndarray, weights: Weights, state: list[np.ndarray]
     ) -> list[np.ndarray]:
         h, c = state
-        sums = np.split(x @ w.T + h @ r.T + bias.sum(axis=0), 4, axis=1)
+        sums = np.split(x @ weights.w.T + h @ weights.r.T + weights.bias.sum(axis=0), 4, axis=1)
+        extra = weights.extra
         peepholes = [] if extra is None else [np.broadcast_to(p, c.shape) for p in np.split(extra, 3)]
         return in_f64(lambda a: self.cell(direction, a[:4], a[4], a[5:] or None), [*sums, c, *peepholes])
-
-    def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        given = [*inputs, *[None] * (8 - len(inputs))]
-        return self.run(given, given[5:7], given[7])
 
     examples = (
         example(f32(5, 2, 3), f32(1, 16, 3, constant=True), f32(1, 16, 4, constant=True)),

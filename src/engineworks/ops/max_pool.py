@@ -5,9 +5,8 @@ import numpy as np
 from engineworks.core import dtypes
 from engineworks.core.shapes import AutoPad
 from engineworks.core.types import TensorType
-from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
-from engineworks.ops._windows import onnx_windows, place_all, taps
+from engineworks.ops._windows import onnx_windows, place_all, pooled_type, taps
 
 
 @op("max_pool")
@@ -34,14 +33,8 @@ class MaxPool(Op):
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         (x,) = inputs
         assert x is not None
-        if x.rank != len(self.kernel) + 2:
-            raise InvalidModel(
-                f"a window of {self.kernel} needs an input of rank {len(self.kernel) + 2}; got {x}"
-            )
-        placed = place_all(self, x.shape[2:], self.kernel, ceil_mode=self.ceil_mode)
-        shape = (*x.shape[:2], *(p.out for p in placed))
-        values = TensorType(x.dtype, shape)
-        return (values, TensorType(dtypes.i64, shape)) if self.indices else (values,)
+        values = pooled_type(self, x)
+        return (values, TensorType(dtypes.i64, values.shape)) if self.indices else (values,)
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray | tuple[np.ndarray, ...]:
         (x,) = inputs

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from engineworks.core.types import TensorType
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i32, op
 from engineworks.ir.scalar import Scalar
-from engineworks.ops._recurrent import Recurrent, attributes_of, import_recurrent, in_f64
+from engineworks.ops._recurrent import Recurrent, Weights, attributes_of, import_recurrent, in_f64
 
 
 @op("rnn")
@@ -23,29 +22,15 @@ class Rnn(Recurrent):
     gates = 1
     per_direction = 1
 
-    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
-        return self.sequence_types(inputs)
-
     def cell(self, direction: int, total: Scalar) -> Scalar:
         """H from the sum."""
         return self.functions(direction)[0](self.clipped(total))
 
     def step(
-        self,
-        direction: int,
-        x: np.ndarray,
-        w: np.ndarray,
-        r: np.ndarray,
-        bias: np.ndarray,
-        state: list[np.ndarray],
-        extra: np.ndarray | None,
+        self, direction: int, x: np.ndarray, weights: Weights, state: list[np.ndarray]
     ) -> list[np.ndarray]:
-        total = x @ w.T + state[0] @ r.T + bias.sum(axis=0)
+        total = x @ weights.w.T + state[0] @ weights.r.T + weights.bias.sum(axis=0)
         return in_f64(lambda a: [self.cell(direction, a[0])], [total])
-
-    def reference(self, *inputs: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        given = [*inputs, *[None] * (6 - len(inputs))]
-        return self.run(given, given[5:6])
 
     examples = (
         example(f32(5, 2, 3), f32(1, 4, 3, constant=True), f32(1, 4, 4, constant=True)),

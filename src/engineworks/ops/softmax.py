@@ -1,25 +1,18 @@
 """Softmax along one axis: exp(x - max) / Σ exp(x - max)."""
+
 import numpy as np
 
 from engineworks.core import dtypes
-from engineworks.core.types import TensorType
-from engineworks.ir import GraphBuilder, Op, Value, example, f32, op
-from engineworks.ops._normalised_lines import lines_from_onnx
+from engineworks.ir import GraphBuilder, Value, op
+from engineworks.ops._normalised_lines import NormalisedLines, lines_from_onnx
 
 
 @op("softmax")
-class Softmax(Op):
+class Softmax(NormalisedLines):
     """Normalises each line of x along `axis` to sum to one; lines that are all -inf give NaN, as in ONNX.
 
     f16 and bf16 are computed in f32.
     """
-
-    axis: int = -1
-
-    def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
-        (x,) = inputs
-        assert x is not None
-        return (TensorType(x.dtype, x.shape),)
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         x = np.asarray(inputs[0], np.float64)
@@ -34,8 +27,6 @@ class Softmax(Op):
         wide = g.cast_to(x, dtypes.f32) if x.type.dtype.bits < 32 else x
         e = g.exp(g.sub(wide, g.reduce_max(wide, axes=(self.axis,), keepdims=True)))
         return g.cast_to(g.div(e, g.reduce_sum(e, axes=(self.axis,), keepdims=True)), x.type.dtype)
-
-    examples = (example(f32(2, 5)), example(f32("N", 7, 3), axis=1, dims={"N": (1, 4)}))
 
 
 lines_from_onnx("Softmax", "softmax")
