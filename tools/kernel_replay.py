@@ -111,7 +111,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def main() -> int:
-    """0: written, or no difference."""
+    """0: written, or no difference; 1: a difference."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     commands = parser.add_subparsers(dest="command", required=True)
     writing = commands.add_parser("dump", help="write all kernels into a folder")
@@ -125,6 +125,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.command == "diff":
         return int(diff(arguments.before, arguments.after))
+    if arguments.folder.exists():
+        parser.error(f"{arguments.folder} is there already; kernels of two dumps would mix")
     dump(arguments.folder, arguments.only)
     return 0
 
