@@ -1,4 +1,5 @@
 """Every rule, on a graph it is for and on one it is not for: what is left, what it means, what the journal says."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -48,7 +49,9 @@ def _scores(g: GraphBuilder, *, rank: int = 4) -> tuple[Value, Value]:
     return g.matmul(q, g.transpose(k, perm=(*range(rank - 2), rank - 1, rank - 2))), v
 
 
-def _attended(g: GraphBuilder, change: Callable[[Value], Value] = lambda s: s, *, axis: int = -1, rank: int = 4) -> Value:
+def _attended(
+    g: GraphBuilder, change: Callable[[Value], Value] = lambda s: s, *, axis: int = -1, rank: int = 4
+) -> Value:
     scores, v = _scores(g, rank=rank)
     return g.matmul(g.softmax(change(scores), axis=axis), v)
 
@@ -93,7 +96,7 @@ APPLIES: list[tuple[str, Build, list[str]]] = [
     ("slice of matmul and bias",
      lambda g: g.slice(g.add(_draw(12), g.matmul(_x(g, 2, N, 8), _draw(8, 12))), starts=(-4,), ends=(2**62,), axes=(2,)),
      ["matmul", "add"]),
-    ("attention", lambda g: _attended(g), ["attention"]),
+    ("attention", _attended, ["attention"]),
     ("attention", lambda g: _attended(g, lambda s: g.div(s, 2.5)), ["attention"]),
     ("attention", lambda g: _attended(g, lambda s: g.add(g.mul(s, 0.3), _x(g, 2, 1, 1, N))), ["attention"]),
     ("attention", lambda g: _attended(g, lambda s: g.add(_x(g, N), s)), ["attention"]),
@@ -140,7 +143,9 @@ def _graph(build: Build) -> Graph:
 
 def _feeds(graph: Graph) -> dict[str, np.ndarray]:
     feeds = arrays_for(graph, {"N": 5})
-    return {v.name: feeds[v.name] > 0 if v.type.dtype is dtypes.bool_ else feeds[v.name] for v in graph.inputs}
+    return {
+        v.name: feeds[v.name] > 0 if v.type.dtype is dtypes.bool_ else feeds[v.name] for v in graph.inputs
+    }
 
 
 def _ids(case: tuple) -> str:
@@ -157,7 +162,9 @@ def test_a_rule_leaves_what_it_says_and_keeps_the_meaning(case) -> None:
     RuleSet([RULES[name]]).apply(rewriter)
     verify(graph, after=name)
     assert [n.op.name for n in graph.nodes if n.op.name != "relayout"][-len(left) :] == left
-    assert [(e.number, e.rule) for e in rewriter.journal] == [(k + 1, name) for k in range(len(rewriter.journal))]
+    assert [(e.number, e.rule) for e in rewriter.journal] == [
+        (k + 1, name) for k in range(len(rewriter.journal))
+    ]
     assert rewriter.journal and all(n.origin == ("here",) for n in graph.nodes)
     np.testing.assert_allclose(interpret(graph, feeds)["y"], expected, rtol=2e-5, atol=2e-6)
 
@@ -201,7 +208,9 @@ def test_a_limit_stops_after_so_many_rewrites(limit: int) -> None:
 
 @pytest.mark.parametrize("fill", [-np.inf, float(np.finfo(np.float32).min)])
 def test_a_triangle_chosen_by_where_becomes_causal_attention(fill: float) -> None:
-    graph = _graph(lambda g: _attended(g, lambda s: g.where(_triangle(g), g.mul(s, 0.25), g.constant(fill, F32))))
+    graph = _graph(
+        lambda g: _attended(g, lambda s: g.where(_triangle(g), g.mul(s, 0.25), g.constant(fill, F32)))
+    )
     feeds = _feeds(graph)
     expected = interpret(graph, feeds)["y"]
     fusion_rules().run(Rewriter(graph))

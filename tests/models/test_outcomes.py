@@ -1,4 +1,5 @@
 """What trained networks are for still comes out of their engines: file types, speech, text."""
+
 from __future__ import annotations
 
 import gzip
@@ -32,7 +33,12 @@ def _png() -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 65), np.uint8)
     pixels[:, 0] = 0
     header = struct.pack(">IIBBBBB", 64, 64, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(pixels.tobytes())) + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + _chunk(b"IDAT", zlib.compress(pixels.tobytes()))
+        + _chunk(b"IEND", b"")
+    )
 
 
 FILES = {
@@ -74,11 +80,16 @@ def _voice() -> np.ndarray:
     time = np.arange(2 * RATE) / RATE
     pitch = 130 + 25 * np.sin(2 * np.pi * 0.7 * time) - 15 * time
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
-    first, second = 500 + 250 * np.sin(2 * np.pi * 2.1 * time), 1500 + 500 * np.sin(2 * np.pi * 1.7 * time + 1)
+    first, second = (
+        500 + 250 * np.sin(2 * np.pi * 2.1 * time),
+        1500 + 500 * np.sin(2 * np.pi * 1.7 * time + 1),
+    )
     out = np.zeros_like(time)
     for number in range(1, 30):
         frequency = number * pitch
-        gain = sum(np.exp(-(((frequency - f) / w) ** 2)) for f, w in ((first, 120), (second, 200), (2600, 300)))
+        gain = sum(
+            np.exp(-(((frequency - f) / w) ** 2)) for f, w in ((first, 120), (second, 200), (2600, 300))
+        )
         out += gain * np.sin(number * phase) / np.sqrt(number)
     syllables = np.clip(1.5 * np.sin(2 * np.pi * 3.5 * time), 0, 1) ** 0.5
     voice = 0.25 * out * syllables / np.abs(out).max()
@@ -105,7 +116,11 @@ def test_silero_hears_the_same_as_onnx_runtime() -> None:
     rate = {i.name: np.array(RATE, np.int64) for i in session.get_inputs() if i.name == "sr"}
 
     def ours(frame: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        made = engine(input=frame, state=state, **{k: v for k, v in rate.items() if k in {t.name for t in engine.inputs}})
+        made = engine(
+            input=frame,
+            state=state,
+            **{k: v for k, v in rate.items() if k in {t.name for t in engine.inputs}},
+        )
         return tuple(made[t.name] for t in engine.outputs)  # type: ignore[return-value]
 
     def theirs(frame: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

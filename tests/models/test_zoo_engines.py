@@ -1,4 +1,5 @@
 """Engines of all networks on two threads, at the ends and in the middle of their profiles; their memory is planned well."""
+
 from __future__ import annotations
 
 import os
@@ -59,6 +60,7 @@ def _assert_planned_well(engine: engineworks.Engine) -> None:
     assert memory.arena_bytes <= memory.without_reuse_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.names())
 def test_static_engine_on_two_threads(name: str) -> None:
     model = _model(name, dynamic=False)
@@ -67,6 +69,7 @@ def test_static_engine_on_two_threads(name: str) -> None:
     _assert_same(engine, _session(model), model.inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.names())
 def test_dynamic_engine_at_the_ends_of_its_profile(name: str) -> None:
     model = _model(name, dynamic=True)

@@ -1,4 +1,5 @@
 """Random graphs: engines compute what the graph means; each pass keeps the graph consistent and its meaning."""
+
 from __future__ import annotations
 
 import os
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import engineworks
-import engineworks.ops  # noqa: F401  (registers the ops)
+import engineworks.ops
 from engineworks.errors import InvalidModel
 from engineworks.ir.graph import Graph
 from engineworks.ir.interpret import interpret

@@ -1,4 +1,5 @@
 """ONNX models made in a line, and both runtimes on them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,10 @@ def model_of(
     dtype: int = TensorProto.FLOAT,
 ) -> bytes:
     """A serialised model; `nodes` are (op, inputs, outputs, attributes)."""
-    made = [helper.make_node(op, ins.split(), outs.split(), name=f"{op}_{k}", **a) for k, (op, ins, outs, a) in enumerate(nodes)]
+    made = [
+        helper.make_node(op, ins.split(), outs.split(), name=f"{op}_{k}", **a)
+        for k, (op, ins, outs, a) in enumerate(nodes)
+    ]
     graph = helper.make_graph(
         made,
         "g",
@@ -28,7 +32,9 @@ def model_of(
         [helper.make_empty_tensor_value_info(n) for n in outputs],
         [numpy_helper.from_array(a, n) for n, a in (weights or {}).items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9).SerializeToString()
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9
+    ).SerializeToString()
 
 
 @pytest.fixture

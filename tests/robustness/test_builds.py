@@ -1,4 +1,5 @@
 """Builds beside each other, builds that are killed, and full disks: caches stay usable, files whole."""
+
 from __future__ import annotations
 
 import errno
@@ -28,7 +29,9 @@ engine.save(sys.argv[1])
 
 def _start(engine: Path, caches: Path) -> subprocess.Popen[bytes]:
     environment = os.environ | {"ENGINEWORKS_CACHE_DIR": str(caches)}
-    return subprocess.Popen([sys.executable, "-c", BUILD, str(engine)], env=environment, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", BUILD, str(engine)], env=environment, start_new_session=True
+    )
 
 
 def _cache(folder: Path) -> Path:
@@ -86,11 +89,17 @@ def test_a_full_disk_keeps_the_earlier_engine(tmp_path: Path, monkeypatch: pytes
 def test_a_timing_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TuningError, match=r"timing cache '.*' cannot be extended: "):
-        engineworks.build(tuned_network(), effort=2, threads=1, timing_cache=tmp_path / "file" / "timings.jsonl")
+        engineworks.build(
+            tuned_network(), effort=2, threads=1, timing_cache=tmp_path / "file" / "timings.jsonl"
+        )
 
 
-def test_an_object_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_cache_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("ENGINEWORKS_CACHE_DIR", str(tmp_path / "file"))
-    with pytest.raises(BuildError, match=r"cache of compiled kernels '.*' cannot be written: Not a directory"):
+    with pytest.raises(
+        BuildError, match=r"cache of compiled kernels '.*' cannot be written: Not a directory"
+    ):
         engineworks.build(tuned_network(), effort=0, threads=1)

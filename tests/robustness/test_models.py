@@ -1,4 +1,5 @@
 """Models, profiles, arrays and engine files that are wrong: one of our errors, with a sentence that helps."""
+
 from __future__ import annotations
 
 import threading
@@ -46,7 +47,9 @@ def test_a_path_that_leads_nowhere(tmp_path: Path) -> None:
 def test_external_data_that_is_missing(model, tmp_path: Path) -> None:
     import onnx
 
-    data = onnx.load_from_string(model([("MatMul", "x w", "y", {})], {"x": (2, 300)}, ["y"], {"w": np.ones((300, 40), np.float32)}))
+    data = onnx.load_from_string(
+        model([("MatMul", "x w", "y", {})], {"x": (2, 300)}, ["y"], {"w": np.ones((300, 40), np.float32)})
+    )
     onnx.save(data, str(tmp_path / "m.onnx"), save_as_external_data=True, location="weights.bin")
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(InvalidModel, match=r"weights\.bin") as error:
@@ -117,7 +120,9 @@ def test_an_array_that_is_not_contiguous(model) -> None:
 
 
 def test_an_engine_cut_short_anywhere(model, tmp_path: Path) -> None:
-    data = _build(model([("MatMul", "x w", "y", {})], {"x": (2, 30)}, ["y"], {"w": np.ones((30, 4), np.float32)})).serialize()
+    data = _build(
+        model([("MatMul", "x w", "y", {})], {"x": (2, 30)}, ["y"], {"w": np.ones((30, 4), np.float32)})
+    ).serialize()
     path = tmp_path / "e.engine"
     for length in (0, 7, 40, 200, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:length])
@@ -155,7 +160,9 @@ def test_many_threads_with_contexts_of_their_own(model, threads: int) -> None:
         context = engine.context()
         for _ in range(25):
             x = rng.normal(size=(int(rng.integers(1, 41)), 64)).astype(np.float32)
-            scores = np.exp((product := x.astype(np.float64) @ weights["w"]) - product.max(axis=1, keepdims=True))
+            scores = np.exp(
+                (product := x.astype(np.float64) @ weights["w"]) - product.max(axis=1, keepdims=True)
+            )
             error = np.abs(context.run(x=x)["y"] - scores / scores.sum(axis=1, keepdims=True)).max()
             if not error < 1e-5:
                 wrong.append(f"{seed}: {error}")

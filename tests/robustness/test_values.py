@@ -1,10 +1,20 @@
 """NaN, infinities and empty tensors give what ONNX Runtime gives."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-SPECIAL = np.array([[np.nan, 1, -2, 3], [np.inf, 1, 2, 3], [-np.inf, 0, -0.0, 5], [np.inf, -np.inf, 1, 2], [1e38, -1e38, 1e-40, 7]], np.float32)
+SPECIAL = np.array(
+    [
+        [np.nan, 1, -2, 3],
+        [np.inf, 1, 2, 3],
+        [-np.inf, 0, -0.0, 5],
+        [np.inf, -np.inf, 1, 2],
+        [1e38, -1e38, 1e-40, 7],
+    ],
+    np.float32,
+)
 ROWS = np.concatenate([SPECIAL, np.full((1, 4), -np.inf, np.float32)])
 UNARY = [
     "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Neg", "Softplus", "Erf", "Elu", "LeakyRelu", "HardSwish", "Floor", "Round",
@@ -24,9 +34,17 @@ def test_special_values_of_one_operand(model, both, op: str) -> None:
     _assert_same(*both(data, {"x": ROWS}))
 
 
-@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Greater", "LessOrEqual", "Equal"])
+@pytest.mark.parametrize(
+    "op", ["Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Greater", "LessOrEqual", "Equal"]
+)
 def test_special_values_of_two_operands(model, both, op: str) -> None:
-    a, b = (v.ravel() for v in np.meshgrid(np.float32([np.nan, np.inf, -np.inf, 0, -0.0, 1, -2.5]), np.float32([np.nan, np.inf, -np.inf, 0, 2, -1])))
+    a, b = (
+        v.ravel()
+        for v in np.meshgrid(
+            np.float32([np.nan, np.inf, -np.inf, 0, -0.0, 1, -2.5]),
+            np.float32([np.nan, np.inf, -np.inf, 0, 2, -1]),
+        )
+    )
     data = model([(op, "a b", "y", {})], {"a": a.shape, "b": b.shape}, ["y"])
     _assert_same(*both(data, {"a": a, "b": b}))
 
@@ -84,7 +102,9 @@ EMPTY = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("nodes", "inputs", "weights"), EMPTY, ids=lambda v: v[0][0] if isinstance(v, list) else None)
+@pytest.mark.parametrize(
+    ("nodes", "inputs", "weights"), EMPTY, ids=lambda v: v[0][0] if isinstance(v, list) else None
+)
 def test_tensors_without_elements(model, both, nodes, inputs, weights) -> None:
     if nodes[0][0] == "Reshape":
         nodes = [(*nodes[0][:3], {"allowzero": 1})]

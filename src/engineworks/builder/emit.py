@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engineworks.builder.barriers import Touched, free_of_barrier
+from engineworks.builder.in_place import replaceable_operands
 from engineworks.builder.planned import Planned
 from engineworks.builder.rounds import RoundsEmitter
 from engineworks.builder.storage import (
@@ -31,7 +32,6 @@ from engineworks.ir.group import Group
 from engineworks.kernels.image import ObjectCache, image_of
 from engineworks.kernels.tactic import (
     Input,
-    KernelImage,
     Output,
     Packed,
     Size,
@@ -42,6 +42,7 @@ from engineworks.kernels.tactic import (
 )
 from engineworks.ops.loop import Loop
 from engineworks.planner.liveness import Step as Moment
+from engineworks.tuner.choice import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Launch:
     reads: set[int] = field(default_factory=set)
     writes: set[int] = field(default_factory=set)
     finished: tuple[int, ...] = ()
+    in_place: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -109,9 +111,8 @@ class Emitter:
             launch = self._record_resolver([("symbols", 0, 0), ("plan", 0, 0)], "resolve", None)
             self._pending.append((launch, frozenset(list(self.slots)[:given])))
         self.launch_plan(self.plan, outputs, "")
-        memory = plan_memory(
-            self.storages, [Moment(tuple(n.reads), tuple(n.writes)) for n in self.launches], self.loops
-        )
+        moments = [Moment(tuple(n.reads), tuple(n.writes), n.in_place) for n in self.launches]
+        memory = plan_memory(self.storages, moments, self.loops)
         manifest = self._manifest(memory)
         code = image_of(self.functions, self.declarations, self.isa, self.cache)
         sections: dict[str, bytes | bytearray] = {"code": code, "weights": self.weights.tobytes()}
@@ -128,7 +129,7 @@ class Emitter:
             elif number in plan.bodies:
                 self._launch_if(group, plan.bodies[number], label)
             elif choice is not None:
-                self._launch(label, group, choice.image)
+                self._launch(label, group, choice)
 
     def _launch_if(self, group: Group, bodies: tuple[Planned, ...], label: str) -> None:
         """Test the condition, run one body or the other; both write the outputs of the If."""
@@ -182,7 +183,8 @@ class Emitter:
         self.functions[function.name] = function.text()
         self.declarations.update(function.declarations)
 
-    def _launch(self, label: str, group: Group, image: KernelImage) -> None:
+    def _launch(self, label: str, group: Group, choice: Choice) -> None:
+        image = choice.image
         self.functions.update(image.functions)
         self.declarations.update(image.declarations)
         constants = {k: v.array for k, v in enumerate(group.inputs) if v is not None and v.is_constant}
@@ -196,8 +198,15 @@ class Emitter:
             last = self.launches[-1]
             last.finished = tuple(self.storages.of_value[id(v)].index for v in group.outputs)
             last.writes.update(last.finished)
+            last.in_place = self._in_place(group, choice)
         if image.writes_symbols:
             self.resolve_after(image.writes_symbols, label, group)
+
+    def _in_place(self, group: Group, choice: Choice) -> tuple[tuple[int, int], ...]:
+        """(written, read) storages that may be one."""
+        read = [None if v is None or v.is_constant else self.storages.of_value[id(v)].index for v in group.inputs]
+        written = self.storages.of_value[id(group.outputs[0])].index
+        return tuple((written, storage) for k in replaceable_operands(choice, read) if (storage := read[k]) is not None)
 
     def word(
         self,

@@ -1,4 +1,5 @@
 """Random small graphs of many ops: what passes, fusion and memory planning are tried on."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -113,7 +114,9 @@ def arrays_for(graph: Graph, dims: Mapping[str, int], seed: int = 0) -> dict[str
     """Inputs in [-1, 1] of a random graph."""
     rng = np.random.default_rng(seed)
     return {
-        v.name: rng.uniform(-1, 1, [d if isinstance(d, int) else dims[str(d)] for d in v.type.shape]).astype(np.float32)
+        v.name: rng.uniform(-1, 1, [d if isinstance(d, int) else dims[str(d)] for d in v.type.shape]).astype(
+            np.float32
+        )
         for v in graph.inputs
     }
 
@@ -121,7 +124,9 @@ def arrays_for(graph: Graph, dims: Mapping[str, int], seed: int = 0) -> dict[str
 # -- pointwise ------------------------------------------------------------------------------------------------
 @recipe
 def unary(s: Grower, x: Value) -> Value:
-    name = s.one_of(("relu", "sigmoid", "tanh", "abs", "neg", "erf", "softplus", "silu", "gelu", "sin", "identity", "elu"))
+    name = s.one_of(
+        ("relu", "sigmoid", "tanh", "abs", "neg", "erf", "softplus", "silu", "gelu", "sin", "identity", "elu")
+    )
     return getattr(s.g, name)(x)
 
 
@@ -186,7 +191,9 @@ def split_axis(s: Grower, x: Value) -> Value | None:
 @recipe
 def slice_axis(s: Grower, x: Value) -> Value:
     axis = s.axis(x)
-    start, end, step = s.one_of(((1, 2**62, 1), (0, -1, 1), (0, 2**62, 2), (-1, -(2**62), -1), (1, 5, 1), (-3, 2**62, 1)))
+    start, end, step = s.one_of(
+        ((1, 2**62, 1), (0, -1, 1), (0, 2**62, 2), (-1, -(2**62), -1), (1, 5, 1), (-3, 2**62, 1))
+    )
     return s.g.slice(x, starts=(start,), ends=(end,), axes=(axis,), steps=(step,))
 
 
@@ -337,7 +344,10 @@ def pool(s: Grower, x: Value) -> Value | None:
         return None
     axes = x.type.rank - 2
     return getattr(s.g, s.one_of(("max_pool", "average_pool")))(
-        x, kernel=(s.one_of((2, 3)),) * axes, strides=(s.one_of((1, 2)),) * axes, pads=(s.pick(2),) * (2 * axes)
+        x,
+        kernel=(s.one_of((2, 3)),) * axes,
+        strides=(s.one_of((1, 2)),) * axes,
+        pads=(s.pick(2),) * (2 * axes),
     )
 
 

@@ -214,7 +214,9 @@ def _arrays(graph: Graph) -> Iterator[tuple[str, np.ndarray]]:
         yield from _arrays(region.graph)
 
 
-@pytest.mark.parametrize("model", [_while(), _nested(), _scan("T", [1, 0], [0, 1])], ids=["while", "nested", "scan"])
+@pytest.mark.parametrize(
+    "model", [_while(), _nested(), _scan("T", [1, 0], [0, 1])], ids=["while", "nested", "scan"]
+)
 def test_loops_read_back_as_text(model: bytes) -> None:
     graph = import_model(read(model))
     text = print_graph(graph)

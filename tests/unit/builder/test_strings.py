@@ -11,7 +11,9 @@ import engineworks
 from engineworks.errors import UnsupportedOperator
 
 
-def _model(nodes: list[onnx.NodeProto], inputs: dict[str, int], result: int, words: dict[str, list[bytes]]) -> bytes:
+def _model(
+    nodes: list[onnx.NodeProto], inputs: dict[str, int], result: int, words: dict[str, list[bytes]]
+) -> bytes:
     graph = helper.make_graph(
         nodes, "strings",
         [helper.make_tensor_value_info(name, dtype, [2]) for name, dtype in inputs.items()],

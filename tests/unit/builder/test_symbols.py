@@ -1,4 +1,5 @@
 """Which axis tells which symbol, and what the manifest says of it."""
+
 from __future__ import annotations
 
 import numpy as np

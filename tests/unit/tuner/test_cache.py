@@ -1,4 +1,5 @@
 """The timing cache: what is kept, what is not, and how files merge."""
+
 from __future__ import annotations
 
 import json

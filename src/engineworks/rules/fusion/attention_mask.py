@@ -1,4 +1,5 @@
 """Masks in front of a softmax: chosen values become added ones, and triangles are known for what they are."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -14,7 +15,7 @@ SURELY_HIDDEN = -1e9
 HIDDEN = -1e4
 """exp() of a score so far below the largest is zero."""
 LOWEST = -1e30
-"""Stands for any lower number: a scaled sum stays finite, so that a row without visible keys is an average, as before."""
+"""Stands for any lower number: scaled sums stay finite, so that a row without visible keys is an average, as before."""
 
 
 @rule("attention adds its mask")
@@ -55,7 +56,10 @@ class AddMask(Rule):
         fill = constant_scalar(m.fill)
         assert fill is not None, "checked above"
         dtype = m.scores.type.dtype
-        nothing, lowest = g.constant(0.0, dtype), g.constant(fill if np.isinf(fill) else max(fill, LOWEST), dtype)
+        nothing, lowest = (
+            g.constant(0.0, dtype),
+            g.constant(fill if np.isinf(fill) else max(fill, LOWEST), dtype),
+        )
         added = g.where(m.mask, nothing, lowest) if "mask" in m.values else g.where(m.unmask, lowest, nothing)
         return g.matmul(g.softmax(g.add(m.scores, added), axis=-1), m.v)
 
