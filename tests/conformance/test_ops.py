@@ -91,11 +91,12 @@ def test_text_reads_back(case: Case) -> None:
     assert print_graph(again) == text
 
 
+@pytest.mark.parametrize("target", ["cpu", "cpu:avx2"])
 @pytest.mark.parametrize("case", ALL, ids=lambda c: c.label)
-def test_engine_computes_the_reference(case: Case) -> None:
+def test_engine_computes_the_reference(case: Case, target: str) -> None:
     """Once with sizes left open, which is also how text, checks and plans meet symbols."""
     graph, feeds = case.graph(), case.feeds()
     expected = interpret(case.graph(), feeds)
-    results = build(graph, effort=0, timing_cache=False, threads=1)(**feeds)
+    results = build(graph, target=target, effort=0, timing_cache=False, threads=1)(**feeds)
     for (name, right), value in zip(expected.items(), graph.outputs, strict=True):
         assert_close(results[name], right, _allowed(case, right, value.type), name)

@@ -168,6 +168,39 @@ def test_rounds_within_rounds_with_branches_and_sizes_of_the_data() -> None:
     _check(_nested(), feeds)
 
 
+def _branching() -> bytes:
+    """A loop over tensors of a size that inputs give, in one branch of an If."""
+    body = _graph(
+        [node("Mul", ["x", "half"], ["x2"]), node("ReduceSum", ["x2"], ["s"], keepdims=0),
+         node("Greater", ["s", "bound"], ["go"]), node("Identity", ["x2"], ["row"])],
+        {**ROUND, "x": ("f", ["N", 4])}, {"go": ("b", []), "x2": ("f", ["N", 4]), "row": ("f", ["N", 4])},
+    )  # fmt: skip
+    then = _graph(
+        [node("Loop", ["M", "", "x0"], ["last", "rows"], body=body), node("ReduceSum", ["rows", "first"], ["t"], keepdims=0)],
+        {}, {"t": ("f", ["N", 4])},
+    )  # fmt: skip
+    otherwise = _graph([node("Neg", ["x0"], ["e"])], {}, {"e": ("f", ["N", 4])})
+    return _model(
+        _graph(
+            [node("If", ["which"], ["y"], then_branch=then, else_branch=otherwise)],
+            {"x0": ("f", ["N", 4]), "bound": ("f", []), "which": ("b", [])}, {"y": ("f", ["N", 4])},
+            M=np.int64(80), half=np.float32(0.5), first=np.array([0]),
+        )
+    )  # fmt: skip
+
+
+def test_a_loop_in_a_branch_carries_what_inputs_size() -> None:
+    feeds = [
+        {
+            "x0": RNG.uniform(1, 2, (n, 4)).astype(np.float32),
+            "bound": np.array(0.01, np.float32),
+            "which": np.array(w),
+        }
+        for n, w in ((1, True), (7, True), (9000, True), (7, False))
+    ]
+    _check(_branching(), feeds, profile={"x0": ([1, 4], [7, 4], [9000, 4])})
+
+
 def _scan(length: int | str, backward: list[int], out_axes: list[int]) -> bytes:
     body = _graph(
         [node("MatMul", ["s", "w"], ["sw"]), node("Add", ["sw", "x"], ["a"]), node("Mul", ["a", "y"], ["ay"]),
