@@ -123,97 +123,84 @@ class _Packer:
             offset = f.add(offset, f.mul(f.urem(batch, count), stride))
             batch = f.udiv(batch, count)
         column = f.mul(panel, self.width)
-        start = f.at(self.source, f.add(offset, f.mul(column, self.column_bytes)))
-        pack_panel(
-            f,
-            self.isa,
-            start,
-            f.at(self.target, f.mul(task, self.panel_bytes)),
-            self.width,
-            self.depth,
-            f.sub(self.columns, column),
-            self.depth_bytes,
-            self.column_bytes,
-        )
+        source = f.at(self.source, f.add(offset, f.mul(column, self.column_bytes)))
+        target = f.at(self.target, f.mul(task, self.panel_bytes))
+        width, left = self.width, f.sub(self.columns, column)
+        given = Panel(source, target, width, self.depth, left, self.depth_bytes, self.column_bytes, width * 4)
+        pack_panel(f, self.isa, given)
 
 
-def pack_panel(
-    f: Function,
-    isa: Isa,
-    source: str,
-    target: str,
-    width: int,
-    depth: Size,
-    columns: Size,
-    depth_bytes: Size,
-    column_bytes: Size,
-    row_bytes: int = 0,
-) -> None:
-    """Emit code that writes one panel [depth rounded up to lanes][width] at `target`.
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel [depth rounded up to lanes][width] while it is packed.
 
-    Args:
+    Attributes:
+        source, target: addresses of the first elements.
+        depth: k rows.
         columns: of the source from here on, at least one; columns beyond them are filled with anything finite that
             the source holds, or left as they were.
-        row_bytes: from one k row of the target to the next; `width` elements unless given.
+        depth_bytes, column_bytes: between neighbours in the source.
+        row_bytes: from one k row of the target to the next.
     """
-    row_bytes = row_bytes or width * 4
-    if column_bytes == 4:
-        _pack_rows(f, isa, source, target, width, depth, columns, depth_bytes, row_bytes)
-    elif depth_bytes == 4:
-        _pack_transposed(f, isa, source, target, width, depth, columns, column_bytes, row_bytes)
+
+    source: str
+    target: str
+    width: int
+    depth: Size
+    columns: Size
+    depth_bytes: Size
+    column_bytes: Size
+    row_bytes: int
+
+
+def pack_panel(f: Function, isa: Isa, panel: Panel) -> None:
+    """Emit code that packs the panel."""
+    if panel.column_bytes == 4:
+        _pack_rows(f, isa, panel)
+    elif panel.depth_bytes == 4:
+        _pack_transposed(f, isa, panel)
     else:
-        _pack_elements(f, source, target, width, depth, columns, depth_bytes, column_bytes, row_bytes)
+        _pack_elements(f, panel)
 
 
-def _pack_rows(
-    f: Function,
-    isa: Isa,
-    source: str,
-    target: str,
-    width: int,
-    depth: Size,
-    columns: Size,
-    depth_bytes: Size,
-    row_bytes: int,
-) -> None:
+def _pack_rows(f: Function, isa: Isa, p: Panel) -> None:
     """Columns are contiguous: copy vectors."""
-    vectors = width // isa.lanes
-    masks = [iota_below(f, isa.lanes, f.sub(columns, j * isa.lanes)) for j in range(vectors)]
-    with f.loop(0, depth) as k:
-        row, out = f.at(source, f.mul(k, depth_bytes)), f.at(target, f.mul(k, row_bytes))
+    vectors = p.width // isa.lanes
+    masks = [iota_below(f, isa.lanes, f.sub(p.columns, j * isa.lanes)) for j in range(vectors)]
+    with f.loop(0, p.depth) as k:
+        row, out = f.at(p.source, f.mul(k, p.depth_bytes)), f.at(p.target, f.mul(k, p.row_bytes))
         for j in range(vectors):
             value = load_vector(f, isa.lanes, dtypes.f32, f.at(row, j * isa.lanes * 4), masks[j])
             store_vector(f, isa.lanes, dtypes.f32, f.at(out, j * isa.lanes * 4), value)
 
 
-def _pack_transposed(
-    f: Function,
-    isa: Isa,
-    source: str,
-    target: str,
-    width: int,
-    depth: Size,
-    columns: Size,
-    column_bytes: Size,
-    row_bytes: int,
-) -> None:
+def _pack_transposed(f: Function, isa: Isa, p: Panel) -> None:
     """k is contiguous: transpose squares of lanes x lanes. Columns beyond the matrix read its last one again."""
     lanes = isa.lanes
-    last = f.sub(columns, 1)
-    offsets = [f.mul(f.smin(c, last), column_bytes) for c in range(width)]
-    with f.loop(0, depth, lanes) as k:
-        mask = (
-            None if isinstance(depth, int) and depth % lanes == 0 else iota_below(f, lanes, f.sub(depth, k))
-        )
-        for j in range(0, width, lanes):
-            here = f.at(source, f.mul(k, 4))
+    last = f.sub(p.columns, 1)
+    offsets = [f.mul(f.smin(c, last), p.column_bytes) for c in range(p.width)]
+    with f.loop(0, p.depth, lanes) as k:
+        whole = isinstance(p.depth, int) and p.depth % lanes == 0
+        mask = None if whole else iota_below(f, lanes, f.sub(p.depth, k))
+        for j in range(0, p.width, lanes):
+            here = f.at(p.source, f.mul(k, 4))
             rows = [
                 load_vector(f, lanes, dtypes.f32, f.at(here, offset), mask)
                 for offset in offsets[j : j + lanes]
             ]
-            out = f.at(target, f.add(f.mul(k, row_bytes), j * 4))
+            out = f.at(p.target, f.add(f.mul(k, p.row_bytes), j * 4))
             for i, value in enumerate(transposed(f, lanes, rows)):
-                store_vector(f, lanes, dtypes.f32, f.at(out, i * row_bytes), value)
+                store_vector(f, lanes, dtypes.f32, f.at(out, i * p.row_bytes), value)
+
+
+def _pack_elements(f: Function, p: Panel) -> None:
+    """Nothing is contiguous: element by element."""
+    count = f.smin(p.columns, p.width)
+    with f.loop(0, p.depth) as k:
+        row, out = f.at(p.source, f.mul(k, p.depth_bytes)), f.at(p.target, f.mul(k, p.row_bytes))
+        with f.loop(0, count) as c:
+            value = f.value(f"load float, ptr {f.at(row, f.mul(c, p.column_bytes))}, align 4")
+            f.line(f"store float {value}, ptr {f.at(out, f.mul(c, 4))}, align 4")
 
 
 def transposed(f: Function, lanes: int, rows: Sequence[str]) -> list[str]:
@@ -237,26 +224,6 @@ def transposed(f: Function, lanes: int, rows: Sequence[str]) -> list[str]:
 
 def _indices(order: Sequence[int]) -> str:
     return f"<{len(order)} x i32> <" + ", ".join(f"i32 {k}" for k in order) + ">"
-
-
-def _pack_elements(
-    f: Function,
-    source: str,
-    target: str,
-    width: int,
-    depth: Size,
-    columns: Size,
-    depth_bytes: Size,
-    column_bytes: Size,
-    row_bytes: int,
-) -> None:
-    """Nothing is contiguous: element by element."""
-    count = f.smin(columns, width)
-    with f.loop(0, depth) as k:
-        row, out = f.at(source, f.mul(k, depth_bytes)), f.at(target, f.mul(k, row_bytes))
-        with f.loop(0, count) as c:
-            value = f.value(f"load float, ptr {f.at(row, f.mul(c, column_bytes))}, align 4")
-            f.line(f"store float {value}, ptr {f.at(out, f.mul(c, 4))}, align 4")
 
 
 def emit_padded_copy(

@@ -17,7 +17,7 @@ from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
 from engineworks.core import dtypes
 from engineworks.core.types import TensorType
 from engineworks.kernels.cpu.image_parts import ImageParts
-from engineworks.kernels.cpu.pack import pack_panel
+from engineworks.kernels.cpu.pack import Panel, pack_panel
 from engineworks.kernels.cpu.words import Words, kernel_function
 from engineworks.kernels.tactic import Input, PackedConstant, Word
 
@@ -103,18 +103,9 @@ def weights_word(
         row = f.add(f.mul(f.add(gate, gates.first), gates.hidden), unit)
         from_ = f.at(source, f.add(f.mul(direction, steps[0]), f.mul(row, steps[1])))
         to = f.at(out, f.add(f.mul(rest, gates.panel(depth) * 4), f.mul(gate, gates.lanes * 4)))
-        pack_panel(
-            f,
-            isa,
-            from_,
-            to,
-            gates.lanes,
-            depth,
-            f.sub(gates.hidden, unit),
-            steps[2],
-            steps[1],
-            gates.width * 4,
-        )
+        left = f.sub(gates.hidden, unit)
+        panel = Panel(from_, to, gates.lanes, depth, left, steps[2], steps[1], gates.width * 4)
+        pack_panel(f, isa, panel)
     parts.step("pack_gates", f, words, directions * gates.blocks * gates.count)
     return target
 
