@@ -21,7 +21,10 @@ def build(model: Model, *, progress: Callable[[int, int, str], None] | None = No
     Returns:
         the engine, loaded; `engine.save(path)` writes it.
     Raises:
-        BuildError: in its kinds (engineworks.errors).
+        BuildError: in its kinds (engineworks.errors): a model that cannot be read or is invalid, an operator or a
+            combination of options that is not supported.
+        EngineMismatch: the target asks for more than this machine has, so that the engine cannot be loaded here.
+        TypeError: an option that BuildConfig does not have.
     """
     from engineworks.builder.build import build_bytes
     from engineworks.builder.config import BuildConfig
@@ -33,10 +36,15 @@ def build(model: Model, *, progress: Callable[[int, int, str], None] | None = No
 def load(path: str | os.PathLike[str] | bytes, *, threads: int | None = None, verify: bool = False) -> Engine:
     """The engine in a file. Nothing is compiled; weights are mapped, not read.
 
+    Loading runs the engine's native code later: trust an engine as you would a shared library.
+
     Args:
-        threads: that share the work of each call; the physical cores by default.
+        path: of the file, or its bytes.
+        threads: that share the work of each call, 1 to 256; the physical cores by default.
         verify: compare all checksums first, which reads the whole file.
     Raises:
         EngineError: in its kinds: damaged, too new, built for other hardware.
+        InvalidInput: `threads` out of range.
+        OSError: the file cannot be opened.
     """
     return Engine.open(path, threads=threads, verify=verify)

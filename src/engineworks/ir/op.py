@@ -49,16 +49,22 @@ class Op:
         raise NotImplementedError(f"{self.name} lacks infer")
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray | tuple[np.ndarray, ...]:
-        """numpy meaning; a tuple when there are several outputs."""
+        """The outputs for these arrays, a tuple when there are several. Floats may come in a wider dtype."""
         from engineworks.ir.interpret import reference_by_element
 
         return reference_by_element(self, inputs)
 
     def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
-        """Output 0 at `index`; `types` are the inputs' types (and the output's last)."""
+        """Output 0 at `index` (an i64 scalar for each axis of the output).
+
+        Args:
+            inputs: what reads an element of each input that is given; omitted ones are skipped.
+            types: the types of those inputs, then the output's.
+        """
         raise NotImplementedError
 
     def decompose(self, g: GraphBuilder, *inputs: Value | None) -> Value | tuple[Value, ...]:
+        """The outputs, built of simpler ops with the same types as `infer` gives."""
         raise NotImplementedError
 
     @classmethod

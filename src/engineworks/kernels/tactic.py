@@ -29,6 +29,7 @@ class Tactic:
     is_loose: bool = False
 
     def text(self) -> str:
+        """Provider and configuration, as explain and the timing cache show it."""
         return f"{self.provider} {self.config}"
 
 
@@ -74,8 +75,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Symbols:
-    """Address of the context's int64 symbol vector plus 8 * slot of the named symbol: for kernels that write a
-    data-dependent size."""
+    """Address of the int64 slot of the symbol `name`, for kernels that write a data-dependent size."""
 
     name: str
 
@@ -85,8 +85,10 @@ Word = Input | Output | Packed | Workspace | Size | Symbols
 
 @dataclass(frozen=True, slots=True)
 class PackedConstant:
-    """Data made at build: `pack` gets the constant inputs by index and returns a contiguous array (64-byte aligned
-    in the file)."""
+    """Data made at build, 64-byte aligned in the file.
+
+    `pack` gets the constant inputs by index and returns a contiguous array.
+    """
 
     pack: Callable[[Mapping[int, np.ndarray]], np.ndarray]
 
@@ -143,5 +145,5 @@ class TacticProvider(Protocol):
         ...
 
     def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
-        """The image of one tactic. Pure: no constants' values, no clock."""
+        """The image of one tactic that `propose` gave for `work`. Pure: no constants' values, no clock."""
         ...

@@ -53,7 +53,8 @@ class Context:
 
         Raises:
             InvalidInput: a name, dtype, shape or run-time check is not met.
-            RunError: another thread is using this context.
+            DeviceError: no memory for the outputs.
+            RunError: another thread is using this context, or the engine's sizes make no sense for these shapes.
         """
         with _exclusive(self._in_use):
             outputs = self._prepare(arrays)
@@ -66,11 +67,12 @@ class Context:
     def bind(self, /, **arrays: Any) -> None:
         """Fix arrays for `execute`: inputs are read, outputs written in place at every call.
 
-        Arrays bound before stay bound. An input that has to be converted (not contiguous) is copied now,
-        once.
+        Arrays bound before stay bound. Outputs are checked now; inputs when `execute` first runs, which copies those
+        that have to be converted (not contiguous) once.
 
         Raises:
-            InvalidInput: a name, dtype, shape or run-time check is not met.
+            InvalidInput: an output's dtype does not fit, or its memory is not contiguous or not writable.
+            RunError: another thread is using this context.
         """
         with _exclusive(self._in_use):
             for name, value in arrays.items():
@@ -86,6 +88,7 @@ class Context:
 
         Raises:
             InvalidInput: inputs are missing or do not fit.
+            DeviceError, RunError: as `run`.
         """
         with _exclusive(self._in_use):
             if self._ready is None:
@@ -98,7 +101,7 @@ class Context:
             return self._finish(self._ready[1])
 
     def profile(self, repeats: int = 10, /, **arrays: Any) -> list[RecordTime]:
-        """Times of each record over `repeats` inferences. Raises like `run`."""
+        """Seconds that each record takes, over `repeats` inferences. Raises as `run`."""
         with _exclusive(self._in_use):
             keep = self._prepare(arrays)
             self._ready = None

@@ -25,6 +25,7 @@ class Engine:
     Attributes:
         manifest: everything the file says about itself.
         inputs, outputs: names, dtypes and dims.
+        default_threads: of contexts that do not ask for a number.
     """
 
     def __init__(self, file: container.Container, device: Device, *, threads: int | None = None) -> None:
@@ -74,6 +75,7 @@ class Engine:
 
     @property
     def name(self) -> str:
+        """The model's name, or the one given at build."""
         return self.manifest.name
 
     @property
@@ -97,10 +99,14 @@ class Engine:
         return Context(self.manifest, chosen, program)
 
     def run(self, /, **arrays: Any) -> dict[str, Any]:
-        """The outputs by name, for inputs by name; each thread keeps its own contexts. Raises like
-        `Context.run`.
+        """The outputs by name, for inputs by name, as `Context.run` takes and gives them.
 
-        Of several profiles, the one used last is taken when the shapes fit it, else the first that they fit.
+        Each thread keeps its own contexts. Of several profiles, the one used last is taken when the shapes fit it,
+        else the first that they fit.
+
+        Raises:
+            InvalidInput: a name, dtype, shape or run-time check is not met (by any profile: what the first says).
+            DeviceError: no memory.
         """
         contexts = getattr(self._local, "contexts", None)
         if contexts is None:
