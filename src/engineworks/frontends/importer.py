@@ -17,6 +17,7 @@ from engineworks.frontends.fold import fold_new_nodes
 from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.foreign import ForeignGraph, ForeignInput, ForeignNode, ForeignOp, rule_for
 from engineworks.ir.graph import Constant, Graph, Region, Value
+from engineworks.ops._sequences import TAKE_SEQUENCES, TensorSequence
 
 ShapeLike = Sequence[int | str]
 
@@ -47,7 +48,7 @@ def import_model(
         scope.values[given.name] = scope.g.input(given.name, *types[given.name])
     scope.walk()
     for name in foreign.outputs:
-        scope.g.output(scope.value(name, f"the model's outputs, where '{name}' is listed"), name)
+        scope.output(name, "the model's outputs")
     graph.remove_dead()
     return graph
 
@@ -191,6 +192,15 @@ class _Importing:
             )
         return found
 
+    def output(self, name: str, what: str) -> None:
+        """Make `name` an output of this graph; `what` names the outputs in a sentence."""
+        value = self.value(name, what)
+        if isinstance(value, TensorSequence):
+            raise UnsupportedOperator(
+                f"{what} list '{name}', a sequence of {len(value.items)} tensors. Make its tensors outputs."
+            )
+        self.g.output(value, name)
+
     def find(self, name: str) -> Value | None:
         if name in self.values:
             return self.values[name]
@@ -202,6 +212,10 @@ class _Importing:
 
     def _capture(self, name: str, outer: Value) -> Value:
         """An outer value in this body: constants again as constants, others as an input after the declared ones."""
+        if isinstance(outer, TensorSequence):
+            items = tuple(self._capture(f"{name}.{k}", item) for k, item in enumerate(outer.items))
+            self.values[name] = TensorSequence(items)  # type: ignore[assignment]  # read by operators that take one
+            return self.values[name]
         if outer.constant is not None:
             inner = Value(outer.type, outer.name)
             inner.constant = Constant(outer.constant.array)
@@ -221,13 +235,17 @@ class _Importing:
         rule = rule_for(self.foreign.dialect, node.kind, opset, node.domain)
         assert rule is not None, f"{node.kind} was not found by the search for unknown operators"
         inputs = [self.value(i, f"{node.kind} at node '{node.name}'") if i else None for i in node.inputs]
+        if node.kind not in TAKE_SEQUENCES and any(isinstance(v, TensorSequence) for v in inputs):
+            raise UnsupportedOperator(
+                f"{node.kind} at node '{node.name}' reads a sequence; {', '.join(sorted(TAKE_SEQUENCES))} may."
+            )
         start = len(self.g.graph.nodes)
         try:
             result = rule(self.g, ForeignNode(node, inputs, opset, self.body))
         except BuildError:
             raise
         except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-            shown = ", ".join("-" if v is None else str(v.type) for v in inputs)
+            shown = ", ".join(str(v.type) if isinstance(v, Value) else "-" for v in inputs)
             raise InvalidModel(
                 f"{node.kind} (opset {opset}) at node '{node.name}' with inputs ({shown}) and attributes "
                 f"{sorted(node.attributes)} cannot be read: {error}. Does the model pass onnx.checker?"
@@ -244,7 +262,7 @@ class _Importing:
                 raise UnsupportedOperator(
                     f"{node.kind} at node '{node.name}': output {k} ('{name}') is not supported."
                 )
-            if not value.name:
+            if isinstance(value, Value) and not value.name:
                 value.name = name
             self.values[name] = value
 
@@ -268,7 +286,7 @@ class _Importing:
             inside.values[given.name] = inside.g.input(given.name, kind.dtype, kind.shape)
         inside.walk()
         for name in foreign.outputs:
-            inside.g.output(inside.value(name, f"the outputs of body '{foreign.name}'"), name)
+            inside.output(name, f"the outputs of body '{foreign.name}'")
         inside.g.graph.remove_dead()
         return Region(inside.g.graph), [outer for outer, _ in inside.captured.values()]
 
