@@ -24,8 +24,7 @@ def workload_of(group: Group) -> Workload:
 
 def _epilogue(group: Group, count: int) -> Epilogue:
     operands = [v for v in group.inputs[count:] if v is not None]
-    out = group.anchor.output.type
-    kinds = [operand_kind(v, out) for v in operands]
+    kinds = [operand_kind(v, group.anchor) for v in operands]
     assert all(kinds), f"the epilogue of {group.origin} reads an operand no kernel can follow"
     expression = scalar.cast(epilogue_expression(group, operands), group.outputs[0].type.dtype)
     return Epilogue(expression, tuple(k for k in kinds if k))

@@ -28,7 +28,8 @@ class Epilogue:
         expression: over argument(0), the accumulator in the anchor's output dtype, and argument(1 + k), an element of
             epilogue operand k; its dtype is the stored dtype.
         kinds: for each epilogue operand how it varies: 'full' like the output (same shape and layout), 'channel'
-            along the output's innermost memory axis only (a bias: 1-D contiguous), 'scalar' not at all.
+            along one axis only (a bias: 1-D contiguous): the channels of a convolution, else the output's
+            innermost memory axis, 'scalar' not at all.
     """
 
     expression: Scalar

@@ -7,22 +7,23 @@ from engineworks.core.types import TensorType, row_major
 from engineworks.ir.graph import Graph, Node, Value
 from engineworks.ir.group import Group, OperandKind
 from engineworks.ops._kinds import Pointwise
-from engineworks.passes.layouts import lies
+from engineworks.passes.layouts import CHANNELS_LAST_OPS, lies
 
 MAX_EPILOGUE_NODES = 24
 MAX_FULL_OPERANDS = 3
 
 
-def operand_kind(value: Value, out: TensorType) -> OperandKind | None:
+def operand_kind(value: Value, anchor: Node) -> OperandKind | None:
     """How an epilogue operand varies over the output: 'full', 'channel', 'scalar'; None when no kernel follows it."""
-    shape = value.type.shape
+    shape, out = value.type.shape, anchor.output.type
     if all(d == 1 for d in shape):
         return "scalar"
     layout = out.layout or row_major(out.rank)
     if shape == out.shape and lies(value.type, layout):
         return "full"
     skipped = out.rank - len(shape)
-    inner = layout.order[-1]
+    # Where an axis has one position the layout does not tell which axis holds the channels.
+    inner = 1 if anchor.op.name in CHANNELS_LAST_OPS else layout.order[-1]
     varies = [a + skipped for a, d in enumerate(shape) if d != 1]
     if varies == [inner] and shape[inner - skipped] == out.shape[inner]:
         return "channel"
@@ -99,7 +100,7 @@ def _obstacle(user: Node, anchor: Node, made: set[int], taken: set[int], ancesto
     for value in user.inputs:
         if value is None or id(value) in made:
             continue
-        kind = operand_kind(value, out)
+        kind = operand_kind(value, anchor)
         if kind is None:
             return f"operand {value.type} of '{user.op.name}' is neither like the output nor along its channels"
         full += kind == "full"

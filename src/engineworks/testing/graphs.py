@@ -70,7 +70,7 @@ def random_graph(pick: Pick, steps: int, dims: tuple[int, int] | None = None) ->
         make = grower.one_of(RECIPES)
         with grower.g.origin(f"step{number}.{make.__name__}"):
             made = _attempt(grower, make, x)
-        if made is not None and made is not x and _elements(made) <= MOST_ELEMENTS:
+        if made is not None and made is not x and made.type.rank and _elements(made) <= MOST_ELEMENTS:
             grower.values.append(made)
     graph = grower.g.graph
     outputs = [grower.values[-1], grower.one_of(grower.values)]
@@ -269,6 +269,61 @@ def cum_sum(s: Grower, x: Value) -> Value:
 def top(s: Grower, x: Value) -> Value | None:
     axis = s.static_axis(x)
     return None if axis is None else s.g.top_k(x, k=1, axis=axis, largest=bool(s.pick(2)))[0]
+
+
+# -- integers and masks ---------------------------------------------------------------------------------------
+@recipe
+def counted(s: Grower, x: Value) -> Value:
+    """Positions along the last axis, as numbers: shape arithmetic at run time."""
+    width = x.type.shape[-1]
+    places = s.g.mod(s.g.add(s.g.mul(s.g.iota(count=width), 3), 1), 5)
+    return s.g.add(x, s.g.mul(s.g.cast(places, dtype=dtypes.f32), 0.1))
+
+
+@recipe
+def masked(s: Grower, x: Value) -> Value:
+    axis = s.axis(x)
+    places = s.g.iota(count=x.type.shape[axis])
+    mask = s.g.less(places, 1 + s.pick(4)) if s.pick(2) else s.g.equal(s.g.mod(places, 2), 1)
+    shaped = s.g.reshape(mask, shape=(x.type.shape[axis], *[1] * (x.type.rank - axis - 1)))
+    return s.g.where(shaped, x, s.g.constant(s.one_of((0.0, -1.0)), dtypes.f32))
+
+
+@recipe
+def triangle(s: Grower, x: Value) -> Value | None:
+    if x.type.rank < 2:
+        return None
+    return s.g.trilu(x, upper=bool(s.pick(2)), k=s.pick(3) - 1)
+
+
+@recipe
+def chosen_rows(s: Grower, x: Value) -> Value:
+    """Rows at positions that are found at run time; among the inputs, whose largest elements no rounding moves."""
+    source = s.values[s.pick(2)]
+    places = s.g.argmax(source, axes=(s.axis(source),), keepdims=False)
+    axis = s.static_axis(x)
+    if axis is None:
+        return s.g.mul(s.g.cast(places, dtype=dtypes.f32), 0.1)
+    return s.g.gather(x, s.g.mod(places, int(x.type.shape[axis])), axis=axis)  # type: ignore[call-overload]
+
+
+@recipe
+def attend_masked(s: Grower, x: Value) -> Value | None:
+    if x.type.rank != 4:
+        return None
+    length = x.type.shape[2]
+    scores = s.g.mul(s.g.matmul(x, s.g.transpose(x, perm=(0, 1, 3, 2))), 0.3)
+    rows = s.g.reshape(s.g.iota(count=length), shape=(length, 1))
+    match s.pick(3):
+        case 0:
+            whole = s.g.constant(np.tri(40, dtype=bool))
+            mask = s.g.slice(s.g.slice(whole, starts=(0,), ends=(length,), axes=(0,)), starts=(0,), ends=(length,), axes=(1,))
+        case 1:
+            mask = s.g.less_or_equal(s.g.iota(count=length), rows)
+        case _:
+            mask = s.g.less(s.g.iota(count=length), 2)
+    lowest = s.g.constant(s.one_of((-np.inf, -1e9, -3e38)), dtypes.f32)
+    return s.g.matmul(s.g.softmax(s.g.where(mask, scores, lowest), axis=-1), x)
 
 
 # -- products -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from engineworks.codegen.llvm.loops_nest import nest_of
 from engineworks.codegen.schedule import CpuSchedule, likely
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, product
-from engineworks.core.types import TensorType, row_major
+from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.ir.kernel import LoopKernel, Reduce, Store
 from engineworks.ir.scalar import (
@@ -175,19 +175,18 @@ def finished(work: Workload, total: Scalar, index: Index) -> Scalar:
     for number, kind in enumerate(work.epilogue.kinds):
         operand = work.inputs[work.anchor_inputs + number]
         assert operand is not None, f"epilogue operand {number} is missing"
-        place = _operand_index(operand.type, kind, out, index)
+        place = _operand_index(operand.type, kind, index)
         read = load(given.index(work.anchor_inputs + number), place, operand.type.dtype)
         replaced[argument(1 + number, operand.type.dtype)] = read
     return substitute(work.epilogue.expression, replaced.get)
 
 
-def _operand_index(kind_of: TensorType, kind: str, out: TensorType, index: Index) -> Index:
+def _operand_index(kind_of: TensorType, kind: str, index: Index) -> Index:
     """Where an epilogue operand's element for output `index` is."""
     zero = const(0, dtypes.i64)
     if kind == "full":
         return index
-    inner = (out.layout or row_major(out.rank)).order[-1]
-    return tuple(zero if d == 1 else index[inner] for d in kind_of.shape)
+    return tuple(zero if d == 1 else index[1] for d in kind_of.shape)
 
 
 PROVIDERS = (CpuConvLoops(),)

@@ -11,6 +11,8 @@ from engineworks.ir import scalar
 from engineworks.ir.interpret import bind_op
 from engineworks.ir.kernel import LoopKernel, Reduce, Store
 from engineworks.kernels.workload import Workload
+from engineworks.ops.conv import Conv
+from engineworks.ops.conv_transpose import ConvTranspose
 
 Arrays = Sequence[np.ndarray | None]
 
@@ -54,7 +56,10 @@ def _accumulator_dtype(work: Workload) -> Any:
 
 def _along_channels(array: np.ndarray, out: np.ndarray, work: Workload) -> np.ndarray:
     layout = work.outputs[0].layout
-    axis = layout.order[-1] if layout else out.ndim - 1
+    if isinstance(work.anchor, (Conv, ConvTranspose)):
+        axis = 1
+    else:
+        axis = layout.order[-1] if layout else out.ndim - 1
     return array.reshape([array.size if a == axis else 1 for a in range(out.ndim)])
 
 
