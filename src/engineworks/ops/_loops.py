@@ -40,7 +40,7 @@ class Body:
     def run(self, arguments: Sequence[Value]) -> list[Value]:
         """One round, its nodes appended to the graph. Raises UnsupportedOperator when they become too many."""
         region, captured = self.n.import_graph(self.n.attr("body"), list(arguments))
-        self._made += len(region.graph.nodes)
+        self._made += max(1, len(region.graph.nodes))
         if self._made > MOST_NODES:
             raise self.n.unsupported(f"unrolling it makes more than {MOST_NODES} nodes")
         return self.g.inline(region, [*(v for v in arguments if v.constant is None), *captured])
@@ -86,6 +86,8 @@ def rounds_of(
     following = region.graph.outputs[0]
     always = _is_true(goes_on) and (following is region.graph.inputs[1] or _is_true(following))
     known = _known_limit(limit) if always else None
+    if always and isinstance(known, int) and known >= ENDLESS:
+        raise n.invalid("it goes on for ever: its condition is always true, and nothing limits its rounds")
     rounds = known if known is not None else _counted(g, limit)
     if given and known is None and bounds(rounds)[1] is None:
         raise n.unsupported(

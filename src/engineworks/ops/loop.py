@@ -52,8 +52,11 @@ class Loop(Op):
         limit, goes_on = int(np.ravel(arrays[0])[0]), bool(np.ravel(arrays[1])[0])
         carried, captured = list(arrays[2 : 2 + self.carried]), arrays[2 + self.carried :]
         collected: list[Sequence[np.ndarray]] = []
+        counted = self.body.graph.inputs[:2]
         while goes_on and len(collected) < limit:
-            condition, *results = run(self.body, [np.array(len(collected)), np.array(True), *carried, *captured])
+            now = zip(counted, (len(collected), True), strict=True)
+            number, true = (np.array(x).reshape((1,) * v.type.rank) for v, x in now)
+            condition, *results = run(self.body, [number, true, *carried, *captured])
             goes_on, carried = bool(np.ravel(condition)[0]), results[: self.carried]
             collected.append(results[self.carried :])
         empty = [np.zeros((0, *(int(d) for d in s))) for s in self.shapes]  # type: ignore[arg-type]
@@ -64,8 +67,8 @@ class Loop(Op):
 @from_onnx("Loop")
 def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     """Outputs: the carried values, then what each round gives, stacked."""
-    limit = n[0].known if n[0] is not None else None
-    if limit is not None and isinstance(limit.ravel()[0], (int, np.integer)) and limit.ravel()[0] > UNROLLED_ROUNDS:
+    limit = n[0].known.ravel()[0] if n[0] is not None and n[0].known is not None else None
+    if n[0] is None or (isinstance(limit, (int, np.integer)) and limit > UNROLLED_ROUNDS):
         # Long: unrolled only where shapes change from round to round.
         return first_that_works(lambda: _kept(g, n), lambda: _unrolled(g, n))
     return first_that_works(lambda: _unrolled(g, n), lambda: _kept(g, n))
@@ -76,22 +79,26 @@ def _unrolled(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     rounds = None if limit is None else int(limit.ravel()[0])
     goes_on = n[1] if n[1] is not None else g.constant(np.array(True))
     carried = n.given(2)
-    body = Body(g, n)
+    body, (number_type, condition_type) = Body(g, n), _counted_types(n)
     collected: list[list[Value]] = []
     done = 0
     while (rounds is None or done < rounds) and _is_true(n, goes_on):
-        number = g.constant(np.array(done), dtypes.i64)
-        goes_on, *results = body.run([number, g.reshape_to(goes_on, ()), *carried])
+        number = g.constant(np.array(done).reshape((1,) * number_type.rank), dtypes.i64)
+        goes_on, *results = body.run([number, g.reshape_to(goes_on, condition_type.shape), *carried])
         carried = results[: len(carried)]
         collected.append(results[len(carried) :])
         done += 1
     if collected:
         each = [v.type for v in collected[0]]
     else:
-        each = body.types(
-            [TensorType(dtypes.i64, ()), TensorType(dtypes.bool_, ()), *(v.type for v in carried)]
-        )[1 + len(carried) :]
+        each = body.types([number_type, condition_type, *(v.type for v in carried)])[1 + len(carried) :]
     return (*carried, *(stacked(g, [r[k] for r in collected], one) for k, one in enumerate(each)))
+
+
+def _counted_types(n: ForeignNode) -> tuple[TensorType, TensorType]:
+    """Of the round's number and of the condition: a number each, or vectors of one where the body says so."""
+    number, condition = (() if v.shape != (1,) else (1,) for v in n.attr("body").inputs[:2])
+    return TensorType(dtypes.i64, number), TensorType(dtypes.bool_, condition)
 
 
 def _is_true(n: ForeignNode, condition: Value) -> bool:
@@ -107,7 +114,7 @@ def _is_true(n: ForeignNode, condition: Value) -> bool:
 def _kept(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     """A loop of the engine."""
     carried = n.given(2)
-    types = [TensorType(dtypes.i64, ()), TensorType(dtypes.bool_, ()), *(v.type for v in carried)]
+    types = [*_counted_types(n), *(v.type for v in carried)]
     region, captured = n.import_graph(n.attr("body"), types)
     limit = n[0] if n[0] is not None else g.constant(np.array(NO_LIMIT))
     goes_on = n[1] if n[1] is not None else g.constant(np.array(True))

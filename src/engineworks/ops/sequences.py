@@ -52,10 +52,10 @@ def _(g: GraphBuilder, n: ForeignNode) -> TensorSequence:
 @from_onnx("SplitToSequence")
 def _(g: GraphBuilder, n: ForeignNode) -> TensorSequence:
     """Parts of given sizes, or of one size of which the last may be smaller; without sizes, single slices."""
-    x, split = n[0], n.dims(1, "the sizes of the parts") if n[1] is not None else None
+    x, given, split = n[0], n[1], n.dims(1, "the sizes of the parts")
     axis = normalize_axis(n.attr("axis", 0), x.type.rank)
     extent = x.type.shape[axis]
-    if split is not None and n[1].type.rank == 1:
+    if split is not None and given is not None and given.type.rank == 1:
         sizes: list[Dim] = list(split)
     else:
         part = 1 if split is None else split[0]

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import engineworks
-from engineworks.errors import UnsupportedOperator
+from engineworks.errors import InvalidModel, UnsupportedOperator
 from engineworks.frontends.importer import import_model
 from engineworks.frontends.onnx.reader import read
 from engineworks.ir.graph import Graph, regions_of
@@ -256,6 +256,36 @@ def test_loops_read_back_as_text(model: bytes) -> None:
     again = parse_graph(text, dict(_arrays(graph)))
     verify(again)
     assert print_graph(again) == text
+
+
+@pytest.mark.parametrize("limit", [3, 90])
+def test_the_number_of_the_round_may_be_a_vector_of_one(limit: int) -> None:
+    body = _graph(
+        [node("Cast", ["i"], ["fi"], to=TensorProto.FLOAT), node("Concat", ["fi", "x"], ["ix"], axis=0),
+         node("ReduceSum", ["ix", "first"], ["x2"], keepdims=1), node("Identity", ["c"], ["c2"])],
+        {"i": ("i", [1]), "c": ("b", [1]), "x": ("f", [1])}, {"c2": ("b", [1]), "x2": ("f", [1])},
+    )  # fmt: skip
+    graph = _graph(
+        [node("Loop", ["M", "", "x0"], ["x"], body=body)],
+        {"x0": ("f", [1])}, {"x": ("f", [1])}, M=np.int64(limit), first=np.array([0]),
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    result = engineworks.build(model.SerializeToString(), effort=0, timing_cache=False)(
+        x0=np.ones(1, np.float32)
+    )
+    assert result["x"].tolist() == [1 + limit * (limit - 1) / 2]
+
+
+def test_a_loop_without_end_is_refused() -> None:
+    body = _graph(
+        [node("Add", ["x", "x"], ["x2"]), node("Identity", ["c"], ["c2"])],
+        {**ROUND, "x": ("f", [2])}, {"c2": ("b", []), "x2": ("f", [2])},
+    )  # fmt: skip
+    model = _model(
+        _graph([node("Loop", ["", "", "x0"], ["x"], body=body)], {"x0": ("f", [2])}, {"x": ("f", [2])})
+    )
+    with pytest.raises(InvalidModel, match="goes on for ever"):
+        engineworks.build(model, effort=0, timing_cache=False)
 
 
 def _growing(bound: bool) -> bytes:
