@@ -19,8 +19,16 @@ from engineworks.kernels.cpu.conv import (
     require_f32,
 )
 from engineworks.kernels.cpu.conv_cost import FAR_FILTER_BYTES, MAX_FETCHING_TILES, best_tiles, direct_seconds
-from engineworks.kernels.cpu.conv_epilogue import Finish, fetch_operands, finish_of, store_sums
+from engineworks.kernels.cpu.conv_epilogue import (
+    Outputs,
+    OutputTile,
+    fetch_operands,
+    finish_of,
+    outputs_of,
+    store_sums,
+)
 from engineworks.kernels.cpu.conv_filters import filters_word
+from engineworks.kernels.cpu.conv_problem import ConvProblem
 from engineworks.kernels.cpu.conv_rows import emit_rows, row_tiles
 from engineworks.kernels.cpu.conv_stage import stage_input
 from engineworks.kernels.cpu.conv_tiles import Tiling, Variant, flat_tiling, window_tiling
@@ -87,25 +95,16 @@ class CpuConvDirect:
             target = padded(g)
             source = stage_input(parts, input_type(work, 0), g, target, isa)
             g = target
-        direct_step(parts, work, g, config, isa, end, source, filters)
+        direct_step(parts, ConvProblem(work, g, end, source, filters), config, isa)
         return parts.image()
 
 
-def direct_step(
-    parts: ImageParts,
-    work: Workload,
-    g: Geometry,
-    config: DirectConfig,
-    isa: Isa,
-    end: Finish,
-    source: Word,
-    filters: Word,
-) -> None:
-    """Append the step that computes `g` from `source` with packed `filters`."""
-    if g.is_static:
-        _tiles_step(parts, work, g, config, isa, end, source, filters)
+def direct_step(parts: ImageParts, problem: ConvProblem, config: DirectConfig, isa: Isa) -> None:
+    """Append the step that computes `problem`."""
+    if problem.g.is_static:
+        _tiles_step(parts, problem, config, isa)
     else:
-        emit_rows(parts, work, g, config.width, config.vectors, config.unroll, isa, end, source, filters)
+        emit_rows(parts, problem, config.width, config.vectors, config.unroll, isa)
 
 
 def _needs_copy(work: Workload, g: Geometry) -> bool:
@@ -162,13 +161,13 @@ class _Kernel:
     isa: Isa
     g: Geometry
     config: DirectConfig
-    end: Finish
     tiling: Tiling
     images: Dim
     image_steps: tuple[Dim, Dim]
-    work: Workload
-    pointers: dict[str, str]
-    operands: dict[int, str]
+    x: str
+    w: str
+    table: str
+    outputs: Outputs
 
     @property
     def width(self) -> int:
@@ -180,16 +179,8 @@ class _Kernel:
         return -(-self.g.group_outputs // self.width)
 
 
-def _tiles_step(
-    parts: ImageParts,
-    work: Workload,
-    g: Geometry,
-    config: DirectConfig,
-    isa: Isa,
-    end: Finish,
-    source: Word,
-    filters: Word,
-) -> None:
+def _tiles_step(parts: ImageParts, problem: ConvProblem, config: DirectConfig, isa: Isa) -> None:
+    g = problem.g
     images, steps = g.batch, (g.x_strides[0], g.y_strides[0])
     if g.is_pointwise:
         pixels = known(g.out[0]) * known(g.out[1]) * known(g.out[2])
@@ -201,14 +192,11 @@ def _tiles_step(
     f = Function("conv_direct")
     arguments = Words(f)
     table = parts.pack(lambda _: tiling.table)
-    pointers = {
-        "x": arguments.pointer(source),
-        "w": arguments.pointer(filters),
-        "y": arguments.pointer(Output(0)),
-        "table": arguments.pointer(table),
-    }
-    operands = {index: arguments.pointer(Input(index)) for index, _, _ in end.operands}
-    kernel = _Kernel(f, isa, g, config, end, tiling, images, steps, work, pointers, operands)
+    x, w = arguments.pointer(problem.source), arguments.pointer(problem.filters)
+    arguments.pointer(Output(0))  # before the table: arguments are numbered as they are asked for
+    at = arguments.pointer(table)
+    outputs = outputs_of(arguments, problem.work, problem.end)
+    kernel = _Kernel(f, isa, g, config, tiling, images, steps, x, w, at, outputs)
     tasks = _emit_tasks(kernel, arguments)
     parts.step("conv_direct", f, arguments, tasks)
 
@@ -251,17 +239,17 @@ def _emit_variants(k: _Kernel, image: Size, panel: Size, first: Size, end: Size)
 
 def _emit_tile(k: _Kernel, variant: Variant, image: Size, panel: Size, tile: Size) -> None:
     f, g, width = k.f, k.g, k.width
-    entry = f.at(k.pointers["table"], f.mul(tile, 16))
+    entry = f.at(k.table, f.mul(tile, 16))
     group, within = (0, panel) if g.groups == 1 else (f.udiv(panel, k.panels), f.urem(panel, k.panels))
     x_shift = f.add(f.mul(image, f.mul(k.image_steps[0], 4)), f.mul(group, g.group_channels * 4))  # type: ignore[arg-type]
-    x = f.at(k.pointers["x"], x_shift)
+    x = f.at(k.x, x_shift)
     x = f.value(f"getelementptr i8, ptr {x}, i64 {f.value(f'load i64, ptr {entry}')}")
-    w = f.at(k.pointers["w"], f.mul(panel, g.depth * width * 4))
+    w = f.at(k.w, f.mul(panel, g.depth * width * 4))
     column = f.mul(within, width)
     channel = f.add(f.mul(group, g.group_outputs), column)
     pixel = f.value(f"load i64, ptr {f.at(entry, 8)}")
     element = f.add(f.add(f.mul(image, k.image_steps[1]), pixel), channel)  # type: ignore[arg-type]
-    fetch_operands(f, k.operands, k.end, variant.out_rows, element, width)
+    fetch_operands(f, k.outputs.operands, k.outputs.end, variant.out_rows, element, width)
     ahead = (
         (f.add(g.depth * width * 4, f.mul(tile, k.config.fetch * CACHE_LINE)), k.config.fetch)
         if k.config.fetch
@@ -277,19 +265,8 @@ def _emit_tile(k: _Kernel, variant: Variant, image: Size, panel: Size, tile: Siz
         ahead=ahead,
     )
     sums = accumulate(f, k.isa, code, x, w)
-    store_sums(
-        f,
-        k.isa,
-        sums,
-        k.pointers["y"],
-        k.operands,
-        k.end,
-        k.work,
-        variant.out_rows,
-        element,
-        channel,
-        (f.sub(g.group_outputs, column), g.group_outputs),
-    )
+    stored = OutputTile(variant.out_rows, element, channel, f.sub(g.group_outputs, column), g.group_outputs)
+    store_sums(f, k.isa, sums, k.outputs, stored)
 
 
 PROVIDERS = (CpuConvDirect(),)

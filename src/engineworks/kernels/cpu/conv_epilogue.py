@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.tile import CACHE_LINE, Store, TileOperand, by_columns, store_tile
+from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
 from engineworks.ir.scalar import Scalar, argument, substitute
+from engineworks.kernels.cpu.words import Words
+from engineworks.kernels.tactic import Input, Output
 from engineworks.kernels.workload import Epilogue, Operand, Workload, input_type
 
 
@@ -59,28 +62,51 @@ def tile_operands(
     return tuple(out)
 
 
-def store_sums(
-    f: Function,
-    isa: Isa,
-    sums: Sequence[Sequence[str]],
-    y: str,
-    operands: dict[int, str],
-    end: Finish,
-    work: Workload,
-    rows: Sequence[Size],
-    element: Size,
-    channel: Size,
-    columns: tuple[Size, int],
-) -> None:
-    """Epilogue and store of a tile whose first output is `element` of y; columns: (left from here on, in all)."""
-    dtype = work.outputs[0].dtype
-    pointer = f.at(y, f.mul(element, dtype.size_bytes))
-    given = tile_operands(f, operands, end, element, channel)
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where a kernel's results go: addresses of y and of the epilogue's operands (by input)."""
+
+    y: str
+    dtype: DType
+    end: Finish
+    operands: Mapping[int, str]
+
+
+def outputs_of(words: Words, work: Workload, end: Finish) -> Outputs:
+    """The results of a workload, as arguments of the kernel that asks."""
+    y = words.pointer(Output(0))
+    operands = {index: words.pointer(Input(index)) for index, _, _ in end.operands}
+    return Outputs(y, work.outputs[0].dtype, end, operands)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTile:
+    """Which outputs the sums of a tile are.
+
+    Attributes:
+        rows: elements from the first output to each row's.
+        element, channel: of the first output.
+        left, all: output channels of the group from here on, and in all.
+    """
+
+    rows: Sequence[Size]
+    element: Size
+    channel: Size
+    left: Size
+    all: int
+
+
+def store_sums(f: Function, isa: Isa, sums: Sequence[Sequence[str]], out: Outputs, tile: OutputTile) -> None:
+    """Epilogue and store of a tile."""
+    pointer = f.at(out.y, f.mul(tile.element, out.dtype.size_bytes))
+    given = tile_operands(f, out.operands, out.end, tile.element, tile.channel)
 
     def emit(count: Size | None) -> None:
-        store_tile(f, isa, sums, Store(pointer, tuple(rows), dtype, count, end.expression, given))
+        store_tile(
+            f, isa, sums, Store(pointer, tuple(tile.rows), out.dtype, count, out.end.expression, given)
+        )
 
-    by_columns(f, len(sums[0]) * isa.lanes, columns[0], columns[1], emit)
+    by_columns(f, len(sums[0]) * isa.lanes, tile.left, tile.all, emit)
 
 
 def fetch_operands(

@@ -8,13 +8,12 @@ from __future__ import annotations
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.tile import Segment, Tile, accumulate
 from engineworks.core.dims import Dim, ceil_div
-from engineworks.kernels.cpu.conv import Geometry, known
-from engineworks.kernels.cpu.conv_epilogue import Finish, store_sums
+from engineworks.kernels.cpu.conv import known
+from engineworks.kernels.cpu.conv_epilogue import OutputTile, outputs_of, store_sums
+from engineworks.kernels.cpu.conv_problem import ConvProblem
 from engineworks.kernels.cpu.conv_tiles import spread, tap_nest
 from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.words import Words
-from engineworks.kernels.tactic import Input, Output, Word
-from engineworks.kernels.workload import Workload
 
 FLAT_ROW_PIXELS = 112
 """Pixels of one task of a pointwise convolution; a multiple of 14, 8 and 7."""
@@ -29,20 +28,16 @@ def row_tiles(isa: Isa) -> tuple[tuple[int, int], ...]:
 
 def emit_rows(
     parts: ImageParts,
-    work: Workload,
-    g: Geometry,
+    problem: ConvProblem,
     rows: int,
     vectors: int,
     unroll: int,
     isa: Isa,
-    end: Finish,
-    source: Word,
-    filters: Word,
 ) -> None:
-    """Append the step. `g` has no padding."""
+    """Append the step, with register tiles of rows x vectors. The geometry has no padding."""
     f = Function("conv_rows")
     arguments = Words(f)
-    emitter = _Rows(f, isa, g, rows, vectors, unroll, work, end, arguments, source, filters)
+    emitter = _Rows(f, isa, problem, rows, vectors, unroll, arguments)
     parts.step("conv_rows", f, arguments, emitter.emit())
 
 
@@ -53,21 +48,16 @@ class _Rows:
         self,
         f: Function,
         isa: Isa,
-        g: Geometry,
+        problem: ConvProblem,
         rows: int,
         vectors: int,
         unroll: int,
-        work: Workload,
-        end: Finish,
         arguments: Words,
-        source: Word,
-        filters: Word,
     ) -> None:
-        self.f, self.isa, self.g, self.rows, self.vectors, self.unroll = f, isa, g, rows, vectors, unroll
-        self.work, self.end = work, end
-        self.x, self.w = arguments.pointer(source), arguments.pointer(filters)
-        self.y = arguments.pointer(Output(0))
-        self.operands = {index: arguments.pointer(Input(index)) for index, _, _ in end.operands}
+        self.f, self.isa, self.rows, self.vectors, self.unroll = f, isa, rows, vectors, unroll
+        self.g = g = problem.g
+        self.x, self.w = arguments.pointer(problem.source), arguments.pointer(problem.filters)
+        self.outputs = outputs_of(arguments, problem.work, problem.end)
         self.x_strides, self.y_strides = arguments.sizes(g.x_strides), arguments.sizes(g.y_strides)
         self.out = arguments.sizes(g.out)
         self.first = arguments.sizes((g.x_first, g.y_first))
@@ -167,16 +157,5 @@ class _Rows:
         channel = f.add(f.mul(group, g.group_outputs), column)
         first = f.add(f.add(y, f.mul(pixel, y_step)), channel)
         out_rows = tuple(r * y_step for r in range(size))
-        store_sums(
-            f,
-            self.isa,
-            sums,
-            self.y,
-            self.operands,
-            self.end,
-            self.work,
-            out_rows,
-            first,
-            channel,
-            (f.sub(g.group_outputs, column), g.group_outputs),
-        )
+        tile = OutputTile(out_rows, first, channel, f.sub(g.group_outputs, column), g.group_outputs)
+        store_sums(f, self.isa, sums, self.outputs, tile)

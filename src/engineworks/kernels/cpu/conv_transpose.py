@@ -21,6 +21,7 @@ from engineworks.kernels.cpu.conv_cost import direct_seconds
 from engineworks.kernels.cpu.conv_direct import DirectConfig, configs_of, direct_step
 from engineworks.kernels.cpu.conv_epilogue import finish_of
 from engineworks.kernels.cpu.conv_filters import pack_filters
+from engineworks.kernels.cpu.conv_problem import ConvProblem
 from engineworks.kernels.cpu.conv_stage import stage_input
 from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Tactic, Word
@@ -98,7 +99,8 @@ class CpuConvTranspose:
             ) -> np.ndarray:
                 return pack_filters(phase_filters(np.asarray(values[1]), phase.taps, groups), groups, width)
 
-            direct_step(parts, work, phase.geometry, config, isa, end, source, parts.pack(pack))
+            problem = ConvProblem(work, phase.geometry, end, source, parts.pack(pack))
+            direct_step(parts, problem, config, isa)
         return parts.image()
 
 
