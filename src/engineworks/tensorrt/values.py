@@ -17,7 +17,7 @@ from engineworks.tensorrt.enums import DataType
 _DTYPES: dict[DType, DataType] = {
     dtypes.f32: DataType.FLOAT, dtypes.f16: DataType.HALF, dtypes.i8: DataType.INT8, dtypes.i32: DataType.INT32,
     dtypes.bool_: DataType.BOOL, dtypes.u8: DataType.UINT8, dtypes.f8e4m3: DataType.FP8, dtypes.bf16: DataType.BF16,
-    dtypes.i64: DataType.INT64, dtypes.i4: DataType.INT4,
+    dtypes.i64: DataType.INT64, dtypes.i4: DataType.INT4, dtypes.f4e2m1: DataType.FP4, dtypes.f8e8m0: DataType.E8M0,
 }  # fmt: skip
 _NUMPY: dict[DataType, Any] = {
     DataType.FLOAT: np.float32, DataType.HALF: np.float16, DataType.INT8: np.int8, DataType.INT32: np.int32,
