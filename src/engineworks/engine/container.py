@@ -82,7 +82,8 @@ def read(source: str | os.PathLike[str] | Bytes) -> Container:
 
 def encode(manifest: Manifest, sections: Mapping[str, Bytes]) -> bytes:
     """The engine file as bytes; `sections` in the order they shall lie in. Equal arguments give equal
-    bytes."""
+    bytes.
+    """
     return b"".join(_pieces(manifest, sections))
 
 

@@ -1,4 +1,5 @@
 """GraphBuilder: the only way to make nodes. `g.relu(x)` makes the op, infers its types, notes its origin."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engineworks.core import dtypes
-from engineworks.core.dims import Dim, Sym, product, deciding_in
+from engineworks.core.dims import Dim, Sym, deciding_in, product
 from engineworks.core.dtypes import DType
 from engineworks.core.shapes import normalize_axes
 from engineworks.core.types import TensorType
@@ -60,7 +61,8 @@ class GraphBuilder:
         if all(isinstance(d, (int, np.integer, bool)) for d in known.ravel()):
             return self.constant(known.astype(dtype.numpy))
         return self.add_node(
-            REGISTRY["from_dims"](dims=tuple(known.ravel().tolist()), shape=known.shape, dtype=dtype), []  # type: ignore[call-arg]
+            REGISTRY["from_dims"](dims=tuple(known.ravel().tolist()), shape=known.shape, dtype=dtype),
+            [],  # type: ignore[call-arg]
         )[0]
 
     # -- nodes ------------------------------------------------------------------------------------------------
@@ -124,7 +126,10 @@ class GraphBuilder:
         if not any(a is not None and any(isinstance(d, Sym) for d in a.ravel()) for a in arrays):
             if not (op.has("reference") or op.has("element")):
                 return
-            arrays = [None if a is None else a.astype(v.type.dtype.numpy) for v, a in zip(node.inputs, arrays, strict=True)]
+            arrays = [
+                None if a is None else a.astype(v.type.dtype.numpy)
+                for v, a in zip(node.inputs, arrays, strict=True)
+            ]
         elif not op.keeps_dims:
             return
         from engineworks.ir.interpret import evaluate_dims

@@ -1,4 +1,5 @@
 """Others' models, neutrally: what a front end's reader yields, and the registry of how op files spell foreign ops."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,8 +71,9 @@ class ForeignNode:
 
     __slots__ = ("foreign", "import_graph", "inputs", "opset")
 
-    def __init__(self, foreign: ForeignOp, inputs: Sequence[Value | None], opset: int,
-                 import_graph: Callable[..., Any]) -> None:
+    def __init__(
+        self, foreign: ForeignOp, inputs: Sequence[Value | None], opset: int, import_graph: Callable[..., Any]
+    ) -> None:
         self.foreign = foreign
         self.inputs = list(inputs)
         self.opset = opset
@@ -115,9 +117,13 @@ class ForeignNode:
             return None
         if value.constant is not None:
             return value.constant.array
-        if value.known is not None and all(isinstance(d, (int, np.integer, bool)) for d in value.known.ravel()):
+        if value.known is not None and all(
+            isinstance(d, (int, np.integer, bool)) for d in value.known.ravel()
+        ):
             return value.known.astype(value.type.dtype.numpy)
-        raise self.unsupported(f"{what} must be known when the engine is built; here it is computed at run time")
+        raise self.unsupported(
+            f"{what} must be known when the engine is built; here it is computed at run time"
+        )
 
     def dims(self, position: int, what: str) -> tuple[Dim, ...] | None:
         """Input `position` (1-D integers) as dims: ints or symbolic; None when omitted. Raises as `constant`."""
@@ -127,12 +133,16 @@ class ForeignNode:
         if value.known is None:
             if value.constant is not None:
                 return tuple(int(d) for d in np.asarray(value.constant.array).ravel())
-            raise self.unsupported(f"{what} must follow from shapes and constants; here it depends on the data")
+            raise self.unsupported(
+                f"{what} must follow from shapes and constants; here it depends on the data"
+            )
         return tuple(int(d) if isinstance(d, (int, np.integer)) else d for d in value.known.ravel())
 
     def unsupported(self, why: str) -> UnsupportedOperator:
         """The error to raise for a form of the op that is not there (yet); the sentence names the node."""
-        return UnsupportedOperator(f"{self.foreign.kind} (opset {self.opset}) at node '{self.foreign.name}': {why}")
+        return UnsupportedOperator(
+            f"{self.foreign.kind} (opset {self.opset}) at node '{self.foreign.name}': {why}"
+        )
 
     def invalid(self, why: str) -> InvalidModel:
         """The error to raise for a node that breaks the standard's rules."""
@@ -145,7 +155,8 @@ F = TypeVar("F", bound=Importer)
 
 def from_onnx(kind: str, since: int = 1, domain: str = "") -> Callable[[F], F]:
     """Register how ONNX's `kind` is built from opset `since` on. The function returns a Value or a tuple of Values
-    (None for outputs nobody may ask for); higher `since` wins where it applies."""
+    (None for outputs nobody may ask for); higher `since` wins where it applies.
+    """
 
     def register(function: F) -> F:
         rules = _RULES.setdefault(("onnx", f"{domain}::{kind}" if domain else kind), [])
@@ -160,7 +171,11 @@ def same_as_onnx(kind: str, op: type[Op], since: int = 1, **attributes: str) -> 
     """ONNX's `kind` is exactly `op` on the same inputs; `attributes` maps our field to ONNX's attribute name."""
 
     def importer(g: GraphBuilder, n: ForeignNode) -> Any:
-        given = {ours: n.foreign.attributes[theirs] for ours, theirs in attributes.items() if theirs in n.foreign.attributes}
+        given = {
+            ours: n.foreign.attributes[theirs]
+            for ours, theirs in attributes.items()
+            if theirs in n.foreign.attributes
+        }
         outputs = g.add_node(op(**given), n.inputs)
         return tuple(outputs)
 
@@ -175,4 +190,6 @@ def rule_for(dialect: str, kind: str, opset: int, domain: str = "") -> Importer 
 
 def spellings(dialect: str) -> dict[str, list[int]]:
     """Foreign ops with a rule, and the opsets from which each rule holds."""
-    return {kind: [since for since, _ in rules] for (d, kind), rules in sorted(_RULES.items()) if d == dialect}
+    return {
+        kind: [since for since, _ in rules] for (d, kind), rules in sorted(_RULES.items()) if d == dialect
+    }

@@ -8,6 +8,7 @@ chain is one Store, a sum is Reduce + Store, softmax is Reduce, Reduce, Store: r
 A load inside a branch of `where` is performed only where that branch is chosen; its index may be out of range
 elsewhere. That is how padding, concatenation and slicing are written.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.ir.scalar import Scalar
 
-MonoidName = Literal["sum", "prod", "max", "min", "argmax_first", "argmin_first", "argmax_last", "argmin_last", "any", "all"]
+MonoidName = Literal[
+    "sum", "prod", "max", "min", "argmax_first", "argmin_first", "argmax_last", "argmin_last", "any", "all"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Store:
 @dataclass(frozen=True, slots=True)
 class LoopKernel:
     """See the module. `operands` and `outputs` carry dtype, logical shape and layout; loads and stores take logical
-    indices, and the emitter turns them into addresses through the layout's strides."""
+    indices, and the emitter turns them into addresses through the layout's strides.
+    """
 
     parallel: tuple[Dim, ...]
     reduced: tuple[Dim, ...]

@@ -1,4 +1,5 @@
 """The table of scalar primitives: their meaning in numpy, and expansions for targets without them."""
+
 from __future__ import annotations
 
 import math
@@ -31,12 +32,20 @@ def _erf(x: np.ndarray) -> np.ndarray:
 def _shift_left(a: Any, b: Any) -> Any:
     """Shifting out everything gives zero, where C leaves it undefined."""
     bits = np.asarray(a).dtype.itemsize * 8
-    return np.where(np.asarray(b) >= bits, np.zeros_like(a), np.left_shift(a, np.minimum(b, bits - 1).astype(np.asarray(a).dtype)))
+    return np.where(
+        np.asarray(b) >= bits,
+        np.zeros_like(a),
+        np.left_shift(a, np.minimum(b, bits - 1).astype(np.asarray(a).dtype)),
+    )
 
 
 def _shift_right(a: Any, b: Any) -> Any:
     bits = np.asarray(a).dtype.itemsize * 8
-    return np.where(np.asarray(b) >= bits, np.zeros_like(a), np.right_shift(a, np.minimum(b, bits - 1).astype(np.asarray(a).dtype)))
+    return np.where(
+        np.asarray(b) >= bits,
+        np.zeros_like(a),
+        np.right_shift(a, np.minimum(b, bits - 1).astype(np.asarray(a).dtype)),
+    )
 
 
 def _truncating_divide(a: Any, b: Any) -> Any:

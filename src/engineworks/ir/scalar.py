@@ -3,6 +3,7 @@
 An expression's leaves are constants, arguments (the scalars an op's body receives), loads (an element of an operand at
 an index), axes (the loop variables of a kernel) and sizes (symbolic dims). Everything else is a primitive of `PRIMS`.
 """
+
 from __future__ import annotations
 
 import math
@@ -170,7 +171,9 @@ def apply(head: str, *args: Scalar, dtype: DType | None = None) -> Scalar:
     assert len(args) == prim.arity, f"{head} takes {prim.arity} operands, got {len(args)}"
     same = args[1:] if head == "where" else args
     if any(a.dtype is not same[0].dtype for a in same):
-        raise TypeError(f"{head} of {', '.join(str(a.dtype) for a in args)}: operands must share a dtype; cast first")
+        raise TypeError(
+            f"{head} of {', '.join(str(a.dtype) for a in args)}: operands must share a dtype; cast first"
+        )
     result = dtypes.bool_ if prim.result == "bool" else same[0].dtype
     return _simplify(head, args, result)
 
@@ -179,7 +182,11 @@ def _cast(head: str, x: Scalar, dtype: DType) -> Scalar:
     if x.dtype is dtype:
         return x
     if head == "cast" and x.head == "const" and not (x.dtype.is_float and not dtype.is_float):
-        return const(x.payload, dtype) if not dtype.is_integer or _fits(x.payload, dtype) else _node_cast(head, x, dtype)
+        return (
+            const(x.payload, dtype)
+            if not dtype.is_integer or _fits(x.payload, dtype)
+            else _node_cast(head, x, dtype)
+        )
     return _node_cast(head, x, dtype)
 
 
@@ -282,7 +289,9 @@ def where(condition: Scalar, a: Scalar, b: Scalar) -> Scalar:
 
 
 # -- traversal ------------------------------------------------------------------------------------------------
-def fold(expr: Scalar, visit: Callable[[Scalar, tuple[Any, ...]], Any], memo: dict[Scalar, Any] | None = None) -> Any:
+def fold(
+    expr: Scalar, visit: Callable[[Scalar, tuple[Any, ...]], Any], memo: dict[Scalar, Any] | None = None
+) -> Any:
     """Bottom-up: visit(node, results of its args), each distinct node once. The only traversal of the language."""
     memo = {} if memo is None else memo
     stack = [expr]

@@ -1,4 +1,5 @@
 """What normalisations share: working in f32 or wider, two-pass moments, and parameters that lie along one axis."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -16,7 +17,8 @@ def widened(g: GraphBuilder, x: Value) -> Value:
 
 def centered(g: GraphBuilder, x: Value, axes: tuple[int, ...]) -> tuple[Value, Value, Value]:
     """(mean, x - mean, variance) over `axes`, which stay with size 1. The variance is that of x - mean, so that no
-    difference of two large numbers is taken."""
+    difference of two large numbers is taken.
+    """
     mean = g.reduce_mean(x, axes=axes, keepdims=True)
     low = g.sub(x, mean)
     return mean, low, g.reduce_mean(g.mul(low, low), axes=axes, keepdims=True)

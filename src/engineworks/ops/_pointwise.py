@@ -1,5 +1,7 @@
 """Bases of pointwise operators: arithmetic that also works on dims, formulas that 16-bit floats evaluate in f32, and
-how ONNX broadcasts two operands."""
+how ONNX broadcasts two operands.
+"""
+
 from __future__ import annotations
 
 from typing import Any
@@ -54,7 +56,8 @@ def is_symbolic(*dims: Dim) -> bool:
 
 def broadcasting_from_onnx(kind: str, op: type[Pointwise]) -> None:
     """Register ONNX's `kind`, of two operands, as `op`. Since opset 7 operands broadcast as in numpy; before, only
-    the second did, and attribute `axis` could say at which axis of the first its own axes begin."""
+    the second did, and attribute `axis` could say at which axis of the first its own axes begin.
+    """
 
     def aligned(g: GraphBuilder, n: ForeignNode) -> Value:
         a, b = n[0], n[1]

@@ -1,4 +1,5 @@
 """Normalisation of channels by given moments, then scale and shift: one multiplication and one addition."""
+
 import numpy as np
 
 from engineworks.core.types import TensorType
@@ -75,11 +76,14 @@ def _blend(g: GraphBuilder, old: Value, new: Value, momentum: float) -> Value:
 @from_onnx("BatchNormalization")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     """Until opset 13 more outputs than one mean training, until opset 6 `is_test` says so too; until opset 8 each
-    element could be normalised alone."""
+    element could be normalised alone.
+    """
     if n.opset < 7 and not n.attr("is_test", 0):
         raise n.unsupported("is_test=0 means training; export the model for inference")
     if any(n.output_names[1:]):
         raise n.unsupported("outputs beyond the first mean training; export the model for inference")
     if not n.attr("spatial", 1):
-        raise n.unsupported("spatial=0, moments for each element, is not supported; export with opset 9 or later")
+        raise n.unsupported(
+            "spatial=0, moments for each element, is not supported; export with opset 9 or later"
+        )
     return g.batch_normalization(*n.inputs[:5], epsilon=n.attr("epsilon", 1e-5))

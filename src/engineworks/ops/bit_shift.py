@@ -1,4 +1,5 @@
 """Bits moved left or right."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, from_onnx, i64, op, u8
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._kinds import Pointwise
@@ -28,7 +29,10 @@ class BitShift(Pointwise):
             return where(inside, apply("shr", x, by), zero)
         return apply("shr", x, where(inside, y, last))
 
-    examples = (example(u8(2, 5, high=255), u8(5, high=9)), example(i64("N", 3), i64(1, low=0), right=True, dims={"N": (1, 4)}))
+    examples = (
+        example(u8(2, 5, high=255), u8(5, high=9)),
+        example(i64("N", 3), i64(1, low=0), right=True, dims={"N": (1, 4)}),
+    )
 
 
 @from_onnx("BitShift")

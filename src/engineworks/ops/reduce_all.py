@@ -1,4 +1,5 @@
 """Whether all of the booleans over axes are True; ONNX spells it ReduceMin."""
+
 import numpy as np
 
 from engineworks.core import dtypes
@@ -24,4 +25,7 @@ class ReduceAll(NumpyReduction):
     def fold(self, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         return np.all(x, axis=axes, keepdims=True)
 
-    examples = (example(boolean(2, 5), axes=(1,)), example(boolean("N", 3), axes=(0,), keepdims=False, dims={"N": (1, 4)}))
+    examples = (
+        example(boolean(2, 5), axes=(1,)),
+        example(boolean("N", 3), axes=(0,), keepdims=False, dims={"N": (1, 4)}),
+    )

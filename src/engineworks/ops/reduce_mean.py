@@ -1,4 +1,5 @@
 """Mean over axes."""
+
 import numpy as np
 
 from engineworks.ir import example, f32, i64, op
@@ -18,7 +19,11 @@ class ReduceMean(NumpyReduction):
         return total / cast(count, total.dtype)
 
     def fold(self, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-        return np.mean(x, axis=axes, keepdims=True) if x.dtype.kind == "f" else np.trunc(np.mean(x, axis=axes, keepdims=True))
+        return (
+            np.mean(x, axis=axes, keepdims=True)
+            if x.dtype.kind == "f"
+            else np.trunc(np.mean(x, axis=axes, keepdims=True))
+        )
 
     examples = (
         example(f32(2, 5, 7), axes=(1,)),

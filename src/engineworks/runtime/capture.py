@@ -1,5 +1,6 @@
 """Intermediate values of one inference, record by record: what `engineworks compare --layers` and debug
-tensors read."""
+tensors read.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ class Module(Protocol):
 
     def launcher(self, threads: int, *, profiled: bool = False) -> Launch:
         """The function that runs jobs with this many threads; it may be called from several threads at
-        once."""
+        once.
+        """
         ...
 
 

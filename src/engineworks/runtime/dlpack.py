@@ -62,7 +62,8 @@ def package_of(value: Any) -> Any:
 
 def give(array: np.ndarray, package: Any) -> Any:
     """`array` as an array of `package` (from `package_of`), over the same memory where DLPack has the
-    element type."""
+    element type.
+    """
     try:
         return package.from_dlpack(array)
     except (BufferError, TypeError, RuntimeError):

@@ -1,5 +1,6 @@
 """Symbols from the shapes of the inputs, and everything that follows from them: computed once for each set
-of shapes."""
+of shapes.
+"""
 
 from __future__ import annotations
 

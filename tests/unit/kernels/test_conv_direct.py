@@ -6,8 +6,8 @@ import pytest
 from engineworks.codegen.llvm.function import AVX2, AVX512
 from engineworks.core.dims import symbol
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.conv_filters import pack_filters
 from engineworks.kernels.cpu.conv_direct import CpuConvDirect
+from engineworks.kernels.cpu.conv_filters import pack_filters
 from engineworks.kernels.cpu.conv_loops import CpuConvLoops
 from engineworks.kernels.cpu.conv_tiles import spread
 from engineworks.kernels.cpu.conv_transpose import CpuConvTranspose

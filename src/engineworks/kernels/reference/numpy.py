@@ -1,4 +1,5 @@
 """A workload computed with numpy, from the ops' own references: slow, clear, independent of every emitter."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -56,10 +57,8 @@ def _accumulator_dtype(work: Workload) -> Any:
 
 def _along_channels(array: np.ndarray, out: np.ndarray, work: Workload) -> np.ndarray:
     layout = work.outputs[0].layout
-    if isinstance(work.anchor, (Conv, ConvTranspose)):
-        axis = 1
-    else:
-        axis = layout.order[-1] if layout else out.ndim - 1
+    innermost = layout.order[-1] if layout else out.ndim - 1
+    axis = 1 if isinstance(work.anchor, (Conv, ConvTranspose)) else innermost
     return array.reshape([array.size if a == axis else 1 for a in range(out.ndim)])
 
 
@@ -68,7 +67,8 @@ def run_loops(kernel: LoopKernel, inputs: Sequence[np.ndarray], dims: Mapping[st
     parallel, reduced = _bound(kernel.parallel, dims), _bound(kernel.reduced, dims)
     domain = (*parallel, *reduced)
     axes = {
-        k: np.arange(n).reshape([-1 if a == k else 1 for a in range(len(domain))]) for k, n in enumerate(domain)
+        k: np.arange(n).reshape([-1 if a == k else 1 for a in range(len(domain))])
+        for k, n in enumerate(domain)
     }
     folded = tuple(range(len(parallel), len(domain)))
     outputs = [np.zeros(_bound(t.shape, dims), t.dtype.numpy) for t in kernel.outputs]
@@ -78,7 +78,9 @@ def run_loops(kernel: LoopKernel, inputs: Sequence[np.ndarray], dims: Mapping[st
         array = inputs[operand]
         if array.size == 0:
             return np.zeros((), array.dtype)
-        clipped = [np.clip(i, 0, d - 1) for i, d in zip(index, array.shape, strict=True)]  # guarded by where()
+        clipped = [
+            np.clip(i, 0, d - 1) for i, d in zip(index, array.shape, strict=True)
+        ]  # guarded by where()
         return array[tuple(clipped)] if clipped else array
 
     def value_of(expr: scalar.Scalar) -> np.ndarray:
@@ -93,7 +95,9 @@ def run_loops(kernel: LoopKernel, inputs: Sequence[np.ndarray], dims: Mapping[st
     return outputs
 
 
-def _write(stage: Store, outputs: list[np.ndarray], value_of: Any, domain: tuple[int, ...], folded: tuple[int, ...]) -> None:
+def _write(
+    stage: Store, outputs: list[np.ndarray], value_of: Any, domain: tuple[int, ...], folded: tuple[int, ...]
+) -> None:
     shape = domain if stage.over_reduced else tuple(1 if a in folded else d for a, d in enumerate(domain))
     value = np.asarray(value_of(stage.body))
     target = outputs[stage.output]

@@ -177,7 +177,8 @@ class _Linker:
 
 class _Head:
     """The part before data: ELF header, program headers, hash table, symbols, strings, relocations,
-    dynamic section."""
+    dynamic section.
+    """
 
     def __init__(self, names: Sequence[str], relocations: int) -> None:
         self.names = names

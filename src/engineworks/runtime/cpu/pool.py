@@ -37,7 +37,8 @@ Measured on two cores, ten records of 13 µs each: with idle cores 25,000 to 200
 
 class Pool:
     """Started threads. Never stopped while the process lives, hence the image that holds their code is
-    kept."""
+    kept.
+    """
 
     def __init__(self, image: Image, threads: int, spin_cycles: int = SPIN_CYCLES) -> None:
         """Start threads 1 … threads-1; the caller of a run is thread 0.
@@ -83,7 +84,8 @@ class Pools:
 
     def forget(self) -> None:
         """Start anew: in a forked child the threads are gone, and locks may be held by threads that are
-        gone too."""
+        gone too.
+        """
         self.free: queue.SimpleQueue[Pool] = queue.SimpleQueue()
         self._limit = max(1, available_cores() // self.threads)
         self._started = 0

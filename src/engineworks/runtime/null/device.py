@@ -1,5 +1,6 @@
 """A device that allocates nothing and runs nothing but remembers what it was asked: for tests of
-everything but hardware."""
+everything but hardware.
+"""
 
 from __future__ import annotations
 
