@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from engineworks.cli.build import summary
 from engineworks.cli.console import emit_json, say, size, table
+
+if TYPE_CHECKING:
+    from engineworks.engine.schema import Manifest, Record
 
 
 def inspect(
@@ -42,6 +45,16 @@ def inspect(
 
         emit_json(msgspec.to_builtins(manifest))
         return
+    _say_facts(file, manifest)
+    _show_tables(manifest)
+    if kernels:
+        rows = [_launch(number, r, manifest) for number, r in enumerate(manifest.program) if r.op == "call"]
+        table(["record", "source nodes", "tactic", "tasks"], rows)
+    if verify:
+        say("all checksums are right")
+
+
+def _say_facts(file: Path, manifest: Manifest) -> None:
     facts = summary(manifest, sum(s.size for s in manifest.sections if s.name == "weights"))
     features = ", ".join(manifest.target.features)
     say(f"{file}: engine '{manifest.name}', written by Engineworks {manifest.package}")
@@ -53,6 +66,9 @@ def inspect(
         + (f" (at least {size(bound)} is needed)" if bound else "")
     )
     say(f"  program  {facts['launches']} launches of {facts['kernels']} kernels")
+
+
+def _show_tables(manifest: Manifest) -> None:
     tensors = [("input", t) for t in manifest.inputs] + [("output", t) for t in manifest.outputs]
     table(
         ["", "name", "dtype", "shape"], [(k, t.name, t.dtype, "x".join(map(str, t.dims))) for k, t in tensors]
@@ -68,14 +84,9 @@ def inspect(
         [(s.name, size(s.size), s.sha256[:16]) for s in manifest.sections],
         right=(1,),
     )
-    if kernels:
-        rows = [_launch(number, r, manifest) for number, r in enumerate(manifest.program) if r.op == "call"]
-        table(["record", "source nodes", "tactic", "tasks"], rows)
-    if verify:
-        say("all checksums are right")
 
 
-def _launch(number: int, record: Any, manifest: Any) -> tuple[Any, ...]:
+def _launch(number: int, record: Record, manifest: Manifest) -> tuple[Any, ...]:
     kernel = manifest.kernels[record.kernel]
     return number, record.name, kernel.tactic or kernel.symbol, record.tasks
 

@@ -48,26 +48,29 @@ def lives_of(
     for loop in loops:
         _stretch(spans, steps, loop)
     aliases: dict[int, tuple[int, int]] = dict(views or {})
+    _share_memory(sizes, steps, spans, aliases, frozenset(kept))
+    return [Life(size, *spans[n], *aliases.get(n, (None, 0))) for n, size in enumerate(sizes)]
+
+
+def _share_memory(
+    sizes: Sequence[int],
+    steps: Sequence[Step],
+    spans: Sequence[tuple[int, int]],
+    aliases: dict[int, tuple[int, int]],
+    kept: frozenset[int],
+) -> None:
+    """Add to `aliases` the buffers that can lie where one lies that is read for the last time as they are written."""
     members = _members(len(sizes), aliases)
-    fixed = set(kept)
     for now, step in enumerate(steps):
         for written, read in step.in_place:
-            if (
-                written in aliases
-                or written in fixed
-                or spans[written][0] != now
-                or len(members[written]) > 1
-            ):
+            starts_here = spans[written][0] == now
+            if written in aliases or written in kept or not starts_here or len(members[written]) > 1:
                 continue
             owner, offset = _owner(read, aliases)
             fits = sizes[written] <= sizes[read] and offset + sizes[written] <= sizes[owner]
-            if fits and all(spans[m][1] <= now and m not in fixed for m in members[owner]):
+            if fits and all(spans[m][1] <= now and m not in kept for m in members[owner]):
                 aliases[written] = (read, 0)
                 members[owner].append(written)
-    return [
-        Life(size, *spans[n], *aliases.get(n, (None, 0)))
-        for n, size in enumerate(sizes)
-    ]
 
 
 def _spans(

@@ -111,40 +111,48 @@ def _copy_line(
     pixel_step: Size,
 ) -> None:
     """One row of `pixels` pixels with their channels; `steps` are the source's strides along (pixel, channel)."""
+    if steps[1] == 1 or g.channels == 1:
+        _copy_pixels(f, isa, g.channels, source, target, pixels, steps[0], pixel_step)
+    else:
+        _copy_planes(f, isa, g.channels, source, target, pixels, steps, pixel_step)
+
+
+def _copy_pixels(
+    f: Function, isa: Isa, channels: int, source: str, target: str, pixels: Size, step: Size, pixel_step: Size
+) -> None:
+    """Channels are innermost in the source too: vectors of them."""
+    with f.loop(0, pixels) as pixel:
+        from_ = f.at(source, f.mul(pixel, step), "float")
+        to = f.at(target, f.mul(pixel, pixel_step), "float")
+
+        def copy(at: Size, mask: str | None) -> None:
+            there = f.at(to, at, "float")
+            value = load_vector(f, isa.lanes, dtypes.f32, f.at(from_, at, "float"), mask)
+            store_vector(f, isa.lanes, dtypes.f32, there, value, mask)
+
+        _by_vectors(f, isa, channels, copy)
+
+
+def _copy_planes(
+    f: Function,
+    isa: Isa,
+    channels: int,
+    source: str,
+    target: str,
+    pixels: Size,
+    steps: tuple[Size, Size],
+    pixel_step: Size,
+) -> None:
+    """Each channel is a plane of its own: a few are interleaved in registers, others go element by element."""
     step, channel_step = steps
-    if channel_step == 1 or g.channels == 1:
-        with f.loop(0, pixels) as pixel:
-            from_, to = (
-                f.at(source, f.mul(pixel, step), "float"),
-                f.at(target, f.mul(pixel, pixel_step), "float"),
-            )
-            _by_vectors(
-                f,
-                isa,
-                g.channels,
-                lambda at, mask: store_vector(
-                    f,
-                    isa.lanes,
-                    dtypes.f32,
-                    f.at(to, at, "float"),
-                    load_vector(f, isa.lanes, dtypes.f32, f.at(from_, at, "float"), mask),
-                    mask,
-                ),
-            )
-        return
     first: Size = 0
-    if step == 1 and 2 <= g.channels <= MAX_SHUFFLED_CHANNELS and pixel_step == g.channels:
+    if step == 1 and 2 <= channels <= MAX_SHUFFLED_CHANNELS and pixel_step == channels:
         first = f.mul(f.udiv(pixels, isa.lanes), isa.lanes)
         with f.loop(0, first, isa.lanes) as pixel:
-            _interleave(
-                f,
-                isa,
-                g.channels,
-                f.at(source, pixel, "float"),
-                f.at(target, f.mul(pixel, pixel_step), "float"),
-                channel_step,
-            )
-    with f.loop(0, g.channels) as channel:
+            here = f.at(source, pixel, "float")
+            there = f.at(target, f.mul(pixel, pixel_step), "float")
+            _interleave(f, isa, channels, here, there, channel_step)
+    with f.loop(0, channels) as channel:
         plane = f.at(source, f.mul(channel, channel_step), "float")
         column = f.at(target, channel, "float")
         with f.loop(first, pixels) as pixel:
