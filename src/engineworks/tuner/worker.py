@@ -5,6 +5,7 @@ A kernel that crashes takes this process down, not the build: the parent knows w
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
@@ -66,9 +67,10 @@ def _compile(job: Job, setup: Setup, cache: ObjectCache, trying: Callable[[int],
 
     for number, (provider, tactic) in enumerate(job.tactics):
         trying(number)
-        image = BACKEND.provider(provider).build(job.work, tactic, setup.isa)
-        for text in image.functions.values():
-            cache.object(function_module(text, sorted(image.declarations), setup.isa), setup.isa)
+        with contextlib.suppress(Exception):  # `_measure` meets it again, and says what it was
+            image = BACKEND.provider(provider).build(job.work, tactic, setup.isa)
+            for text in image.functions.values():
+                cache.object(function_module(text, sorted(image.declarations), setup.isa), setup.isa)
     return {}
 
 
@@ -79,8 +81,12 @@ def _measure(job: Job, setup: Setup, cache: ObjectCache, trying: Callable[[int],
     runs: dict[int, Callable[[], None]] = {}
     for number, (provider, tactic) in enumerate(job.tactics):
         trying(number)
-        image = BACKEND.provider(provider).build(job.work, tactic, setup.isa)
-        file = trial_bytes(job.work, image, data, setup.target, setup.isa, cache)
+        try:
+            image = BACKEND.provider(provider).build(job.work, tactic, setup.isa)
+            file = trial_bytes(job.work, image, data, setup.target, setup.isa, cache)
+        except Exception as error:  # the other candidates can still be measured
+            results[number] = f"it cannot be built: {type(error).__name__}: {str(error)[:300]}"
+            continue
         trial = _Trial(job.work, data, file, setup.threads)
         wrong = trial.check(expected)
         if wrong:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
 from engineworks.codegen.llvm.prims import emit_epilogue
+from engineworks.codegen.llvm.vector import register_kind, vector_type
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div
+from engineworks.core.dtypes import DType
 from engineworks.kernels.cpu.conv import Geometry, known
 from engineworks.kernels.cpu.conv_epilogue import Finish
 from engineworks.kernels.cpu.conv_rows import FLAT_ROW_PIXELS
@@ -170,20 +172,17 @@ class FewKernel:
                 elif kind == "scalar":
                     arguments.append(load_vector(f, lanes, kind_of, base, broadcast=True))
                 else:
-                    arguments.append(
-                        self._repeated(
-                            load_vector(f, lanes, kind_of, base, iota_below(f, lanes, self.p.g.outputs))
-                        )
-                    )
+                    few = load_vector(f, lanes, kind_of, base, iota_below(f, lanes, self.p.g.outputs))
+                    arguments.append(self._repeated(few, kind_of))
             value = emit_epilogue(f, self.isa, self.end.expression, arguments)
         store_vector(f, lanes, dtype, f.at(self.y, f.mul(element, dtype.size_bytes)), value, mask)
 
-    def _repeated(self, channels: str) -> str:
+    def _repeated(self, channels: str, dtype: DType) -> str:
         """Lane k gets element k % outputs: results of neighbouring pixels lie side by side."""
-        order = ", ".join(f"i32 {k % self.p.g.outputs}" for k in range(self.isa.lanes))
-        return self.f.value(
-            f"shufflevector {self.vector} {channels}, {self.vector} poison, <{self.isa.lanes} x i32> <{order}>"
-        )
+        lanes = self.isa.lanes
+        order = ", ".join(f"i32 {k % self.p.g.outputs}" for k in range(lanes))
+        vector = vector_type(register_kind(dtype), lanes)
+        return self.f.value(f"shufflevector {vector} {channels}, {vector} poison, <{lanes} x i32> <{order}>")
 
 
 def add_lanes(f: Function, lanes: int, vectors: Sequence[str]) -> str:
