@@ -1,9 +1,11 @@
 """Transposed convolution: the gradient of a convolution with respect to its input."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from engineworks.core.dims import Dim
-from engineworks.core.shapes import transposed_pads, transposed_size
+from engineworks.core.shapes import AutoPad, transposed_pads, transposed_size
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
@@ -121,46 +123,47 @@ class ConvTranspose(Op):
 
 @from_onnx("ConvTranspose")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    x, w = n[0], n[1]
-    sizes, kernel = x.type.shape[2:], w.type.shape[2:]
-    axes = len(kernel)
-    strides = per_axis(n.attr("strides", ()), axes, "strides")
-    dilations = per_axis(n.attr("dilations", ()), axes, "dilations")
-    extra = per_axis(n.attr("output_padding", ()), axes, "output_padding", 0)
-    pads = per_axis(n.attr("pads", ()), 2 * axes, "pads", 0)
-    auto_pad, wanted = n.attr("auto_pad", "NOTSET"), n.attr("output_shape")
+    axes = n[1].type.rank - 2
+    stated: dict[str, tuple[int, ...]] = {
+        "strides": per_axis(n.attr("strides", ()), axes, "strides"),
+        "dilations": per_axis(n.attr("dilations", ()), axes, "dilations"),
+        "output_padding": per_axis(n.attr("output_padding", ()), axes, "output_padding", 0),
+        "pads": per_axis(n.attr("pads", ()), 2 * axes, "pads", 0),
+    }
+    auto_pad = n.attr("auto_pad", "NOTSET")
     if auto_pad == "VALID":
-        pads = (0,) * (2 * axes)
-    if wanted is not None or auto_pad.startswith("SAME"):
-        targets = (
-            tuple(wanted)[-axes:]
-            if wanted is not None
-            else [s * f for s, f in zip(sizes, strides, strict=True)]
+        stated["pads"] = (0,) * (2 * axes)
+    if n.attr("output_shape") is not None or auto_pad.startswith("SAME"):
+        stated["pads"] = _pads_for_sizes(n, stated, auto_pad)
+    return g.conv_transpose(n[0], n[1], n[2], groups=n.attr("group", 1), **stated)
+
+
+def _pads_for_sizes(
+    n: ForeignNode, stated: Mapping[str, tuple[int, ...]], auto_pad: AutoPad
+) -> tuple[int, ...]:
+    """What to cut, so that the output has the sizes of `output_shape`, else stride times those of x.
+
+    Raises:
+        UnsupportedOperator: the pads depend on sizes that are not known at build.
+    """
+    sizes, kernel, wanted = n[0].type.shape[2:], n[1].type.shape[2:], n.attr("output_shape")
+    axes = len(kernel)
+    multiples = [s * f for s, f in zip(sizes, stated["strides"], strict=True)]
+    targets = multiples if wanted is None else tuple(wanted)[-axes:]
+    cut = [
+        transposed_pads(
+            sizes[a],
+            kernel[a],
+            targets[a],
+            stride=stated["strides"][a],
+            dilation=stated["dilations"][a],
+            output_padding=stated["output_padding"][a],
+            auto_pad=auto_pad,
         )
-        cut = [
-            transposed_pads(
-                sizes[a],
-                kernel[a],
-                targets[a],
-                stride=strides[a],
-                dilation=dilations[a],
-                output_padding=extra[a],
-                auto_pad=auto_pad,
-            )
-            for a in range(axes)
-        ]
-        pads = (*(before for before, _ in cut), *(after for _, after in cut))
-        if not all(isinstance(p, int) for p in pads):
-            raise n.unsupported(
-                "an output_shape beside sizes that are not known at build gives pads that vary"
-            )
-    return g.conv_transpose(
-        x,
-        w,
-        n[2],
-        strides=strides,
-        pads=tuple(pads),
-        dilations=dilations,
-        groups=n.attr("group", 1),
-        output_padding=extra,
-    )
+        for a in range(axes)
+    ]
+    pads = [*(before for before, _ in cut), *(after for _, after in cut)]
+    known = tuple(p for p in pads if isinstance(p, int))
+    if len(known) < len(pads):
+        raise n.unsupported("an output_shape beside sizes that are not known at build gives pads that vary")
+    return known
