@@ -11,6 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import engineworks
 
+Outputs = dict[str, np.ndarray]
+
 
 def model_of(
     nodes: Sequence[Any],
@@ -43,14 +45,14 @@ def model() -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def both() -> Callable[..., tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
-    """Run a model here and in ONNX Runtime; outputs by name of each."""
+def both() -> Callable[..., list[tuple[Outputs, Outputs]]]:
+    """Run a model here and in ONNX Runtime on several sets of inputs; for each the outputs by name of both."""
     onnxruntime = pytest.importorskip("onnxruntime")
 
-    def run(data: bytes, arrays: dict[str, np.ndarray], **options: Any):
+    def run(data: bytes, feeds: Sequence[Outputs], *, effort: int = 0, **options: Any):
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
         names = [o.name for o in session.get_outputs()]
-        expected = dict(zip(names, session.run(names, arrays), strict=True))
-        return engineworks.build(data, effort=0, threads=1, **options)(**arrays), expected
+        engine = engineworks.build(data, effort=effort, threads=1, **options)
+        return [(engine(**f), dict(zip(names, session.run(names, f), strict=True))) for f in feeds]
 
     return run
