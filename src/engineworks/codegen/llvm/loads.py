@@ -84,6 +84,18 @@ def store_vector(
         f"ptr align {dtype.size_bytes} {pointer}",
         f"<{lanes} x i1> {mask}",
     )
+    keep_width(f, kind, f"{vector} {value}")
+
+
+def keep_width(f: Function, kind: str, stored: str) -> None:
+    """Say after a masked store of what may be truncated integers that they are used again.
+
+    LLVM 22 joins a truncation to its only use, a masked store, and writes the wide element where one lane of the mask
+    is left: up to seven bytes behind the end of a tensor.
+    """
+    if kind in ("i8", "i16", "i32", "bfloat"):
+        f.declare("declare void @llvm.fake.use(...)")
+        f.line(f"call void (...) @llvm.fake.use({stored})")
 
 
 def _moved_kind(dtype: DType) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
+from engineworks.codegen.llvm.loads import keep_width
 from engineworks.codegen.llvm.vector import BITS, Vector, storage_kind, vector_type
 from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
@@ -137,6 +138,7 @@ class Memory:
         elif contiguous and value.lanes > 1:
             f.call("void", f"llvm.masked.store.{value.suffix}.p0", f"{value.type} {value.name}",
                    f"ptr {aligned} {place.pointer}", f"{mask.type} {mask.name}")  # fmt: skip
+            keep_width(f, value.kind, f"{value.type} {value.name}")
         else:
             for lane in range(value.lanes):
                 one, pointer = _element(value, lane), self._lane(place, lane)
