@@ -293,8 +293,11 @@ class Emitter:
         kernels = {s: k for k, s in enumerate(symbols)}
         buffers = [self._buffer(s, memory) for s in self.storages.all]
         weights, slots, plan = len(buffers), len(buffers) + 1, len(buffers) + 2
-        buffers += [schema.Buffer(place="weights", size=self.weights.size), schema.Buffer(place="symbols", size=8 * len(self.slots)),
-                    schema.Buffer(place="plan")]  # fmt: skip
+        buffers += [
+            schema.Buffer(place="weights", size=self.weights.size),
+            schema.Buffer(place="symbols", size=8 * len(self.slots)),
+            schema.Buffer(place="plan"),
+        ]
         places = {"weights": weights, "symbols": slots, "plan": plan}
         touched = [Touched(n.reads, n.writes, fixed=n.step is None or n.op != "call") for n in self.launches]
         free = free_of_barrier(touched, self.storages, memory.offsets)

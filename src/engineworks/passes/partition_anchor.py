@@ -51,8 +51,15 @@ def grow_epilogue(
     inputs = list(anchor.inputs)
     inside = {id(v) for n in members for v in n.outputs}
     for node in members[1:]:
-        inputs += [v for v in node.inputs if v is not None and id(v) not in inside
-                   and not (v.is_constant and v.array.size == 1) and not any(v is w for w in inputs[len(anchor.inputs):])]
+        extra = inputs[len(anchor.inputs) :]
+        inputs += [
+            v
+            for v in node.inputs
+            if v is not None
+            and id(v) not in inside
+            and not (v.is_constant and v.array.size == 1)
+            and not any(v is w for w in extra)
+        ]
     return Group("anchor", tuple(members), tuple(inputs), tuple(outputs), notes=tuple(notes))
 
 

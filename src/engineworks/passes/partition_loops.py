@@ -75,7 +75,8 @@ class LoopGrower:
                 self._pull(draft, first=value)
             nodes = tuple(sorted(draft.nodes, key=lambda n: self.position[id(n)]))
             inputs = _inputs_of([*nodes, concat], only=value if not nodes else None, concat=concat, piece=value)
-            groups.append(Group("piece", (*nodes, concat), inputs, (concat.output,), value, (), number, tuple(draft.notes)))
+            notes = tuple(draft.notes)
+            groups.append(Group("piece", (*nodes, concat), inputs, (concat.output,), value, (), number, notes))
         return groups
 
     # -- growing ----------------------------------------------------------------------------------------------

@@ -317,7 +317,8 @@ def attend_masked(s: Grower, x: Value) -> Value | None:
     match s.pick(3):
         case 0:
             whole = s.g.constant(np.tri(40, dtype=bool))
-            mask = s.g.slice(s.g.slice(whole, starts=(0,), ends=(length,), axes=(0,)), starts=(0,), ends=(length,), axes=(1,))
+            upper = s.g.slice(whole, starts=(0,), ends=(length,), axes=(0,))
+            mask = s.g.slice(upper, starts=(0,), ends=(length,), axes=(1,))
         case 1:
             mask = s.g.less_or_equal(s.g.iota(count=length), rows)
         case _:

@@ -120,11 +120,14 @@ class _Assembly:
         kernels = {s: k for k, s in enumerate(sorted({s.symbol for s in self.image.steps}))}
         program = [
             schema.Record(
-                kernel=kernels[step.symbol], words=tuple(self._word(w) for w in step.words), tasks=_value(step.tasks, dims),
-                chunks=step.chunk_hint, single=step.single,
+                kernel=kernels[step.symbol],
+                words=tuple(self._word(w) for w in step.words),
+                tasks=_value(step.tasks, dims),
+                chunks=step.chunk_hint,
+                single=step.single,
             )
             for step in self.image.steps
-        ]  # fmt: skip
+        ]
         return [*program, schema.Record(op="end")], buffers, weights
 
     def _weights(self) -> bytes:

@@ -164,7 +164,7 @@ class _Trial:
 
 
 def _time(runs: dict[int, Callable[[], None]], trying: Callable[[int], None]) -> Results:
-    """Least seconds of one run each, candidates interleaved in bursts: what else the machine does only adds to a time."""
+    """Least seconds of one run each, candidates interleaved in bursts: what else the machine does only adds time."""
     counts, samples, alive = {}, {n: [] for n in runs}, set(runs)
     for number, run in runs.items():
         trying(number)

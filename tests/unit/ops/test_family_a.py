@@ -85,7 +85,7 @@ def run_reduction(op: Reduction, x: np.ndarray) -> np.ndarray:
 
 
 def _limits(dtype: np.dtype) -> tuple[Any, Any]:
-    return (False, True) if dtype == bool else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return (False, True) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
 
 
 def _position(x: np.ndarray, axis: int, keepdims: bool, find: Callable[..., Any], last: bool = False) -> np.ndarray:

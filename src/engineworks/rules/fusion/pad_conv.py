@@ -46,6 +46,7 @@ class PadConv(Rule):
         spatial = m.x.type.rank - 2
         own = conv.pads or (0,) * (2 * spatial)  # type: ignore[attr-defined]
         extra = (*pad.before[2:], *pad.after[2:])  # type: ignore[attr-defined]
-        merged = dataclasses.replace(conv, pads=tuple(a + b for a, b in zip(own, extra, strict=True)), auto_pad="NOTSET")  # type: ignore[type-var]
+        pads = tuple(a + b for a, b in zip(own, extra, strict=True))
+        merged = dataclasses.replace(conv, pads=pads, auto_pad="NOTSET")  # type: ignore[type-var]
         operands = [m.x, m.w] + ([m.values["b"]] if "b" in m.values else [])
         return g.add_node(merged, operands)[0]
