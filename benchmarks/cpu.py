@@ -57,6 +57,8 @@ class Result:
     error: float | None = None
     setup_s: float = 0.0
     failure: str = ""
+    facts: dict[str, float] = field(default_factory=dict)
+    """What only our own engine tells: peers.Runner.facts."""
 
 
 @dataclass(slots=True)
@@ -122,6 +124,7 @@ def _ready(
         result.failure = f"{type(error).__name__}: {error}"
         return None
     result.setup_s = round(time.perf_counter() - start, 3)
+    result.facts = dict(runner.facts)
     result.error = largest_error(outputs, expected)
     if not result.error <= ALLOWED_ERROR:
         result.failure = f"wrong: differs by {result.error:.1e} of the largest value"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,18 +54,22 @@ def markdown(records: Sequence[Record]) -> str:
     packages = last["machine"]["packages"]
     versions = ", ".join(f"{p} {packages[p]}" for p in peers if p in packages)
     rows = [
-        f"| {model} | {threads} | {_ours(r)} | {' | '.join(_times(r, p) for p in peers)} |"
+        f"| {model} | {threads} | {_ours(r)} | {' | '.join(_times(r, p) for p in peers)} | {_facts(r)} |"
         for (model, threads), r in sorted(chosen.items(), key=lambda item: (item[0][1], _place(item[0][0])))
     ]
     return "\n".join(
         [
-            f"| network | threads | engineworks | {' | '.join(f'{p} takes' for p in peers)} |",
-            "| --- " * (3 + len(peers)) + "|",
+            f"| network | threads | engineworks | {' | '.join(f'{p} takes' for p in peers)} | of FMA peak | build | load |",
+            "| --- " * (6 + len(peers)) + "|",
             *rows,
             "",
             f"f32, batch 1, medians of interleaved rounds on {last['machine']['cpu']}, "
             f"{last['machine']['cores']} cores; {versions}. Above 1x Engineworks is faster. "
-            "`python -m benchmarks.cpu` measures again.",
+            "Of FMA peak: operations of matrix products, convolutions and attention counted directly, so that Winograd may "
+            "pass 100 %; the peak is that of a loop of fused multiply-adds on one core in the same run, times the threads. "
+            "Build: effort 3, without earlier measurements. `python -m benchmarks.cpu` measures again.",
+            "",
+            _summary(list(chosen.values()), peers),
         ]
     )
 
@@ -78,6 +83,38 @@ def _place(model: str) -> int:
 def _ours(record: Record) -> str:
     result = record["results"][OURS]
     return "failed" if result["failure"] else f"{result['median_s'] * 1e3:.3g} ms"
+
+
+def _facts(record: Record) -> str:
+    """Share of the peak, build and load time; a dash where the record does not say."""
+    result = record["results"][OURS]
+    facts = result.get("facts") or {}
+    share = "–"
+    if facts.get("flops") and result["median_s"]:
+        peak = record["fma_gflops"] * 1e9 * record["threads"]
+        share = f"{100 * facts['flops'] / result['median_s'] / peak:.0f} %"
+    build = f"{facts['build_s']:.0f} s" if "build_s" in facts else "–"
+    load = f"{facts['load_s'] * 1e3:.1f} ms" if "load_s" in facts else "–"
+    return f"{share} | {build} | {load}"
+
+
+def _summary(records: Sequence[Record], peers: Sequence[str]) -> str:
+    """Geometric mean over networks of the best peer's time divided by ours, for each number of threads."""
+    lines = []
+    for threads in sorted({r["threads"] for r in records}):
+        best = []
+        for record in (r for r in records if r["threads"] == threads):
+            times = [record["results"][p]["median_s"] for p in peers if p in record["results"]]
+            ours = record["results"][OURS]["median_s"]
+            known = [t for t in times if t]
+            if ours and known:
+                best.append(min(known) / ours)
+        if best:
+            mean = math.exp(sum(map(math.log, best)) / len(best))
+            lines.append(
+                f"{threads} thread{'s' if threads > 1 else ''}: {mean:.2f}x (least {min(best):.2f}x)"
+            )
+    return f"Best of the others against Engineworks, geometric mean over the networks: {'; '.join(lines)}."
 
 
 def _times(record: Record, peer: str) -> str:

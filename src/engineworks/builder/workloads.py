@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from engineworks.codegen.lower import epilogue_expression, lower_loops
+from engineworks.core.types import TensorType
 from engineworks.ir import scalar
 from engineworks.ir.graph import Node, Value
 from engineworks.ir.group import Group
@@ -50,14 +53,27 @@ def workload_of_node(node: Node) -> Workload:
 
 
 def flops(work: Workload) -> float:
-    """Floating-point operations of the anchor at static shapes, 0 where it is not a product; for the report."""
-    if work.anchor is None or work.anchor.name not in ("matmul", "conv") or not work.outputs[0].is_static:
+    """Floating-point operations of the anchor at static shapes, 0 where it is no product; for the report.
+
+    Two for each multiply-add, counted as the direct form does them, padding included.
+    """
+    types = [None if w is None else w.type for w in work.inputs[: work.anchor_inputs]]
+    if work.anchor is None or any(t is not None and not t.is_static for t in (*types, *work.outputs)):
         return 0.0
-    out = float(work.outputs[0].count)  # type: ignore[arg-type]
-    weights = work.inputs[1]
-    assert weights is not None
-    if not weights.type.is_static:
-        return 0.0
-    if work.anchor.name == "matmul":
-        return 2.0 * out * float(weights.type.shape[-2])  # type: ignore[arg-type]
-    return 2.0 * out * float(weights.type.count) / float(weights.type.shape[0])  # type: ignore[arg-type]
+    out = _numbers(work.outputs[0])
+    match work.anchor.name, types:
+        case "matmul", [_, TensorType() as right, *_]:
+            return 2.0 * prod(out) * _numbers(right)[-2]
+        case "conv", [_, TensorType() as filters, *_]:
+            return 2.0 * prod(out) * prod(_numbers(filters)) / _numbers(filters)[0]
+        case "conv_transpose", [TensorType() as x, TensorType() as filters, *_]:
+            return 2.0 * prod(_numbers(x)) * prod(_numbers(filters)) / _numbers(filters)[0]
+        case "attention", [TensorType() as queries, TensorType() as keys, *_]:
+            scores = prod(_numbers(queries)[:-1]) * _numbers(keys)[-2]
+            return 2.0 * scores * (_numbers(queries)[-1] + out[-1])
+    return 0.0
+
+
+def _numbers(tensor: TensorType) -> list[int]:
+    """The sizes of a static type."""
+    return [int(d) for d in tensor.shape]  # type: ignore[arg-type]
