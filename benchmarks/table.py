@@ -59,14 +59,14 @@ def markdown(records: Sequence[Record]) -> str:
     ]
     return "\n".join(
         [
-            f"| network | threads | engineworks | {' | '.join(f'{p} takes' for p in peers)} | of FMA peak | build | load |",
+            f"| network | threads | engineworks | {' | '.join(f'{p} takes' for p in peers)} | of peak | build | load |",
             "| --- " * (6 + len(peers)) + "|",
             *rows,
             "",
             f"f32, batch 1, medians of interleaved rounds on {last['machine']['cpu']}, "
             f"{last['machine']['cores']} cores; {versions}. Above 1x Engineworks is faster. "
-            "Of FMA peak: operations of matrix products, convolutions and attention counted directly, so that Winograd may "
-            "pass 100 %; the peak is that of a loop of fused multiply-adds on one core in the same run, times the threads. "
+            "Of peak: operations of matrix products, convolutions and attention, counted directly, so that Winograd "
+            "may pass 100 %; the peak is that of a loop of fused multiply-adds on one core, times the threads. "
             "Build: effort 3, without earlier measurements. `python -m benchmarks.cpu` measures again.",
             "",
             _summary(list(chosen.values()), peers),
