@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import engineworks
+import engineworks.ops  # registers the ops
 from engineworks.core import dtypes
 from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.graph import Graph

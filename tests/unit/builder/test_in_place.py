@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import engineworks
+import engineworks.ops  # registers the ops
 from engineworks.builder import report
 from engineworks.core import dtypes
 from engineworks.ir.builder import GraphBuilder

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import engineworks
+import engineworks.ops  # registers the ops
 from engineworks.builder.symbols import defining_axes, typical_values
 from engineworks.core import dtypes
 from engineworks.core.dims import symbol
