@@ -121,3 +121,15 @@ def test_a_dynamic_axis_may_be_empty(model, both) -> None:
     feeds = [{"x": np.random.default_rng(2).normal(size=(n, 6)).astype(np.float32)} for n in (0, 1, 9)]
     for actual, expected in both(data, feeds, profile=profile):
         _assert_same(actual, expected)
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(0, 3), (0, 0)])
+def test_attention_without_queries(model, both, queries: int, keys: int) -> None:
+    nodes = [
+        ("MatMul", "q k", "s", {}),
+        ("Softmax", "s", "p", {"axis": -1}),
+        ("MatMul", "p v", "y", {}),
+    ]
+    shapes = {"q": (1, 2, queries, 8), "k": (1, 2, 8, keys), "v": (1, 2, keys, 5)}
+    feeds = {n: np.ones(s, np.float32) for n, s in shapes.items()}
+    _assert_same(*both(model(nodes, shapes, ["y"]), [feeds])[0])

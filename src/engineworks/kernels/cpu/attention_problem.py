@@ -81,6 +81,8 @@ def attention_problem(work: Workload) -> AttentionProblem:
         raise NoTactic("attention takes no pointwise work after it")
     if not isinstance(v.shape[-1], int):
         raise NoTactic("the width of the values is symbolic")
+    if 0 in (*q.shape, *k.shape, *v.shape):
+        raise NoTactic("there are no queries, keys or values")
     if out.strides()[-1] != 1:
         raise NoTactic(f"the output {out} is not contiguous along the head's width")
     heads, shared = q.shape[-3], k.shape[-3]
