@@ -98,6 +98,11 @@ EMPTY = [
     ([("Transpose", "x", "t", {"perm": [1, 0]}), ("Relu", "t", "y", {})], {"x": (0, 3)}, {}),
     ([("Conv", "x w", "y", {})], {"x": (0, 2, 5, 5)}, {"w": np.ones((3, 2, 3, 3), np.float32)}),
     ([("Softmax", "x", "y", {})], {"x": (0, 3)}, {}),
+    (
+        [("ConvTranspose", "x w", "y", {"strides": [2, 2]})],
+        {"x": (0, 3, 4, 4)},
+        {"w": np.ones((3, 2, 2, 2), np.float32)},
+    ),
     ([("Gather", "x i", "y", {})], {"x": (4, 3)}, {"i": np.zeros((0,), np.int64)}),
     ([("Reshape", "x s", "y", {})], {"x": (0, 3)}, {"s": np.array([3, 0, 2])}),
 ]  # fmt: skip
