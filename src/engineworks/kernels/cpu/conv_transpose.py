@@ -183,6 +183,8 @@ def phases_of(work: Workload) -> list[Phase]:
             y_first=first,
         )  # fmt: skip
         phases.append(Phase(g, tuple(p.taps for p in each)))
+    if not phases:
+        raise NoTactic("the output has no elements")
     if not all(p.geometry.is_static or all(p.taps) for p in phases):
         raise NoTactic("outputs that no tap reaches need sizes that are known when the engine is built")
     return phases
