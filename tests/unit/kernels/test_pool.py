@@ -108,3 +108,20 @@ def test_nan_wins_the_maximum():
 def test_positions_are_refused_by_the_vector_kernel():
     with pytest.raises(NoTactic, match="positions"):
         CpuPool().propose(Case(MaxPool((2, 2), indices=True), (last(1, 16, 4, 4),)).workload(), AVX512, 3)
+
+
+def test_max_of_bfloat16_goes_through_loop_nests() -> None:
+    import ml_dtypes
+
+    import engineworks
+    from engineworks.core import dtypes
+    from engineworks.ir import GraphBuilder
+
+    g = GraphBuilder()
+    x = g.input("x", dtypes.bf16, (1, 16, 5, 7))
+    g.output(g.max_pool(x, kernel=(3, 3), strides=(1, 1), pads=(1, 1, 1, 1)), "y")
+    values = np.random.default_rng(0).normal(size=(1, 16, 5, 7)).astype(ml_dtypes.bfloat16)
+    padded = np.pad(values.astype(np.float32), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    made = engineworks.build(g.graph, effort=0)(x=values)["y"]
+    assert np.array_equal(made.astype(np.float32), windows.max(axis=(-2, -1)))

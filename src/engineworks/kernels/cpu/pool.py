@@ -28,7 +28,7 @@ from engineworks.ops.max_pool import MaxPool
 
 MAX_UNROLLED_COLUMNS = 16
 """Wider windows loop over their columns at run time."""
-_MAX_DTYPES = ("f32", "f16", "bf16", "i8", "u8", "i32", "i16", "u16")
+_MAX_DTYPES = ("f32", "f16", "i8", "u8", "i32", "i16", "u16")
 
 
 @dataclass(frozen=True, slots=True)
