@@ -1,8 +1,9 @@
 """Engineworks: models in, engines for one piece of hardware out.
 
-    engine = engineworks.build("model.onnx")
-    outputs = engine(input=array)
+engine = engineworks.build("model.onnx")
+outputs = engine(input=array)
 """
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,5 @@
 """The two functions most programs need: build and load."""
+
 from __future__ import annotations
 
 import os

@@ -41,7 +41,8 @@ class UnsupportedOperator(BuildError):
 
 class Undecided(BuildError):
     """A question about symbolic dims (equal? divisible? at least?) has no answer valid for all their
-    values."""
+    values.
+    """
 
 
 class NoTactic(BuildError):

@@ -41,12 +41,18 @@ def test_network_agrees_with_onnx_runtime(name: str, dynamic: bool) -> None:
     results = engine(**model.inputs)
     for output, right in _expected(model).items():
         np.testing.assert_allclose(
-            results[output], right, rtol=2e-3, atol=2e-4 * max(1.0, float(np.abs(right).max())), err_msg=output
+            results[output],
+            right,
+            rtol=2e-3,
+            atol=2e-4 * max(1.0, float(np.abs(right).max())),
+            err_msg=output,
         )
 
 
 def test_avx512_engine_is_refused_where_only_avx2_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = engineworks.build(_model("magika", False).path, target="cpu:avx512", effort=0, threads=1).serialize()
+    engine = engineworks.build(
+        _model("magika", False).path, target="cpu:avx512", effort=0, threads=1
+    ).serialize()
     monkeypatch.setattr(targets, "host_features", lambda: frozenset({*targets.V3, "avxvnni"}))
     targets.host.cache_clear()
     try:

@@ -45,7 +45,7 @@ def test_plans_keep_their_promises(lives: list[Life], alignment: int) -> None:
     for n, life in enumerate(lives):
         root = _root(lives, n)
         spans[root] = [min(spans[root][0], life.first), max(spans[root][1], life.last)]
-        assert 0 <= made.offsets[n] and made.offsets[n] + life.size <= made.total
+        assert made.offsets[n] >= 0 and made.offsets[n] + life.size <= made.total
         if life.alias_of is not None:
             assert made.offsets[n] == made.offsets[life.alias_of] + life.alias_offset
     for a in own:

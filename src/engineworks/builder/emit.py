@@ -204,9 +204,13 @@ class Emitter:
 
     def _in_place(self, group: Group, choice: Choice) -> tuple[tuple[int, int], ...]:
         """(written, read) storages that may be one."""
-        read = [None if v is None or v.is_constant else self.storages.of_value[id(v)].index for v in group.inputs]
+        read = [
+            None if v is None or v.is_constant else self.storages.of_value[id(v)].index for v in group.inputs
+        ]
         written = self.storages.of_value[id(group.outputs[0])].index
-        return tuple((written, storage) for k in replaceable_operands(choice, read) if (storage := read[k]) is not None)
+        return tuple(
+            (written, storage) for k in replaceable_operands(choice, read) if (storage := read[k]) is not None
+        )
 
     def word(
         self,
@@ -345,6 +349,7 @@ class Emitter:
             elif word[0] == "storage":
                 words.append(Ref(word[1], word[2]))
             else:
+                # pyrefly: ignore[bad-index]
                 words.append(Ref(places[word[0]], word[1] + word[2]))
         step = launch.step
         return schema.Record(

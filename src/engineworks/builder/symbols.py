@@ -31,6 +31,7 @@ def defining_axes(inputs: Sequence[TensorType]) -> Places:
         for dim, place in axes:
             unknown = symbols_of(dim) - found.keys()
             if len(unknown) == 1 and _is_linear(dim, *unknown):
+                # pyrefly: ignore[no-matching-overload]
                 found.setdefault(*unknown, place)
         if len(found) == before:
             missing = ", ".join(sorted(wanted - found.keys()))

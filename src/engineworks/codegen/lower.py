@@ -1,4 +1,5 @@
 """From groups of nodes to kernels: a loop nest for fused groups, an epilogue expression behind native ops."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -95,7 +96,9 @@ def _reduce(node: Node, full: Index, reader: GroupReader) -> Reduce:
     return Reduce(monoid, body, dtype)
 
 
-def _store(group: Group, number: int, value: Value, full: Index, kept: list[int], reader: GroupReader) -> Store:
+def _store(
+    group: Group, number: int, value: Value, full: Index, kept: list[int], reader: GroupReader
+) -> Store:
     if group.kind == "piece":
         concat = group.nodes[-1]
         axis = concat.op.axis % value.type.rank  # type: ignore[attr-defined]

@@ -85,6 +85,7 @@ def symbol(name: str, lo: int = 1, hi: int | None = None, multiple_of: int = 1) 
     most = None if hi is None else hi // multiple_of
     if most is not None and most < least:
         raise ValueError(f"symbol {name!r}: no multiple of {multiple_of} lies in its range, lo={lo} hi={hi}")
+    # pyrefly: ignore[bad-return]
     return of_atom(Atom("symbol", (name, least, most, multiple_of))) * multiple_of
 
 
@@ -129,6 +130,7 @@ def substitute(d: Dim, values: Mapping[str, Dim]) -> Dim:
     if isinstance(d, int):
         return d
     kept = {a.arguments[0]: of_atom(a) * a.arguments[3] for a in symbol_atoms(d)}
+    # pyrefly: ignore[bad-argument-type]
     return fold_dim(d, const=lambda c: c, symbol=lambda name: values.get(name, kept[name]), **_DIM_ARITHMETIC)
 
 

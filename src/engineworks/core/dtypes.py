@@ -1,4 +1,5 @@
 """Element types: name, size, numpy twin, and which arithmetic they belong to."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -527,7 +527,9 @@ def _atom_text(kind: str, arguments: tuple) -> tuple[str, str]:
 def _operand_text(d: Dim) -> str:
     text = str(d)
     return (
-        text if text.isalnum() or text[-1] == "`" and text.count("`") == 2 and text[0] == "`" else f"({text})"
+        text
+        if text.isalnum() or (text[-1] == "`" and text.count("`") == 2 and text[0] == "`")
+        else f"({text})"
     )
 
 

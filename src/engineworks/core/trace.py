@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True)
 class Span:
     """Something that took time. `depth` counts the spans around it in its thread; `start_s` is from the
-    trace's start."""
+    trace's start.
+    """
 
     name: str
     start_s: float

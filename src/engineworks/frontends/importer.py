@@ -280,7 +280,9 @@ class _Importing:
         for k, given in enumerate(foreign.inputs):
             known = types[k] if types is not None and k < len(types) else _declared(given)
             if isinstance(known, Value) and known.constant is not None:
-                inside.values[given.name] = inside.g.constant(known.constant.array, known.type.dtype, given.name)
+                inside.values[given.name] = inside.g.constant(
+                    known.constant.array, known.type.dtype, given.name
+                )
                 continue
             kind = known.type if isinstance(known, Value) else known
             inside.values[given.name] = inside.g.input(given.name, kind.dtype, kind.shape)

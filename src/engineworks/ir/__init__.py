@@ -1,4 +1,5 @@
 """The compiler's graph: values, nodes, ops, patterns, passes, the scalar language."""
+
 from engineworks.ir import prims as prims
 from engineworks.ir.builder import GraphBuilder as GraphBuilder
 from engineworks.ir.cases import boolean as boolean

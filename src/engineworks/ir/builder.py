@@ -61,6 +61,7 @@ class GraphBuilder:
         if all(isinstance(d, (int, np.integer, bool)) for d in known.ravel()):
             return self.constant(known.astype(dtype.numpy))
         return self.add_node(
+            # pyrefly: ignore[unexpected-keyword]
             REGISTRY["from_dims"](dims=tuple(known.ravel().tolist()), shape=known.shape, dtype=dtype),
             [],  # type: ignore[call-arg]
         )[0]
@@ -118,6 +119,7 @@ class GraphBuilder:
             return
         if out.type.dtype.kind not in ("int", "uint", "bool") or len(node.outputs) != 1 or op.is_random:
             return
+        # pyrefly: ignore[no-matching-overload]
         if not out.type.is_static or int(np.prod(out.type.shape)) > MAX_KNOWN_ELEMENTS:
             return
         arrays = [None if v is None else v.known for v in node.inputs]
@@ -127,6 +129,7 @@ class GraphBuilder:
             if not (op.has("reference") or op.has("element")):
                 return
             arrays = [
+                # pyrefly: ignore[missing-attribute]
                 None if a is None else a.astype(v.type.dtype.numpy)
                 for v, a in zip(node.inputs, arrays, strict=True)
             ]

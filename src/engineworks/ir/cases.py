@@ -1,4 +1,5 @@
 """Declarative sample inputs: examples on ops and rules are documentation, conformance tests and smoke tests at once."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -59,8 +60,13 @@ class Example:
         return [{k: v[min(i, len(v) - 1)] for k, v in self.dims.items()} for i in range(rounds)]
 
 
-def example(*inputs: Sample | None, dims: Mapping[str, tuple[int, ...]] | None = None, rtol: float | None = None,
-            why_loose: str = "", **attributes: Any) -> Example:
+def example(
+    *inputs: Sample | None,
+    dims: Mapping[str, tuple[int, ...]] | None = None,
+    rtol: float | None = None,
+    why_loose: str = "",
+    **attributes: Any,
+) -> Example:
     """An example: `example(f32("N", 7, 3), axis=1, dims={"N": (1, 4)})`."""
     assert rtol is None or why_loose, "an example with its own tolerance says why"
     return Example(inputs, attributes, dims or {}, rtol, why_loose)

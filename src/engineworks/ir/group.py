@@ -1,4 +1,5 @@
 """Group: the nodes that one kernel (or a short run of kernels) will compute."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """Run a Graph with the ops' numpy references: the meaning that every kernel and every rewrite is checked against."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +79,9 @@ def bind_dims(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
     return dims
 
 
-def run_node(node: Node, arrays: Sequence[np.ndarray | None], dims: Mapping[str, int]) -> tuple[np.ndarray, ...]:
+def run_node(
+    node: Node, arrays: Sequence[np.ndarray | None], dims: Mapping[str, int]
+) -> tuple[np.ndarray, ...]:
     """One node by its reference; ops with symbolic attributes are evaluated at `dims` first.
 
     Ops with bodies say how to run them: `op.run_regions(arrays, run)`, where run(region, arrays) takes one array for
@@ -98,7 +101,9 @@ def run_node(node: Node, arrays: Sequence[np.ndarray | None], dims: Mapping[str,
     return tuple(typed)
 
 
-def _run_region(region: Region, arrays: Sequence[np.ndarray], dims: Mapping[str, int]) -> tuple[np.ndarray, ...]:
+def _run_region(
+    region: Region, arrays: Sequence[np.ndarray], dims: Mapping[str, int]
+) -> tuple[np.ndarray, ...]:
     feeds = {v.name: a for v, a in zip(region.graph.inputs, arrays, strict=True)}
     return tuple(interpret(region.graph, feeds, dims=dims).values())
 
@@ -144,7 +149,9 @@ def reference_by_element(op: Op, inputs: Sequence[np.ndarray | None]) -> np.ndar
         array = arrays[operand]
         if array.size == 0:
             return np.zeros((), array.dtype)
-        clipped = [np.clip(i, 0, d - 1) for i, d in zip(indices, array.shape, strict=True)]  # guarded by where()
+        clipped = [
+            np.clip(i, 0, d - 1) for i, d in zip(indices, array.shape, strict=True)
+        ]  # guarded by where()
         return array[tuple(clipped)] if clipped else array
 
     result = scalar.evaluate(body, load=fetch, axes=dict(enumerate(grid)))

@@ -1,4 +1,5 @@
 """Op: what an operator is. One frozen dataclass instance a use; attributes are its fields; one file an operator."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -54,7 +55,9 @@ class Op:
 
         return reference_by_element(self, inputs)
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         """Output 0 at `index` (an i64 scalar for each axis of the output).
 
         Args:
@@ -97,7 +100,9 @@ def op(name: str) -> Callable[[type[T]], type[T]]:
 
     def register(cls: type[T]) -> type[T]:
         if name in REGISTRY:
-            raise Error(f"two operators are called '{name}': {REGISTRY[name].__module__} and {cls.__module__}")
+            raise Error(
+                f"two operators are called '{name}': {REGISTRY[name].__module__} and {cls.__module__}"
+            )
         made = dataclasses.dataclass(frozen=True, repr=False)(cls)
         made.name = name  # type: ignore[attr-defined]
         REGISTRY[name] = made  # type: ignore[assignment]

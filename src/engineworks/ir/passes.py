@@ -1,4 +1,5 @@
 """Passes: whole-graph steps with names, run in a stated order, each a legal place to stop and dump."""
+
 from __future__ import annotations
 
 import time

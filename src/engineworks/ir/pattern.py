@@ -1,4 +1,5 @@
 """Patterns written as functions: `p.conv(x, w)` builds a tree of op names; the matcher binds it to nodes."""
+
 from __future__ import annotations
 
 import inspect

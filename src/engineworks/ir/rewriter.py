@@ -1,4 +1,5 @@
 """Rewriter: the only way to change a graph. It replaces, retypes at once, and keeps a numbered journal."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,5 @@
 """Rules: a pattern, a check that says why not, and what to build. RuleSets apply them to a fixpoint."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -104,7 +105,9 @@ class RuleSet:
             with rewriter.building(*reversed(found.nodes)) as g:
                 new = each.build(g, found)
             if new.type.shape != node.output.type.shape:
-                raise Error(f"rule '{each.name}' changed {node.output.type} into {new.type} at {'/'.join(node.origin)}")
+                raise Error(
+                    f"rule '{each.name}' changed {node.output.type} into {new.type} at {'/'.join(node.origin)}"
+                )
             rewriter.replace(each.name, [node.output], [new], list(reversed(found.nodes)))
             return each.name
         return ""

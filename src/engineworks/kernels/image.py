@@ -1,4 +1,5 @@
 """Kernel texts to one linked image, with compiled objects kept on disk between builds."""
+
 from __future__ import annotations
 
 import functools
@@ -58,7 +59,9 @@ class ObjectCache:
                 try:
                     file.write(hashlib.sha256(data).digest() + data)
                     file.close()
-                    os.replace(file.name, self.folder / f"{key}.o")  # two builds may write the same object at once
+                    os.replace(
+                        file.name, self.folder / f"{key}.o"
+                    )  # two builds may write the same object at once
                 except BaseException:
                     os.unlink(file.name)
                     raise
@@ -86,10 +89,14 @@ def _pool_module(isa: Isa) -> str:
     return module_text(functions, declarations, isa)
 
 
-def image_of(functions: Mapping[str, str], declarations: Iterable[str], isa: Isa, cache: ObjectCache) -> bytes:
+def image_of(
+    functions: Mapping[str, str], declarations: Iterable[str], isa: Isa, cache: ObjectCache
+) -> bytes:
     """The shared library with the thread pool, the record runner and all kernels."""
     declared = sorted(set(declarations))
-    texts = [_pool_module(isa)] + [function_module(text, declared, isa) for _, text in sorted(functions.items())]
+    texts = [_pool_module(isa)] + [
+        function_module(text, declared, isa) for _, text in sorted(functions.items())
+    ]
     return link([cache.object(text, isa) for text in texts])
 
 

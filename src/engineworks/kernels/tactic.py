@@ -1,4 +1,5 @@
 """Tactics: the ways to compute a workload, and the images they build."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping

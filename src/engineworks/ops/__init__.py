@@ -1,4 +1,5 @@
 """Operators: one file each, discovered here."""
+
 from importlib import import_module as _import_module
 from pkgutil import iter_modules as _iter_modules
 

@@ -1,4 +1,5 @@
 """Shared bases of operators: Pointwise and Reduction."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -40,7 +41,9 @@ class Pointwise(Op):
                 raise InvalidModel(f"dtype {t.dtype} is not accepted ({', '.join(self.accepts)} are)")
         compared = given[1:] if self.name == "where" else given
         if any(t.dtype is not compared[0].dtype for t in compared):
-            raise InvalidModel(f"inputs of different dtypes {', '.join(str(t.dtype) for t in given)}; cast first")
+            raise InvalidModel(
+                f"inputs of different dtypes {', '.join(str(t.dtype) for t in given)}; cast first"
+            )
         shape = broadcast(*[t.shape for t in given])
         return (TensorType(self.output_dtype(compared[0].dtype), shape),)
 
@@ -54,8 +57,12 @@ class Pointwise(Op):
         shape = np.broadcast_shapes(*[a.shape for a in arrays])
         return np.broadcast_to(scalar.evaluate(self.scalar(*arguments), arrays), shape)
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
-        reads = [read(broadcast_index(index, t)) for read, t in zip(inputs, types[: len(inputs)], strict=True)]
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
+        reads = [
+            read(broadcast_index(index, t)) for read, t in zip(inputs, types[: len(inputs)], strict=True)
+        ]
         return self.scalar(*reads)
 
 

@@ -69,8 +69,13 @@ def first_that_works(first: Import, second: Import) -> tuple[Value, ...]:
 
 
 def rounds_of(
-    g: GraphBuilder, n: ForeignNode, region: Region, captured: Sequence[Value], carried: Sequence[Value],
-    limit: Value, goes_on: Value,
+    g: GraphBuilder,
+    n: ForeignNode,
+    region: Region,
+    captured: Sequence[Value],
+    carried: Sequence[Value],
+    limit: Value,
+    goes_on: Value,
 ) -> tuple[list[Value], list[Value]]:
     """The carried values after the last round, and what the rounds give, stacked: a loop of the engine.
 

@@ -83,6 +83,7 @@ def resized(
         "exclude_outside": bool(n.attr("exclude_outside", 0)),
         "extrapolation": n.attr("extrapolation_value", 0.0),
     } | chosen
+    # pyrefly: ignore[bad-argument-type]
     made = Resize(sizes=sizes, scales=scales, roi=roi, mode=mode, **options)
     if not made.axes(n[0].type.shape):
         return n[0]

@@ -29,6 +29,7 @@ class DimPointwise(Pointwise):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         if not any(np.asarray(a).dtype == object for a in inputs):
             return super().reference(*inputs)
+        # pyrefly: ignore[no-matching-overload]
         out = np.asarray(np.frompyfunc(self.on_dims, len(inputs), 1)(*inputs), dtype=object)
         return out.astype(bool) if self.result is dtypes.bool_ else out
 

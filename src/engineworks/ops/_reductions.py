@@ -1,4 +1,5 @@
 """What reductions share: their numpy meaning in f64, and ONNX's spelling of axes across opsets."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,4 +1,5 @@
 """How scales and zero points of quantisation lie: one for all, one for each index of an axis, or one for each block."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ def spread(scale: np.ndarray, shape: tuple[int, ...], axis: int, block: int) -> 
 def check_scale(x: TensorType, scale: TensorType, block: int) -> None:
     """Raises InvalidModel when the scale's rank does not fit."""
     if scale.rank > 1 and not block:
-        raise InvalidModel(f"a scale of shape {scale} needs a block size; without one it is a number or a vector")
+        raise InvalidModel(
+            f"a scale of shape {scale} needs a block size; without one it is a number or a vector"
+        )
     if block and scale.rank != x.rank:
         raise InvalidModel(f"a scale for blocks has the rank of the tensor {x}, not {scale}")

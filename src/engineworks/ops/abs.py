@@ -1,4 +1,5 @@
 """|x|."""
+
 from typing import Any
 
 from engineworks.ir import example, f32, i64, op, same_as_onnx

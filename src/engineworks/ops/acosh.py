@@ -1,4 +1,5 @@
 """Inverse hyperbolic cosine."""
+
 import math
 
 from engineworks.ir import example, f32, op, same_as_onnx

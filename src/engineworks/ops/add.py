@@ -1,4 +1,5 @@
 """a + b, broadcast."""
+
 import numpy as np
 
 from engineworks.ir import example, f32, i64, op

@@ -1,4 +1,5 @@
 """Inverse sine."""
+
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
@@ -13,7 +14,10 @@ class Asin(Pointwise):
     def scalar(self, *xs: Scalar) -> Scalar:
         return apply("asin", xs[0])
 
-    examples = (example(f32(2, 5, low=-1, high=1)), example(f32("N", 3, low=0.2, high=0.9), dims={"N": (1, 4)}))
+    examples = (
+        example(f32(2, 5, low=-1, high=1)),
+        example(f32("N", 3, low=0.2, high=0.9), dims={"N": (1, 4)}),
+    )
 
 
 same_as_onnx("Asin", Asin)

@@ -1,4 +1,5 @@
 """Inverse hyperbolic sine."""
+
 import math
 
 from engineworks.ir import example, f32, op, same_as_onnx
@@ -20,7 +21,10 @@ class Asinh(Formula):
         size = where(apply("lt", a, const(LARGE, x.dtype)), near, apply("log", a) + math.log(2))
         return where(apply("lt", x, const(0, x.dtype)), -size, size)
 
-    examples = (example(f32(2, 5, low=-30, high=30)), example(f32("N", 3, low=-0.9, high=0.9), dims={"N": (1, 4)}))
+    examples = (
+        example(f32(2, 5, low=-30, high=30)),
+        example(f32("N", 3, low=-0.9, high=0.9), dims={"N": (1, 4)}),
+    )
 
 
 same_as_onnx("Asinh", Asinh)

@@ -1,4 +1,5 @@
 """Inverse hyperbolic tangent."""
+
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._pointwise import Formula
@@ -14,7 +15,10 @@ class Atanh(Formula):
         size = apply("log1p", a * 2 / (1 - a)) * 0.5
         return where(apply("lt", x, const(0, x.dtype)), -size, size)
 
-    examples = (example(f32(2, 5, low=-0.9, high=0.9)), example(f32("N", 3, low=-0.9, high=0.9), dims={"N": (1, 4)}))
+    examples = (
+        example(f32(2, 5, low=-0.9, high=0.9)),
+        example(f32("N", 3, low=-0.9, high=0.9), dims={"N": (1, 4)}),
+    )
 
 
 same_as_onnx("Atanh", Atanh)

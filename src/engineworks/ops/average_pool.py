@@ -40,6 +40,7 @@ class AveragePool(Op):
         total = sum((e for _, e in taps(x.astype(np.float64), self, self.kernel, placed, 0)), np.zeros(()))
         counted = np.ones((1, 1, *x.shape[2:]))
         if self.count_include_pad:
+            # pyrefly: ignore[bad-argument-type]
             around = [(int(p.pad_before), int(p.pad_after)) for p in placed]
             counted = np.pad(counted, [(0, 0), (0, 0), *around], constant_values=1)
             placed = tuple(type(p)(p.out, 0, 0) for p in placed)

@@ -1,4 +1,5 @@
 """The same bits read as another dtype of the same width."""
+
 from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType

@@ -1,4 +1,5 @@
 """Bitwise and of integers, broadcast."""
+
 from engineworks.ir import example, i32, i64, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
@@ -14,7 +15,10 @@ class BitwiseAnd(Pointwise):
     def scalar(self, *xs: Scalar) -> Scalar:
         return apply("and", *xs)
 
-    examples = (example(i64(2, 5, low=-99, high=99), i64(5)), example(i32("N", 3), i32(1), dims={"N": (1, 4)}))
+    examples = (
+        example(i64(2, 5, low=-99, high=99), i64(5)),
+        example(i32("N", 3), i32(1), dims={"N": (1, 4)}),
+    )
 
 
 same_as_onnx("BitwiseAnd", BitwiseAnd)

@@ -1,4 +1,5 @@
 """Bitwise complement of integers."""
+
 from engineworks.ir import example, i64, op, same_as_onnx, u8
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise

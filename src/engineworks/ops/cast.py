@@ -1,4 +1,5 @@
 """Conversion to another dtype."""
+
 from typing import Any
 
 import numpy as np

@@ -1,4 +1,5 @@
 """max(x, 0) + min(alpha (exp(x / alpha) - 1), 0)."""
+
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._pointwise import Formula

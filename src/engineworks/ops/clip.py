@@ -1,4 +1,5 @@
 """ONNX Clip: min(max(x, low), high), so that `high` wins where the bounds cross."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 
 

@@ -41,6 +41,7 @@ class Conv(Op):
             )
         if bias is not None and bias.shape != (outputs,):
             raise InvalidModel(f"the bias must have shape [{outputs}]; got {bias}")
+        # pyrefly: ignore[bad-argument-type]
         placed = place_all(self, x.shape[2:], kernel)
         return (TensorType(x.dtype, (x.shape[0], outputs, *(p.out for p in placed))),)
 
@@ -50,6 +51,7 @@ class Conv(Op):
         wide = np.float64
         groups, (outputs, per_group, *kernel) = self.groups, w.shape
         placed = place_all(self, x.shape[2:], kernel)
+        # pyrefly: ignore[no-matching-overload]
         y = np.zeros((x.shape[0], outputs, *(p.out for p in placed)), wide)
         shape = (x.shape[0], groups, per_group, *y.shape[2:])
         for position, under in taps(x.astype(wide), self, kernel, placed, 0):

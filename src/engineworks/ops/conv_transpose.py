@@ -44,6 +44,7 @@ class ConvTranspose(Op):
             )
         if bias is not None and bias.shape != (per_group * self.groups,):
             raise InvalidModel(f"the bias must have shape [{per_group * self.groups}]; got {bias}")
+        # pyrefly: ignore[bad-argument-type]
         return (TensorType(x.dtype, (x.shape[0], per_group * self.groups, *self.sizes(x.shape[2:], kernel))),)
 
     def sizes(self, sizes: tuple[Dim, ...], kernel: list[int]) -> tuple[Dim, ...]:
@@ -82,6 +83,7 @@ class ConvTranspose(Op):
         lead = [max(0, -p) for p in pads[:axes]]
         reach = [(x.shape[2 + a] - 1) * strides[a] + (kernel[a] - 1) * dilations[a] + 1 for a in range(axes)]
         room = [max(lead[a] + reach[a], lead[a] + pads[a] + out[a]) for a in range(axes)]
+        # pyrefly: ignore[no-matching-overload]
         full = np.zeros((x.shape[0], groups * per_group, *room))
         source = x.astype(np.float64).reshape(x.shape[0], groups, channels // groups, *x.shape[2:])
         filters = w.astype(np.float64).reshape(groups, channels // groups, per_group, *kernel)

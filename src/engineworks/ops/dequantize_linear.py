@@ -1,4 +1,5 @@
 """Quantised numbers to floats: (x - zero point) scale."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,7 +40,9 @@ class DequantizeLinear(Op):
             y = y - spread(np.asarray(zero), y.shape, self.axis, self.block).astype(np.float64)
         return y * spread(np.asarray(scale), y.shape, self.axis, self.block).astype(np.float64)
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         x = inputs[0](index)
         scale = cast(read_scale(inputs[1], types[1], index, self.axis, self.block), dtypes.f32)
         if len(inputs) > 2:

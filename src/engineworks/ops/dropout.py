@@ -1,4 +1,5 @@
 """ONNX Dropout as it behaves in inference: x itself, and a mask of ones."""
+
 import numpy as np
 
 from engineworks.core import dtypes

@@ -1,4 +1,5 @@
 """ONNX Einsum: transpositions, matrix products and sums."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,7 +15,11 @@ Labels = tuple[str, ...]
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     """Operands are joined one after the other; a label is summed as soon as nothing to come needs it."""
     operands, out = _parse(n)
-    terms = [_with_distinct_labels(g, x, labels) for x, labels in zip(n.inputs, operands, strict=True) if x is not None]
+    terms = [
+        _with_distinct_labels(g, x, labels)
+        for x, labels in zip(n.inputs, operands, strict=True)
+        if x is not None
+    ]
     while len(terms) > 1:
         (a, left), (b, right) = terms[0], terms[1]
         needed = set(out).union(*(labels for _, labels in terms[2:]))
@@ -33,7 +38,11 @@ def _parse(n: ForeignNode) -> tuple[list[Labels], Labels]:
     texts = left.split(",")
     if len(texts) != len(n):
         raise n.invalid(f"'{equation}' names {len(texts)} operands; there are {len(n)}")
-    operands = [_operand_labels(text, x.type.rank, n) for text, x in zip(texts, n.inputs, strict=True) if x is not None]
+    operands = [
+        _operand_labels(text, x.type.rank, n)
+        for text, x in zip(texts, n.inputs, strict=True)
+        if x is not None
+    ]
     hidden = max((sum(label[0] == "." for label in labels) for labels in operands), default=0)
     if arrow:
         return operands, _labels(right, hidden, n)
@@ -130,5 +139,7 @@ def _broadcast_product(
     for x, own in ((a, left), (b, right)):
         ordered = [label for label in labels if label in own]
         sizes = _sizes(x, own)
-        parts.append(g.reshape_to(_permuted(g, x, own, ordered), tuple(sizes.get(label, 1) for label in labels)))
+        parts.append(
+            g.reshape_to(_permuted(g, x, own, ordered), tuple(sizes.get(label, 1) for label in labels))
+        )
     return _sum_out(g, g.mul(*parts), labels, needed)

@@ -1,4 +1,5 @@
 """An integer tensor whose elements are dims: how shape arithmetic becomes data at run time."""
+
 import numpy as np
 
 from engineworks.core import dtypes

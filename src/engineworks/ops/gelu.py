@@ -1,4 +1,5 @@
 """Gaussian error linear unit: x Φ(x), Φ being the normal distribution function."""
+
 import math
 
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, op

@@ -1,4 +1,5 @@
 """ONNX Gemm: alpha A' B' + beta C, with A' and B' transposed on demand and C broadcast."""
+
 import numpy as np
 
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx

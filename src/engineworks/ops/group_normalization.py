@@ -1,4 +1,5 @@
 """Normalisation over groups of channels of each sample, then scale and shift of each channel."""
+
 import numpy as np
 
 from engineworks.core.dims import Dim, known_equal
@@ -23,12 +24,15 @@ class GroupNormalization(Op):
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         x = inputs[0]
         assert x is not None
-        if x.rank < 2 or (isinstance(x.shape[1], int) and isinstance(self.groups, int) and x.shape[1] % self.groups):
+        if x.rank < 2 or (
+            isinstance(x.shape[1], int) and isinstance(self.groups, int) and x.shape[1] % self.groups
+        ):
             raise InvalidModel(f"{x} has no axis of channels that divides into {self.groups} groups")
         return (TensorType(x.dtype, x.shape),)
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         x, scale, bias = (np.asarray(a) for a in inputs)
+        # pyrefly: ignore[no-matching-overload]
         grouped = x.reshape(x.shape[0], self.groups, -1)
         y = standardised(grouped, (2,), self.epsilon).reshape(x.shape)
         return y * numpy_along_axis(scale, 1, x.ndim) + numpy_along_axis(bias, 1, x.ndim)
@@ -38,7 +42,11 @@ class GroupNormalization(Op):
         assert x is not None and scale is not None and bias is not None
         wide, shape = widened(g, x), x.type.shape
         whole = known_equal(shape[1], self.groups) is True
-        grouped = wide if whole else g.reshape_to(wide, (shape[0], self.groups, shape[1] // self.groups, *shape[2:]))
+        grouped = (
+            wide
+            if whole
+            else g.reshape_to(wide, (shape[0], self.groups, shape[1] // self.groups, *shape[2:]))
+        )
         _, low, variance = centered(g, grouped, tuple(range(2, grouped.type.rank)))
         y = g.reshape_to(g.mul(low, g.rsqrt(g.add(variance, self.epsilon))), shape)
         y = g.mul(y, along_axis(g, g.cast_to(scale, wide.type.dtype), 1, x.type.rank))
@@ -53,7 +61,9 @@ class GroupNormalization(Op):
 
 @from_onnx("GroupNormalization", since=21)
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    return g.group_normalization(n[0], n[1], n[2], groups=n.attr("num_groups"), epsilon=n.attr("epsilon", 1e-5))
+    return g.group_normalization(
+        n[0], n[1], n[2], groups=n.attr("num_groups"), epsilon=n.attr("epsilon", 1e-5)
+    )
 
 
 @from_onnx("GroupNormalization", since=18)

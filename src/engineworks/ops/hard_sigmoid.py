@@ -1,4 +1,5 @@
 """clip(alpha x + beta, 0, 1)."""
+
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const
 from engineworks.ops._pointwise import Formula

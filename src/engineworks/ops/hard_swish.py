@@ -1,4 +1,5 @@
 """x clip(x / 6 + 1/2, 0, 1)."""
+
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const
 from engineworks.ops._pointwise import Formula
@@ -13,7 +14,10 @@ class HardSwish(Formula):
         gate = apply("min", apply("max", x / 6 + 0.5, const(0, x.dtype)), const(1, x.dtype))
         return x * gate
 
-    examples = (example(f32(2, 5, low=-5, high=5)), example(f32("N", 3, low=-0.9, high=0.9), dims={"N": (1, 4)}))
+    examples = (
+        example(f32(2, 5, low=-5, high=5)),
+        example(f32("N", 3, low=-0.9, high=0.9), dims={"N": (1, 4)}),
+    )
 
 
 same_as_onnx("HardSwish", HardSwish)

@@ -1,4 +1,5 @@
 """x itself. Importing ONNX's Identity makes no node."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +23,9 @@ class Identity(Op):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         return np.asarray(inputs[0])
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         return inputs[0](index)
 
     examples = (example(f32(2, 5)), example(f32("N", 3), dims={"N": (1, 4)}))

@@ -1,4 +1,5 @@
 """ONNX InstanceNormalization: group normalisation with one channel a group."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 
 

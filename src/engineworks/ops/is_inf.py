@@ -1,4 +1,5 @@
 """Where x is infinite."""
+
 import math
 
 from engineworks.core import dtypes
@@ -29,5 +30,9 @@ class IsInf(Pointwise):
 @from_onnx("IsInf")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     x = n[0]
-    wide = x if x.type.dtype.bits > 8 else g.cast_to(x, dtypes.f32)  # of the 8-bit floats only e5m2 has an infinity
-    return g.is_inf(wide, positive=bool(n.attr("detect_positive", 1)), negative=bool(n.attr("detect_negative", 1)))
+    wide = (
+        x if x.type.dtype.bits > 8 else g.cast_to(x, dtypes.f32)
+    )  # of the 8-bit floats only e5m2 has an infinity
+    return g.is_inf(
+        wide, positive=bool(n.attr("detect_positive", 1)), negative=bool(n.attr("detect_negative", 1))
+    )

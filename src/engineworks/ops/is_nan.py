@@ -1,4 +1,5 @@
 """Where x is not a number."""
+
 from engineworks.core import dtypes
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
@@ -15,7 +16,10 @@ class IsNan(Pointwise):
     def scalar(self, *xs: Scalar) -> Scalar:
         return apply("is_nan", xs[0])
 
-    examples = (example(f32(values=[1, float("nan"), float("inf")])), example(f32("N", 3), dims={"N": (1, 4)}))
+    examples = (
+        example(f32(values=[1, float("nan"), float("inf")])),
+        example(f32("N", 3), dims={"N": (1, 4)}),
+    )
 
 
 same_as_onnx("IsNaN", IsNan)

@@ -1,4 +1,5 @@
 """Normalisation over the trailing axes, then scale and shift."""
+
 import numpy as np
 
 from engineworks.core import dtypes

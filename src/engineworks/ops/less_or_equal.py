@@ -1,4 +1,5 @@
 """a ≤ b, broadcast."""
+
 from typing import Any
 
 from engineworks.core import dtypes

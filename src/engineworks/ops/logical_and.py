@@ -1,4 +1,5 @@
 """a and b of booleans, broadcast."""
+
 from typing import Any
 
 from engineworks.ir import boolean, example, op

@@ -1,4 +1,5 @@
 """not a of booleans."""
+
 from typing import Any
 
 from engineworks.ir import boolean, example, op, same_as_onnx

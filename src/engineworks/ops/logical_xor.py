@@ -1,4 +1,5 @@
 """a exclusive-or b of booleans, broadcast."""
+
 from typing import Any
 
 from engineworks.ir import boolean, example, op

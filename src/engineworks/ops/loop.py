@@ -44,7 +44,9 @@ class Loop(Op):
         if given[0].dtype is not dtypes.i64 or given[1].dtype is not dtypes.bool_:
             raise InvalidModel(f"the limit must be i64 and the condition bool, not {given[0]} and {given[1]}")
         results = self.body.graph.outputs[1 + self.carried :]
-        stacks = [TensorType(v.type.dtype, (self.rounds, *s)) for v, s in zip(results, self.shapes, strict=True)]
+        stacks = [
+            TensorType(v.type.dtype, (self.rounds, *s)) for v, s in zip(results, self.shapes, strict=True)
+        ]
         return (*(t.with_layout(None) for t in given[2 : 2 + self.carried]), *stacks)
 
     def run_regions(self, arrays: Sequence[np.ndarray], run: RunRegion) -> tuple[np.ndarray, ...]:
@@ -60,7 +62,9 @@ class Loop(Op):
             goes_on, carried = bool(np.ravel(condition)[0]), results[: self.carried]
             collected.append(results[self.carried :])
         empty = [np.zeros((0, *(int(d) for d in s))) for s in self.shapes]  # type: ignore[arg-type]
-        stacks = [np.stack([r[k] for r in collected]) if collected else empty[k] for k in range(len(self.shapes))]
+        stacks = [
+            np.stack([r[k] for r in collected]) if collected else empty[k] for k in range(len(self.shapes))
+        ]
         return (*carried, *stacks)
 
 

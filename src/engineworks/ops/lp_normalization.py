@@ -1,4 +1,5 @@
 """ONNX LpNormalization: x divided by its 1-norm or 2-norm along an axis; lines of zeros stay zeros."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 from engineworks.ops._moments import widened
 

@@ -1,4 +1,5 @@
 """Local response normalisation across channels (Krizhevsky et al., 2012)."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,7 +37,9 @@ class Lrn(Op):
             total[:, c] = (x[:, near] ** 2).sum(axis=1)
         return x / (self.bias + self.alpha / self.size * total) ** self.beta
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         x, channels = types[0], size(types[0].shape[1])
         zero = const(0, x.dtype)
         total = zero

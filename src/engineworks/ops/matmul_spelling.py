@@ -1,4 +1,5 @@
 """ONNX MatMul and its integer forms: numpy's matmul, whose 1-D operands gain an axis that the result loses."""
+
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx

@@ -1,4 +1,5 @@
 """The larger of two elements; ONNX's variadic Max is a chain of them."""
+
 from functools import reduce
 from typing import Any
 

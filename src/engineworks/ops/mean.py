@@ -1,4 +1,5 @@
 """ONNX Mean: the average of all inputs, broadcast."""
+
 from functools import reduce
 
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx

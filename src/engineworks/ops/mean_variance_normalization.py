@@ -1,4 +1,5 @@
 """ONNX MeanVarianceNormalization: (x - mean) / (standard deviation + 1e-9) over axes."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 from engineworks.ops._moments import centered, widened
 

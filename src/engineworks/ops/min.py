@@ -1,4 +1,5 @@
 """The smaller of two elements; ONNX's variadic Min is a chain of them."""
+
 from functools import reduce
 from typing import Any
 

@@ -1,4 +1,5 @@
 """Remainder of a division: `mod` with the divisor's sign, `rem` with the dividend's."""
+
 from typing import Any
 
 from engineworks.errors import Undecided

@@ -1,4 +1,5 @@
 """a to the power b, broadcast; ONNX's operands may have different dtypes."""
+
 import numpy as np
 
 from engineworks.core import dtypes

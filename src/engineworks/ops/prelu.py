@@ -1,4 +1,5 @@
 """x where x ≥ 0, else slope x, with a slope that is a tensor."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._kinds import Pointwise
@@ -12,7 +13,10 @@ class PRelu(Pointwise):
         x, slope = xs
         return where(apply("lt", x, const(0, x.dtype)), x * slope, x)
 
-    examples = (example(f32(2, 5), f32(5)), example(f32("N", 3, 4), f32(3, 1, constant=True), dims={"N": (1, 4)}))
+    examples = (
+        example(f32(2, 5), f32(5)),
+        example(f32("N", 3, 4), f32(3, 1, constant=True), dims={"N": (1, 4)}),
+    )
 
 
 same_as_onnx("PRelu", PRelu, since=7)

@@ -1,4 +1,5 @@
 """Floats to 8-bit (and 4- and 16-bit) numbers: round(x / scale) + zero point, saturated."""
+
 from collections.abc import Sequence
 
 import ml_dtypes
@@ -55,7 +56,9 @@ class QuantizeLinear(Op):
         low, high = bounds_of(self.dtype)
         return np.clip(np.rint(y), low, high).astype(self.dtype.numpy)
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         x = inputs[0](index)
         wide = dtypes.f64 if x.dtype is dtypes.f64 else dtypes.f32
         y = cast(x, wide) / cast(read_scale(inputs[1], types[1], index, self.axis, self.block), wide)

@@ -1,4 +1,5 @@
 """Sum of absolute values over axes."""
+
 import numpy as np
 
 from engineworks.ir import example, f32, i64, op

@@ -1,4 +1,5 @@
 """Euclidean norm over axes."""
+
 import numpy as np
 
 from engineworks.core import dtypes

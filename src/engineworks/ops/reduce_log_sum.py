@@ -1,4 +1,5 @@
 """Logarithm of the sum over axes."""
+
 import numpy as np
 
 from engineworks.core import dtypes

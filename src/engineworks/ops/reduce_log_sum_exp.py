@@ -1,4 +1,5 @@
 """Logarithm of the sum of exponentials over axes."""
+
 import numpy as np
 
 from engineworks.core.types import TensorType
@@ -24,7 +25,9 @@ class ReduceLogSumExp(Op):
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         x = np.asarray(inputs[0], np.float64)
-        return np.asarray(np.logaddexp.reduce(x, axis=self._axes(x.ndim), keepdims=self.keepdims, initial=-np.inf))
+        return np.asarray(
+            np.logaddexp.reduce(x, axis=self._axes(x.ndim), keepdims=self.keepdims, initial=-np.inf)
+        )
 
     def decompose(self, g: GraphBuilder, *inputs: Value | None) -> Value:
         """The maximum is taken out first; where it is infinite, 0 is, as inf - inf is NaN."""

@@ -1,4 +1,5 @@
 """Maximum over axes."""
+
 from typing import Any
 
 import numpy as np

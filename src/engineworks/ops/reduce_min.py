@@ -1,4 +1,5 @@
 """Minimum over axes."""
+
 from typing import Any
 
 import numpy as np

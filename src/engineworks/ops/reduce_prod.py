@@ -1,4 +1,5 @@
 """Product over axes."""
+
 from typing import Any
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Sum over axes."""
+
 from typing import Any
 
 import numpy as np

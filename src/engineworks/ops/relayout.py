@@ -1,4 +1,5 @@
 """The same tensor lying differently in memory: what the layout pass inserts where two kernels disagree."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +24,9 @@ class Relayout(Op):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         return np.asarray(inputs[0])
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         return inputs[0](index)
 
     examples = (example(f32(1, 3, 4, 5), order=(0, 2, 3, 1)), example(f32(2, 6), order=(1, 0)))

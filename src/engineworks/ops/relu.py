@@ -1,4 +1,5 @@
 """max(x, 0); NaN stays NaN."""
+
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const
 from engineworks.ops._kinds import Pointwise

@@ -1,4 +1,5 @@
 """Division by the root mean square over the trailing axes, then scale."""
+
 import numpy as np
 
 from engineworks.core.types import TensorType

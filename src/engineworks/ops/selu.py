@@ -1,4 +1,5 @@
 """gamma x where x > 0, else gamma alpha (exp x - 1)."""
+
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._pointwise import Formula

@@ -1,4 +1,5 @@
 """0 where |x| ≤ lambd, elsewhere x moved towards 0 by bias."""
+
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._kinds import Pointwise
@@ -14,7 +15,9 @@ class Shrink(Pointwise):
     def scalar(self, *xs: Scalar) -> Scalar:
         (x,) = xs
         wide = x.dtype.is_float
-        low, high, bias = (const(v if wide else int(v), x.dtype) for v in (-self.lambd, self.lambd, self.bias))
+        low, high, bias = (
+            const(v if wide else int(v), x.dtype) for v in (-self.lambd, self.lambd, self.bias)
+        )
         above = where(apply("lt", high, x), apply("sub", x, bias), const(0, x.dtype))
         return where(apply("lt", x, low), apply("add", x, bias), above)
 

@@ -1,4 +1,5 @@
 """x sigmoid(x), which ONNX spells Swish with alpha 1."""
+
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import Formula

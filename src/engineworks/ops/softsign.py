@@ -1,4 +1,5 @@
 """x / (1 + |x|)."""
+
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import Formula

@@ -1,4 +1,5 @@
 """a - b, broadcast."""
+
 from typing import Any
 
 from engineworks.ir import example, f32, i64, op

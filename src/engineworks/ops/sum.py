@@ -1,4 +1,5 @@
 """ONNX Sum: all inputs added, broadcast."""
+
 from functools import reduce
 
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx

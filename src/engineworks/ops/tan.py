@@ -1,4 +1,5 @@
 """Tangent."""
+
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
@@ -13,7 +14,10 @@ class Tan(Pointwise):
     def scalar(self, *xs: Scalar) -> Scalar:
         return apply("tan", xs[0])
 
-    examples = (example(f32(2, 5, low=-1.4, high=1.4)), example(f32("N", 3, low=0.2, high=0.9), dims={"N": (1, 4)}))
+    examples = (
+        example(f32(2, 5, low=-1.4, high=1.4)),
+        example(f32("N", 3, low=0.2, high=0.9), dims={"N": (1, 4)}),
+    )
 
 
 same_as_onnx("Tan", Tan)

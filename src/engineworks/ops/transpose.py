@@ -1,4 +1,5 @@
 """Permutation of axes: a view, never a copy when a reader can follow it."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,7 +27,9 @@ class Transpose(Op):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         return np.transpose(inputs[0], self.perm)  # type: ignore[arg-type]
 
-    def element(self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]) -> Scalar:
+    def element(
+        self, inputs: Sequence[Reader], index: tuple[Scalar, ...], types: Sequence[TensorType]
+    ) -> Scalar:
         source = [index[0]] * len(self.perm) if self.perm else []
         for out_axis, in_axis in enumerate(self.perm):
             source[in_axis] = index[out_axis]

@@ -1,4 +1,5 @@
 """a where the condition holds, else b; broadcast."""
+
 from typing import Any
 
 from engineworks.core import dtypes

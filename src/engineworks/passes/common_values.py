@@ -1,4 +1,5 @@
 """Compute equal things once."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """Break ops that nobody claims into simpler ones."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,4 +1,5 @@
 """Evaluate at build what does not depend on the inputs."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -44,7 +45,9 @@ class FoldConstants:
 
     def _replace(self, rewriter: Rewriter, node: Node, values: tuple[np.ndarray, ...]) -> None:
         with rewriter.building(node) as g:
-            new = [g.constant(array, v.type.dtype, v.name) for v, array in zip(node.outputs, values, strict=True)]
+            new = [
+                g.constant(array, v.type.dtype, v.name) for v, array in zip(node.outputs, values, strict=True)
+            ]
         rewriter.replace(self.name, node.outputs, new, [node])
 
 
@@ -53,7 +56,9 @@ def _is_static(node: Node) -> bool:
     from engineworks.core.dims import Sym
 
     def symbolic(attribute: object) -> bool:
-        return isinstance(attribute, Sym) or (isinstance(attribute, tuple) and any(symbolic(a) for a in attribute))
+        return isinstance(attribute, Sym) or (
+            isinstance(attribute, tuple) and any(symbolic(a) for a in attribute)
+        )
 
     return not any(symbolic(a) for a in node.op.attributes().values())
 
@@ -71,4 +76,3 @@ def _all_known(rewriter: Rewriter, node: Node) -> bool:
     new.known = value.known
     rewriter.replace("shape arithmetic is known", [value], [new], [node])
     return True
-

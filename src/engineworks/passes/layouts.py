@@ -3,6 +3,7 @@
 Values keep their logical axes; only the order in memory changes (docs/decisions/0003-layouts.md). A transpose whose
 output lies as its input does is no work at all. Conversions are `relayout` nodes, which fuse like any pointwise op.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -46,7 +47,11 @@ class AssignLayouts:
         elif node.op.name in STRIDED_OPS:
             _place_strided(rewriter, node)
         elif node.op.name == "reshape":
-            _set(node.output, regrouped(node.inputs[0].type, node.output.type) or row_major(node.output.type.rank))  # type: ignore[union-attr]
+            _set(
+                node.output,
+                # pyrefly: ignore[missing-attribute]
+                regrouped(node.inputs[0].type, node.output.type) or row_major(node.output.type.rank),
+            )  # type: ignore[union-attr]
         elif node.op.name == "transpose":
             _set(node.output, transposed(node.inputs[0].type, node.op.perm))  # type: ignore[union-attr, attr-defined]
         elif isinstance(node.op, Reduction):
@@ -120,11 +125,15 @@ def regrouped(source: TensorType, out: TensorType) -> Layout | None:
     for ours, theirs in _runs(source.shape, out.shape):
         real = [a for a in ours if source.shape[a] != 1]
         positions = [place[a] for a in real]
-        if positions != sorted(positions) or any(b - a != 1 for a, b in _neighbours(positions, own.order, source)):
+        if positions != sorted(positions) or any(
+            b - a != 1 for a, b in _neighbours(positions, own.order, source)
+        ):
             return None
         starts.append((positions[0] if positions else -1, theirs))
     unit = [axis for start, theirs in starts if start < 0 for axis in theirs]
-    return Layout(tuple(unit + [axis for start, theirs in sorted(s for s in starts if s[0] >= 0) for axis in theirs]))
+    return Layout(
+        tuple(unit + [axis for start, theirs in sorted(s for s in starts if s[0] >= 0) for axis in theirs])
+    )
 
 
 def _neighbours(positions: list[int], order: tuple[int, ...], source: TensorType) -> list[tuple[int, int]]:

@@ -1,4 +1,5 @@
 """Give every graph output memory of its own."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ class SeparateOutputs:
         for position, value in enumerate(graph.outputs):
             root = _root(value)
             if root.is_constant or id(root) in seen:
-                origin = value.producer.origin if value.producer is not None else (graph.output_names[position],)
+                origin = (
+                    value.producer.origin if value.producer is not None else (graph.output_names[position],)
+                )
                 with rewriter.building() as g, g.origin(*origin):
                     copied = g.relayout(value, order=row_major(value.type.rank).order)
                 graph.outputs[position] = copied

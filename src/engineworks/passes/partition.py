@@ -1,4 +1,5 @@
 """Cut the graph into groups: native ops with their epilogues, fused loop nests, concatenated pieces, aliases."""
+
 from __future__ import annotations
 
 import heapq
@@ -57,7 +58,9 @@ def partition(graph: Graph, options: PartitionOptions) -> list[Group]:
     except Error:
         if not options.extra_outputs:
             raise
-        return partition(graph, PartitionOptions(options.epilogue_ops, extra_outputs=False, max_cost=options.max_cost))
+        return partition(
+            graph, PartitionOptions(options.epilogue_ops, extra_outputs=False, max_cost=options.max_cost)
+        )
 
 
 def _groups_from(node: Node, grower: LoopGrower) -> list[Group]:

@@ -1,9 +1,10 @@
 """Native ops and the pointwise work that fits behind them."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engineworks.core.types import TensorType, row_major
+from engineworks.core.types import row_major
 from engineworks.ir.graph import Graph, Node, Value
 from engineworks.ir.group import Group, OperandKind
 from engineworks.ops._kinds import Pointwise
@@ -66,7 +67,9 @@ def grow_epilogue(
 def _lay_like(members: list[Node], first: Value) -> None:
     """Pointwise values behind the anchor lie as its output does (the layout pass gives them that already)."""
     for node in members[1:]:
-        assert lies(node.output.type, first.type.layout or row_major(first.type.rank)), f"{node} lies differently"
+        assert lies(node.output.type, first.type.layout or row_major(first.type.rank)), (
+            f"{node} lies differently"
+        )
 
 
 def _leaving(graph: Graph, members: list[Node]) -> list[Value]:
@@ -95,7 +98,9 @@ def _next_member(
     return None, why
 
 
-def _obstacle(user: Node, anchor: Node, made: set[int], taken: set[int], ancestors: Mapping[int, int]) -> str | None:
+def _obstacle(
+    user: Node, anchor: Node, made: set[int], taken: set[int], ancestors: Mapping[int, int]
+) -> str | None:
     out = anchor.output.type
     if id(user) in taken:
         return f"'{user.op.name}' already belongs to another kernel"
@@ -109,7 +114,9 @@ def _obstacle(user: Node, anchor: Node, made: set[int], taken: set[int], ancesto
             continue
         kind = operand_kind(value, anchor)
         if kind is None:
-            return f"operand {value.type} of '{user.op.name}' is neither like the output nor along its channels"
+            return (
+                f"operand {value.type} of '{user.op.name}' is neither like the output nor along its channels"
+            )
         full += kind == "full"
         if value.producer is not None and ancestors[id(value.producer)] & _bit(ancestors, anchor):
             return f"an operand of '{user.op.name}' depends on this result another way"

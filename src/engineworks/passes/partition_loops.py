@@ -1,4 +1,5 @@
 """Grow loop nests: from the last node backwards, pulling in producers while one kernel can hold them."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -44,7 +45,9 @@ class Draft:
 class LoopGrower:
     """Makes 'loops' and 'piece' groups of the fusible nodes that are not taken yet."""
 
-    def __init__(self, graph: Graph, taken: set[int], ancestors: Mapping[int, int], max_cost: int, extra: bool) -> None:
+    def __init__(
+        self, graph: Graph, taken: set[int], ancestors: Mapping[int, int], max_cost: int, extra: bool
+    ) -> None:
         self.graph, self.taken, self.ancestors = graph, taken, ancestors
         self.max_cost, self.extra_outputs = max_cost, extra
         self.position = {id(n): k for k, n in enumerate(graph.nodes)}
@@ -74,14 +77,20 @@ class LoopGrower:
             if not any(v is value for k, v in enumerate(concat.inputs) if k != number):
                 self._pull(draft, first=value)
             nodes = tuple(sorted(draft.nodes, key=lambda n: self.position[id(n)]))
-            inputs = _inputs_of([*nodes, concat], only=value if not nodes else None, concat=concat, piece=value)
+            inputs = _inputs_of(
+                [*nodes, concat], only=value if not nodes else None, concat=concat, piece=value
+            )
             notes = tuple(draft.notes)
-            groups.append(Group("piece", (*nodes, concat), inputs, (concat.output,), value, (), number, notes))
+            groups.append(
+                Group("piece", (*nodes, concat), inputs, (concat.output,), value, (), number, notes)
+            )
         return groups
 
     # -- growing ----------------------------------------------------------------------------------------------
     def _pull(self, draft: Draft, first: Value | None = None) -> None:
-        frontier: list[Value] = [first] if first is not None else [v for v in draft.nodes[0].inputs if v is not None]
+        frontier: list[Value] = (
+            [first] if first is not None else [v for v in draft.nodes[0].inputs if v is not None]
+        )
         while frontier:
             frontier.sort(key=lambda v: self.position[id(v.producer)] if v.producer else -1)
             value = frontier.pop()
@@ -143,8 +152,12 @@ class LoopGrower:
             return None
         if _count_grows(node.output.type.shape, draft.domain.type.shape) and not _is_cheap(node):
             return f"{node.output.type} would be computed again for each element of {draft.domain.type}"
-        if node.op.name not in FREE_VIEWS and any(not _reads_in_place(u, node) for u in self._users(draft, node)):
-            return None if _is_cheap(node) else "a reader takes its elements in another order or several times"
+        if node.op.name not in FREE_VIEWS and any(
+            not _reads_in_place(u, node) for u in self._users(draft, node)
+        ):
+            return (
+                None if _is_cheap(node) else "a reader takes its elements in another order or several times"
+            )
         return None
 
     def _users(self, draft: Draft, node: Node) -> list[Node]:
@@ -181,7 +194,9 @@ class LoopGrower:
             return False
         behind = source.producer
         alone = len(source.uses) == 1 and not self.graph.is_output(source)
-        return alone and is_fusible(behind) and id(behind) not in self.taken and isinstance(behind.op, Pointwise)
+        return (
+            alone and is_fusible(behind) and id(behind) not in self.taken and isinstance(behind.op, Pointwise)
+        )
 
     def _may_store(self, draft: Draft, node: Node, value: Value, outside: list[Node]) -> bool:
         """An inner value of the full domain can be stored on the way when no reader of it leads back into the group."""
@@ -200,12 +215,20 @@ class LoopGrower:
     def _finish(self, draft: Draft, outputs: list[Value]) -> Group:
         nodes = sorted(draft.nodes, key=lambda n: self.position[id(n)])
         inputs = _inputs_of(nodes)
-        return Group("loops", tuple(nodes), inputs, (*outputs, *draft.extra), draft.domain, draft.axes,
-                     notes=tuple(draft.notes))
+        return Group(
+            "loops",
+            tuple(nodes),
+            inputs,
+            (*outputs, *draft.extra),
+            draft.domain,
+            draft.axes,
+            notes=tuple(draft.notes),
+        )
 
 
-def _inputs_of(nodes: list[Node], *, only: Value | None = None, concat: Node | None = None,
-               piece: Value | None = None) -> tuple[Value, ...]:
+def _inputs_of(
+    nodes: list[Node], *, only: Value | None = None, concat: Node | None = None, piece: Value | None = None
+) -> tuple[Value, ...]:
     """Values from outside, each once; one-element constants are part of the code. Of a concat only the piece counts."""
     if only is not None:
         return () if only.is_constant and only.array.size == 1 else (only,)

@@ -1,4 +1,5 @@
 """Which nodes move data without changing it, and which of those are no work at all."""
+
 from __future__ import annotations
 
 from engineworks.core.types import row_major

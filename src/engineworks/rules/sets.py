@@ -1,4 +1,5 @@
 """The rule sets of a build, discovered from the files beside this one."""
+
 from __future__ import annotations
 
 import functools

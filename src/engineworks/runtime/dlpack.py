@@ -92,7 +92,9 @@ def _from_capsule(capsule: Any) -> np.ndarray:
     extent = (last + 1) * dtype.itemsize
     memory = (ctypes.c_char * extent).from_address(tensor.data + tensor.byte_offset)
     # The capsule's destructor frees the tensor: it lives as long as the memory is referred to.
+    # pyrefly: ignore[missing-attribute]
     memory.capsule = capsule
+    # pyrefly: ignore[bad-argument-type]
     return np.ndarray(shape, dtype, memory, strides=[step * dtype.itemsize for step in strides])
 
 

@@ -94,7 +94,9 @@ class Engine:
             DeviceError: no memory.
         """
         chosen = self._profile(profile)
-        count = min(_checked_threads(threads) or self.default_threads, self.manifest.max_threads or MAX_THREADS)
+        count = min(
+            _checked_threads(threads) or self.default_threads, self.manifest.max_threads or MAX_THREADS
+        )
         program = Program(self.manifest, chosen, self._device, self._module, self._weights, count)
         return Context(self.manifest, chosen, program)
 

@@ -61,6 +61,7 @@ class Program:
         self._weights = weights
         self.symbols = _int64(max(1, len(manifest.symbols)))
         self._plan = _int64(max(1, self._base[-1]))
+        # pyrefly: ignore[bad-argument-type]
         self._words = memoryview(self._plan)
         self._plan_address = self._plan.ctypes.data
         self._fixed = {

@@ -62,6 +62,7 @@ class Worker:
                 return {}, trying if trying is not None else -1
             try:
                 # Past the buffer: a message read ahead into it would be invisible to `select`.
+                # pyrefly: ignore[missing-attribute]
                 kind, value = receive(self._pipe("stdout").raw)
             except EOFError:
                 self.stop()

@@ -116,6 +116,7 @@ def _measure_whole(job: WholeJob, trying: Callable[[int], None]) -> Results:
         context = engine.context(threads=number)
         context.run(**given)
         runs[number] = lambda c=context: c.run(**given)
+    # pyrefly: ignore[bad-argument-type]
     return _time(runs, trying)
 
 

@@ -38,7 +38,9 @@ def _values(dtype: DType) -> np.ndarray:
     ties = ((grid[1:].astype(np.float64) + grid[:-1]) / 2).astype(np.float32)
     with np.errstate(over="ignore"):
         top = grid[-1] * np.array([1.03, 1.04, 1.0625, 1.1, 1.125, 1.25, 1.5, 1e6], np.float32)
-    sizes = np.concatenate([grid, ties, np.nextafter(ties, np.float32(0)), np.nextafter(ties, np.float32(9e9)), top])
+    sizes = np.concatenate(
+        [grid, ties, np.nextafter(ties, np.float32(0)), np.nextafter(ties, np.float32(9e9)), top]
+    )
     return np.concatenate([sizes, -sizes, np.array([np.nan, np.inf, -np.inf, 1e-30, -1e-30], np.float32)])
 
 

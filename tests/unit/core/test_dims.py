@@ -150,7 +150,7 @@ def test_multiples_are_known() -> None:
 def test_comparisons_answer_when_bounds_decide() -> None:
     assert B < 9
     assert B >= 1
-    assert 0 < B
+    assert B > 0
     assert bool(B)
     assert not (B > 8)
 

@@ -21,7 +21,9 @@ def _bytes(node: onnx.NodeProto, constants: dict[str, np.ndarray], dtype: int) -
         [helper.make_tensor_value_info("y", dtype, None)],
         initializer=[numpy_helper.from_array(value, name) for name, value in constants.items()],
     )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8
+    ).SerializeToString()
 
 
 def _both(model: bytes) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 Three meanings of an operator are compared: its numpy reference, what kernels compute (`element`, `before`, `after`,
 `decompose`), and outside of Engineworks the node cases of the ONNX standard, torch, scipy and onnxruntime.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -88,7 +89,9 @@ def _limits(dtype: np.dtype) -> tuple[Any, Any]:
     return (False, True) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
 
 
-def _position(x: np.ndarray, axis: int, keepdims: bool, find: Callable[..., Any], last: bool = False) -> np.ndarray:
+def _position(
+    x: np.ndarray, axis: int, keepdims: bool, find: Callable[..., Any], last: bool = False
+) -> np.ndarray:
     found = find(np.flip(x, axis) if last else x, axis=axis, keepdims=keepdims)
     return x.shape[axis] - 1 - found if last else found
 
@@ -118,7 +121,9 @@ def _run_one(node: Node, arrays: list[np.ndarray | None]) -> tuple[np.ndarray, .
     return run_node(node, arrays, {})
 
 
-def run_decomposed(op: Op, arrays: list[np.ndarray | None], types: list[TensorType | None] | None = None) -> np.ndarray:
+def run_decomposed(
+    op: Op, arrays: list[np.ndarray | None], types: list[TensorType | None] | None = None
+) -> np.ndarray:
     """The op's decomposition; `types` may have symbolic shapes, which the arrays then bind."""
     g = GraphBuilder()
     inputs: list[Value | None] = []
@@ -223,16 +228,24 @@ def draw_one(name: str, given: Example, dims: dict[str, int], rng: np.random.Gen
     op = REGISTRY[name](**given.attributes)  # type: ignore[call-arg]
     arrays = [None if s is None else s.draw(rng, dims) for s in given.inputs]
     types = [
-        None if s is None else TensorType(s.dtype, tuple(symbol(d) if isinstance(d, str) else d for d in s.shape))
+        None
+        if s is None
+        else TensorType(s.dtype, tuple(symbol(d) if isinstance(d, str) else d for d in s.shape))
         for s in given.inputs
     ]
     return op, arrays, types, dims
 
 
 def _close(actual: np.ndarray, right: Any, dtype: np.dtype) -> None:
-    tolerance = {2: 2e-3, 4: 2e-6, 8: 1e-12}[max(2, np.dtype(dtype).itemsize)] if dtype.kind not in "iub" else 0.0
+    tolerance = (
+        {2: 2e-3, 4: 2e-6, 8: 1e-12}[max(2, np.dtype(dtype).itemsize)] if dtype.kind not in "iub" else 0.0
+    )
     np.testing.assert_allclose(
-        np.asarray(actual, np.float64), np.asarray(right, np.float64), rtol=tolerance * 4, atol=tolerance, equal_nan=True
+        np.asarray(actual, np.float64),
+        np.asarray(right, np.float64),
+        rtol=tolerance * 4,
+        atol=tolerance,
+        equal_nan=True,
     )
 
 
@@ -244,7 +257,11 @@ def test_reference_agrees_with_another_library_on_the_examples(name: str) -> Non
         shown = {k: v for k, v in op.attributes().items() if v != _default(op, k)}
         right = INDEPENDENT[name](*arrays, **shown)
         dtype = np.asarray(right).dtype if right is not None else np.dtype(np.float32)
-        _close(np.asarray(actual).astype(dtype), right, np.asarray(arrays[0]).dtype if dtype.kind == "f" else dtype)
+        _close(
+            np.asarray(actual).astype(dtype),
+            right,
+            np.asarray(arrays[0]).dtype if dtype.kind == "f" else dtype,
+        )
 
 
 def _default(op: Op, name: str) -> Any:
@@ -277,7 +294,9 @@ def test_what_kernels_compute_agrees_with_the_reference_on_the_examples(name: st
         _close(actual, right.astype(actual.dtype), actual.dtype)
 
 
-@pytest.mark.parametrize("name", [n for n in MINE if REGISTRY[n].has("decompose") and not n.startswith("reduce")])
+@pytest.mark.parametrize(
+    "name", [n for n in MINE if REGISTRY[n].has("decompose") and not n.startswith("reduce")]
+)
 def test_16_bit_decompositions_round_once(name: str) -> None:
     for op, arrays, _, dims in _drawn(name):
         narrow = [None if a is None else a.astype(np.float16) for a in arrays]
@@ -285,4 +304,6 @@ def test_16_bit_decompositions_round_once(name: str) -> None:
         right = np.asarray(bound.reference(*narrow)).astype(np.float16)
         actual = run_decomposed(bound, narrow)
         assert actual.dtype == np.float16
-        np.testing.assert_allclose(actual.astype(np.float64), right.astype(np.float64), rtol=1.5e-3, atol=1e-6)
+        np.testing.assert_allclose(
+            actual.astype(np.float64), right.astype(np.float64), rtol=1.5e-3, atol=1e-6
+        )

@@ -1,4 +1,5 @@
 """Pointwise operators, reductions and normalisations where the standard's cases do not reach: dims, NaN, old opsets."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -24,7 +25,8 @@ def run_onnx(kind: str, feeds: Mapping[str, np.ndarray], *, opset: int = 13, **a
 
     node = helper.make_node(kind, list(feeds), ["y"], **attributes)
     inputs = [
-        helper.make_tensor_value_info(k, numpy_helper.from_array(a).data_type, list(a.shape)) for k, a in feeds.items()
+        helper.make_tensor_value_info(k, numpy_helper.from_array(a).data_type, list(a.shape))
+        for k, a in feeds.items()
     ]
     graph = helper.make_graph([node], "one", inputs, [helper.make_tensor_value_info("y", 1, None)])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
@@ -49,7 +51,9 @@ def test_division_of_dims_is_that_of_their_values(name: str) -> None:
     op = REGISTRY[name]()
     made = np.asarray(op.reference(np.array([N, N * 6 + 2], object), np.array([4], object)), object)
     for n in (1, 7, 64):
-        assert [evaluate(d, {"N": n}) for d in made] == op.reference(np.array([n, n * 6 + 2]), np.array([4])).tolist()
+        assert [evaluate(d, {"N": n}) for d in made] == op.reference(
+            np.array([n, n * 6 + 2]), np.array([4])
+        ).tolist()
 
 
 def test_division_of_dims_below_zero_is_undecided() -> None:
@@ -59,14 +63,21 @@ def test_division_of_dims_below_zero_is_undecided() -> None:
 
 def test_comparing_dims_answers_where_bounds_decide_and_is_undecided_elsewhere() -> None:
     equal = REGISTRY["equal"]()
-    assert np.asarray(equal.reference(np.array([N, 3], object), np.array([-1, 3], object))).tolist() == [False, True]
-    assert np.asarray(REGISTRY["less"]().reference(np.array([N], object), np.array([65], object))).tolist() == [True]
+    assert np.asarray(equal.reference(np.array([N, 3], object), np.array([-1, 3], object))).tolist() == [
+        False,
+        True,
+    ]
+    assert np.asarray(
+        REGISTRY["less"]().reference(np.array([N], object), np.array([65], object))
+    ).tolist() == [True]
     with pytest.raises(Undecided):
         equal.reference(np.array([N], object), np.array([8], object))
 
 
 def test_where_and_products_keep_dims() -> None:
-    chosen = REGISTRY["where"]().reference(np.array([True, False], object), np.array([N, N], object), np.array([M, M], object))
+    chosen = REGISTRY["where"]().reference(
+        np.array([True, False], object), np.array([N, N], object), np.array([M, M], object)
+    )
     assert list(chosen) == [N, M]
     product = REGISTRY["reduce_prod"](axes=(0,), keepdims=False).reference(np.array([N, 3, M], object))  # type: ignore[call-arg]
     assert np.asarray(product, object)[()] == N * M * 3
@@ -95,7 +106,9 @@ def test_softplus_and_mish_do_not_overflow_in_f16() -> None:
 
 @pytest.mark.parametrize("name", ["sinh", "asinh", "atanh", "cosh", "acosh"])
 def test_hyperbolic_functions_are_accurate_from_tiny_to_huge(name: str) -> None:
-    x = np.concatenate([10.0 ** np.arange(-30, 0), 1 + 10.0 ** np.arange(-12, 2), 10.0 ** np.arange(3, 300, 9)])
+    x = np.concatenate(
+        [10.0 ** np.arange(-30, 0), 1 + 10.0 ** np.arange(-12, 2), 10.0 ** np.arange(3, 300, 9)]
+    )
     x = np.concatenate([x, -x])
     numpy_name = {"asinh": "arcsinh", "atanh": "arctanh", "acosh": "arccosh"}.get(name, name)
     with np.errstate(all="ignore"):
@@ -128,7 +141,10 @@ def test_einsum_agrees_with_numpy(equation: str, shapes: list[tuple[int, ...]]) 
     rng = np.random.default_rng(3)
     feeds = {f"x{k}": rng.standard_normal(s).astype(np.float32) for k, s in enumerate(shapes)}
     np.testing.assert_allclose(
-        run_onnx("Einsum", feeds, equation=equation), np.einsum(equation, *feeds.values()), rtol=1e-4, atol=1e-5
+        run_onnx("Einsum", feeds, equation=equation),
+        np.einsum(equation, *feeds.values()),
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
@@ -141,7 +157,9 @@ def test_lines_before_opset_13_reach_to_the_last_axis(kind: str, axis: int) -> N
     np.testing.assert_allclose(run_onnx(kind, {"x": x}, opset=11, axis=axis), right, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("opset", "bounds"), [(7, {"min": -0.5, "max": 0.25}), (10, {"max": 0.25}), (10, {"min": -0.5})])
+@pytest.mark.parametrize(
+    ("opset", "bounds"), [(7, {"min": -0.5, "max": 0.25}), (10, {"max": 0.25}), (10, {"min": -0.5})]
+)
 def test_clip_takes_bounds_from_attributes_before_opset_11(opset: int, bounds: dict[str, float]) -> None:
     x = np.linspace(-1, 1, 9, dtype=np.float32)
     right = np.clip(x, bounds.get("min", -np.inf), bounds.get("max", np.inf))
@@ -152,9 +170,13 @@ def test_batch_normalization_of_opset_7_agrees_with_torch() -> None:
     rng = np.random.default_rng(2)
     x = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
     scale, bias, mean, variance = (rng.uniform(0.5, 2, 3).astype(np.float32) for _ in range(4))
-    right = torch.nn.functional.batch_norm(*map(torch.from_numpy, (x, mean, variance, scale, bias)), eps=1e-3).numpy()
+    right = torch.nn.functional.batch_norm(
+        *map(torch.from_numpy, (x, mean, variance, scale, bias)), eps=1e-3
+    ).numpy()
     feeds = {"x": x, "s": scale, "b": bias, "m": mean, "v": variance}
-    np.testing.assert_allclose(run_onnx("BatchNormalization", feeds, opset=7, epsilon=1e-3), right, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        run_onnx("BatchNormalization", feeds, opset=7, epsilon=1e-3), right, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_sums_of_squares_in_f16_do_not_overflow_on_the_way() -> None:

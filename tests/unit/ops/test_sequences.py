@@ -27,7 +27,9 @@ def _model(nodes: list[onnx.NodeProto]) -> bytes:
         initializer=[numpy_helper.from_array(value, name) for name, value in CONSTANTS.items()],
     )  # fmt: skip
     graph.output[0].type.Clear()
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
 
 
 CASES = {
@@ -77,7 +79,9 @@ def test_a_body_reads_a_sequence_around_it() -> None:
 
 def test_a_sequence_that_leaves_the_model_is_refused() -> None:
     with pytest.raises(UnsupportedOperator, match="'y', a sequence of 4 tensors"):
-        engineworks.build(_model([node("SplitToSequence", ["x", "two"], ["y"])]), effort=0, timing_cache=False)
+        engineworks.build(
+            _model([node("SplitToSequence", ["x", "two"], ["y"])]), effort=0, timing_cache=False
+        )
 
 
 def test_an_operator_that_takes_tensors_is_refused() -> None:

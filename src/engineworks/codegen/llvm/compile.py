@@ -1,4 +1,5 @@
 """LLVM text to a self-contained ELF object, and (for tuning and tests) to callable addresses in this process."""
+
 from __future__ import annotations
 
 import functools

@@ -3,6 +3,7 @@
 Sizes and offsets are `Size = int | str`: a Python int is a constant known at build, a string is an i64 SSA value.
 Arithmetic on two ints folds in Python, so one emitter serves static and dynamic shapes.
 """
+
 from __future__ import annotations
 
 import struct

@@ -194,6 +194,7 @@ def _tasks(nest: Nest, order: tuple[int, ...], blocks: dict[int, int], row: int)
                 ),
             )
             block = blocks.get(order[cut - 1], 1)
+            # pyrefly: ignore[bad-return]
             return cut, -(-grain // block) * block
         done *= size
     return 0, 1

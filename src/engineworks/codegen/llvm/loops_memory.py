@@ -137,6 +137,7 @@ class Memory:
             f.line(f"store {value.type} {value.name}, ptr {self._lane(place, 0)}, {aligned}")
         elif contiguous and value.lanes > 1:
             f.call("void", f"llvm.masked.store.{value.suffix}.p0", f"{value.type} {value.name}",
+                   # pyrefly: ignore[missing-attribute]
                    f"ptr {aligned} {place.pointer}", f"{mask.type} {mask.name}")  # fmt: skip
             keep_width(f, value.kind, f"{value.type} {value.name}")
         else:

@@ -1,4 +1,5 @@
 """The `resolve` kernel: writes sizes that depend on symbols into a program's plan."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

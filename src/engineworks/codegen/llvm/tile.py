@@ -5,6 +5,7 @@ with one broadcast element of A for each row. Where the rows of A lie is a list 
 segments, each a nest of counted loops, so that a convolution's border tiles can leave out their padding.
 Everything that is a `Size` may be a constant or an SSA value.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -71,16 +72,25 @@ class Tile:
     ahead: tuple[Size, int] | None = None
 
 
-def plain_tile(rows: Sequence[Size], vectors: int, k: Size, isa: Isa, *, a_step: Size = 4, unroll: int = 4,
-               chains: int = 1) -> Tile:
+def plain_tile(
+    rows: Sequence[Size],
+    vectors: int,
+    k: Size,
+    isa: Isa,
+    *,
+    a_step: Size = 4,
+    unroll: int = 4,
+    chains: int = 1,
+) -> Tile:
     """The tile of a matrix product with packed B: one segment, `k` steps, `a_step` bytes between A's k neighbours."""
     segment = Segment(tuple(range(len(rows))), ((k, a_step, 1),))
     width = vectors * isa.lanes * 4
     return Tile(tuple(rows), vectors, (segment,), width, unroll, chains, b_align=isa.lanes * 4)
 
 
-def accumulate(f: Function, isa: Isa, tile: Tile, a: str, b: str,
-               initial: Sequence[Sequence[str]] | None = None) -> list[list[str]]:
+def accumulate(
+    f: Function, isa: Isa, tile: Tile, a: str, b: str, initial: Sequence[Sequence[str]] | None = None
+) -> list[list[str]]:
     """Emit the k loop; the sums as SSA vectors, [row][vector].
 
     Args:
@@ -94,11 +104,15 @@ class _Accumulation:
     """The accumulators of one tile while its loops are being emitted."""
 
     def __init__(self, f: Function, isa: Isa, tile: Tile, initial: Sequence[Sequence[str]] | None) -> None:
-        assert tile.unroll % tile.chains == 0, f"{tile.chains} chains do not divide an unrolling of {tile.unroll}"
+        assert tile.unroll % tile.chains == 0, (
+            f"{tile.chains} chains do not divide an unrolling of {tile.unroll}"
+        )
         self.f, self.isa, self.tile = f, isa, tile
         self.vector = f"<{isa.lanes} x float>"
-        self.sums = [[[self._start(initial, chain, r, j) for j in range(tile.vectors)] for r in range(len(tile.rows))]
-                     for chain in range(tile.chains)]
+        self.sums = [
+            [[self._start(initial, chain, r, j) for j in range(tile.vectors)] for r in range(len(tile.rows))]
+            for chain in range(tile.chains)
+        ]
 
     def _start(self, initial: Sequence[Sequence[str]] | None, chain: int, row: int, j: int) -> str:
         value = initial[row][j] if initial is not None and chain == 0 else "zeroinitializer"
@@ -115,7 +129,7 @@ class _Accumulation:
         values = [self.f.get(self.vector, chain[row][j]) for chain in self.sums]
         while len(values) > 1:
             pairs = zip(values[::2], values[1::2], strict=False)
-            odd = values[len(values) & ~1:]
+            odd = values[len(values) & ~1 :]
             values = [self.f.value(f"fadd {self.vector} {x}, {y}") for x, y in pairs] + odd
         return values[0]
 
@@ -129,7 +143,9 @@ class _Accumulation:
         with f.loop(0, count) as k:
             self._nest(nest[1:], f.at(a, f.mul(k, a_step)), f.at(b, f.mul(k, b_bytes)), rows)
 
-    def _innermost(self, count: Size, a_step: Size, b_step: Size, a: str, b: str, rows: Sequence[int]) -> None:
+    def _innermost(
+        self, count: Size, a_step: Size, b_step: Size, a: str, b: str, rows: Sequence[int]
+    ) -> None:
         """The unrolled loop, then what is left of it."""
         f, unroll = self.f, self.tile.unroll
         b_bytes = f.mul(b_step, self.tile.b_row_bytes)
@@ -172,14 +188,21 @@ class _Accumulation:
     def _step(self, a: str, b: str, a_shift: Size, b_shift: Size, chain: int, rows: Sequence[int]) -> None:
         """One k: the vectors of B once, then a broadcast (folded into the multiply) and the multiplies of each row."""
         f, tile, vector = self.f, self.tile, self.vector
-        columns = [self._load_b(f.at(b, f.add(b_shift, j * self.isa.lanes * 4)), j) for j in range(tile.vectors)]
+        columns = [
+            self._load_b(f.at(b, f.add(b_shift, j * self.isa.lanes * 4)), j) for j in range(tile.vectors)
+        ]
         for r in rows:
             element = f.value(f"load float, ptr {f.at(a, f.add(tile.rows[r], a_shift))}, align 4")
             broadcast = splat(f, self.isa.lanes, "float", element)
             for j, column in enumerate(columns):
                 total = self.sums[chain][r][j]
-                product = f.call(vector, f"llvm.fma.v{self.isa.lanes}f32", f"{vector} {broadcast}",
-                                 f"{vector} {column}", f"{vector} {f.get(vector, total)}")
+                product = f.call(
+                    vector,
+                    f"llvm.fma.v{self.isa.lanes}f32",
+                    f"{vector} {broadcast}",
+                    f"{vector} {column}",
+                    f"{vector} {f.get(vector, total)}",
+                )
                 f.set(vector, total, product)
 
     def _load_b(self, pointer: str, j: int) -> str:
@@ -237,7 +260,9 @@ def store_tile(f: Function, isa: Isa, sums: Sequence[Sequence[str]], store: Stor
     masks = [column_mask(f, lanes, store.columns, j) for j in range(vectors)]
     fixed = [[_fixed_operand(f, lanes, o, j, masks[j]) for o in store.operands] for j in range(vectors)]
     long = store.expression is not None and count_nodes(store.expression) > LIGHT_EPILOGUE
-    reads = _parked(f, lanes, sums) if long else [[lambda value=value: value for value in row] for row in sums]
+    reads = (
+        _parked(f, lanes, sums) if long else [[lambda value=value: value for value in row] for row in sums]
+    )
     for row, offset in zip(reads, store.rows, strict=True):
         for j in range(vectors):
             element = f.add(offset, j * lanes)
@@ -293,7 +318,9 @@ def _apply_epilogue(f: Function, isa: Isa, expression: Scalar, arguments: Sequen
     return emit_epilogue(f, isa, expression, list(arguments))
 
 
-def by_columns(f: Function, width: int, columns: Size, total: Size, emit: Callable[[Size | None], None]) -> None:
+def by_columns(
+    f: Function, width: int, columns: Size, total: Size, emit: Callable[[Size | None], None]
+) -> None:
     """Call `emit(None)` where a whole tile of `width` columns is left and `emit(columns left)` at the edge.
 
     Args:

@@ -1,4 +1,5 @@
 """The CPU backend: its kernel families, found by module, and the instruction sets it generates for."""
+
 from __future__ import annotations
 
 import functools

@@ -134,7 +134,9 @@ def predicted_s(nest: Nest, schedule: CpuSchedule) -> float:
     moved = sum(a.size_bytes * (points if a.over_reduced else rows) for a in accesses_of(nest))
     extent = max(1, likely(nest.extents[schedule.vector])) if schedule.vector >= 0 else 1
     filled = -(-extent // schedule.lanes) * schedule.lanes / extent
+    # pyrefly: ignore[unsupported-operation]
     operations = (work_of(nest) + len(accesses_of(nest))) * points / schedule.lanes * filled
+    # pyrefly: ignore[bad-argument-type]
     return max(float(moved) / _BYTES_PER_S, operations / _VECTOR_OPERATIONS_PER_S) + 2e-7
 
 

@@ -1,4 +1,5 @@
 """Arithmetic with constants that has a cheaper equal."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Ops that do nothing: identity, casts and reshapes to what a tensor already is, transposes that undo each other."""
+
 from __future__ import annotations
 
 from engineworks.ir.builder import GraphBuilder

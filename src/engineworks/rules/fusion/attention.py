@@ -1,4 +1,5 @@
 """softmax(q kᵀ · scale + mask) v in one kernel, so that the scores are never written to memory."""
+
 from __future__ import annotations
 
 from engineworks.ir.builder import GraphBuilder
@@ -41,7 +42,9 @@ class FuseAttention(Rule):
         if softmax.op.axis % rank != rank - 1:  # type: ignore[attr-defined]
             raise NoMatch("softmax is not over the last axis")
         if rank != 4 or not (m.q.type.rank == m.kt.type.rank == m.v.type.rank == 4):
-            raise NoMatch(f"the operands have ranks {m.q.type.rank}, {m.kt.type.rank}, {m.v.type.rank}; four is wanted")
+            raise NoMatch(
+                f"the operands have ranks {m.q.type.rank}, {m.kt.type.rank}, {m.v.type.rank}; four is wanted"
+            )
         if m.q.type.dtype.name != "f32":
             raise NoMatch(f"dtype {m.q.type.dtype}")
         if m.q.type.shape[:2] != m.kt.type.shape[:2] or m.kt.type.shape[:2] != m.v.type.shape[:2]:
@@ -91,6 +94,11 @@ def _unscaled(value: Value) -> tuple[Value, float]:
         if factor is not None and a is not None and a.type.shape == value.type.shape:
             return a, (factor if node.op.name == "mul" else 1.0 / factor)
         factor = constant_scalar(a)
-        if node.op.name == "mul" and factor is not None and b is not None and b.type.shape == value.type.shape:
+        if (
+            node.op.name == "mul"
+            and factor is not None
+            and b is not None
+            and b.type.shape == value.type.shape
+        ):
             return b, factor
     return value, 1.0

@@ -116,4 +116,5 @@ def _diagonal(visible: np.ndarray) -> int | None:
         return None
     plane = visible.reshape(visible.shape[-2:])
     diagonal = int(plane[0].sum()) - 1
+    # pyrefly: ignore[no-matching-overload]
     return diagonal if np.array_equal(plane, np.tri(*plane.shape, diagonal, dtype=bool)) else None

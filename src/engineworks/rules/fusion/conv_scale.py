@@ -1,4 +1,5 @@
 """Scales and shifts behind a convolution go into its filters and bias."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -143,7 +144,9 @@ def _check_channel(m: Match, what: str) -> None:
         raise NoMatch(f"the {what} widens the shape")
 
 
-def _conv(g: GraphBuilder, conv, x: Value, w: np.ndarray, factor: np.ndarray | None, bias: np.ndarray | None) -> Value:
+def _conv(
+    g: GraphBuilder, conv, x: Value, w: np.ndarray, factor: np.ndarray | None, bias: np.ndarray | None
+) -> Value:
     dtype = x.type.dtype
     if factor is not None:
         w = w * factor.reshape((-1,) + (1,) * (w.ndim - 1))

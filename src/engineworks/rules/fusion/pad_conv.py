@@ -1,4 +1,5 @@
 """Zero padding in front of a convolution becomes its own padding."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,4 +1,5 @@
 """Slices of a merged projection become projections of their own, so that no copy is needed."""
+
 from __future__ import annotations
 
 from engineworks.ir.builder import GraphBuilder

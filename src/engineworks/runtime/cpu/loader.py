@@ -66,6 +66,7 @@ def _load_library(code: bytes | memoryview, symbols: Iterable[str]) -> Image:
     image = Image({}, "dlopen")
     # The descriptor stays open for as long as the library is loaded: dlopen() gives back an earlier
     # library of the same path, and a closed descriptor's number is used again.
+    # pyrefly: ignore[missing-attribute]
     weakref.finalize(image, _unload, library._handle, descriptor).atexit = False
     for name in symbols:
         try:
@@ -102,6 +103,7 @@ def load_flat(code: bytes | memoryview, symbols: Iterable[str]) -> Image:
     if base is None or base == _MAP_FAILED:
         raise DeviceError(f"no {size:,} bytes for generated code: {os.strerror(ctypes.get_errno())}")
     image = Image({}, "map")
+    # pyrefly: ignore[missing-attribute]
     weakref.finalize(image, libc.munmap, base, size).atexit = False
     ctypes.memmove(base, bytes(code), len(code))
     headers = _program_headers(code)
