@@ -92,7 +92,8 @@ def _facts(record: Record) -> str:
     share = "–"
     if facts.get("flops") and result["median_s"]:
         peak = record["fma_gflops"] * 1e9 * record["threads"]
-        share = f"{100 * facts['flops'] / result['median_s'] / peak:.0f} %"
+        percent = 100 * facts["flops"] / result["median_s"] / peak
+        share = f"{percent:.0f} %" if percent >= 1 else share  # recurrent layers are not counted
     build = f"{facts['build_s']:.0f} s" if "build_s" in facts else "–"
     load = f"{facts['load_s'] * 1e3:.1f} ms" if "load_s" in facts else "–"
     return f"{share} | {build} | {load}"
