@@ -108,9 +108,8 @@ def _import(model: Model, config: BuildConfig) -> Graph:
     from engineworks.frontends.onnx.reader import read
 
     foreign = read(model if isinstance(model, bytes) else Path(model))
-    require_rules(
-        foreign
-    )  # before anything is asked of the user: no profile helps an operator that is not there
+    # Before the user is asked for a profile: none helps an operator that is not there.
+    require_rules(foreign)
     shapes, dims = profiles.shapes_and_ranges(foreign, config)
     return import_model(foreign, input_shapes=shapes, dims=dims)
 

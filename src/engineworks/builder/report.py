@@ -77,16 +77,12 @@ class BuildReport(msgspec.Struct, frozen=True):
     missed: tuple[MissedReport, ...]
     groups: tuple[GroupReport, ...]
     memory: MemoryReport
-    measured: int = 0
-    from_cache: int = 0
 
 
-def encode(report: BuildReport, *, deterministic: bool = True) -> bytes:
+def encode(report: BuildReport) -> bytes:
     """JSON bytes; without times of phases, so that equal builds give equal bytes."""
-    if deterministic:
-        phases = tuple(PhaseReport(p.name, 0.0, p.nodes) for p in report.phases)
-        report = msgspec.structs.replace(report, phases=phases, measured=0, from_cache=0)
-    return msgspec.json.encode(report)
+    phases = tuple(PhaseReport(p.name, 0.0, p.nodes) for p in report.phases)
+    return msgspec.json.encode(msgspec.structs.replace(report, phases=phases))
 
 
 def decode(data: bytes) -> BuildReport:

@@ -75,7 +75,6 @@ class TimingCache:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.damaged = 0
-        self.hits = 0
         self._found: dict[str, float | str] = {}
         if path is not None and path.exists():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -96,9 +95,7 @@ class TimingCache:
 
     def get(self, key: str) -> float | str | None:
         """Seconds, or why the tactic was rejected; None when it was never tried."""
-        found = self._found.get(key)
-        self.hits += found is not None
-        return found
+        return self._found.get(key)
 
     def add(self, key: str, result: float | str, note: str, *, lasts: bool = True) -> float | str:
         """Remember a measurement (as stored: rounded).

@@ -52,26 +52,26 @@ class Chooser:
             NoTactic: nothing computes a workload; the message says why each family refuses.
         """
         distinct = {work.key(): (work, name) for work, name in works}
+        proposed = {
+            key: self.backend.propose(work, self.isa, self.effort, strict=self.strict)
+            for key, (work, _) in distinct.items()
+        }
         chosen: dict[str, Choice] = {}
         if self.tuner is not None:
-            proposed = [
-                (work, self.backend.propose(work, self.isa, self.effort, strict=self.strict)[0])
-                for work, _ in distinct.values()
-            ]
             self.tuner.prepare(
-                proposed, lambda done, total: progress(done, total, "compiling") if progress else None
+                [(work, proposed[key][0]) for key, (work, _) in distinct.items()],
+                lambda done, total: progress(done, total, "compiling") if progress else None,
             )
         for done, (key, (work, name)) in enumerate(distinct.items()):
             if progress:
                 progress(done, len(distinct), name)
-            chosen[key] = self.choose(work, name)
+            chosen[key] = self._choose(work, name, *proposed[key])
         if progress:
             progress(len(distinct), len(distinct), "")
         return chosen
 
-    def choose(self, work: Workload, name: str) -> Choice:
+    def _choose(self, work: Workload, name: str, candidates: list[Candidate], refused: list[str]) -> Choice:
         """The best candidate that is correct."""
-        candidates, refused = self.backend.propose(work, self.isa, self.effort, strict=self.strict)
         if not candidates:
             reasons = "\n  ".join(refused)
             raise NoTactic(

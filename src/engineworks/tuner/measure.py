@@ -100,7 +100,6 @@ class ProcessTuner:
     conditions: Conditions
     threads: int
     dims: Mapping[str, int] = field(default_factory=dict)
-    measured: int = 0
     _worker: Worker | None = None
 
     def prepare(
@@ -160,7 +159,6 @@ class ProcessTuner:
                 text = missing[candidate].tactic.text()
                 note = f"{work.anchor or 'loops'} {', '.join(str(t) for t in work.outputs)}: {text}"
                 known[text] = self.cache.add(keys[text], result, note, lasts=result != DIED)
-                self.measured += 1
         return {text: result for text, result in known.items() if result is not None}
 
     def measure_whole(self, file: bytes, identity: str, threads: tuple[int, ...]) -> dict[int, float]:
