@@ -6,7 +6,8 @@
     │   ├── UnsupportedOperator     the model uses an operator, attribute or type that has no implementation
     │   ├── Undecided               a question about symbolic dims has no answer for all their values
     │   ├── NoTactic                no kernel provider can compute a workload
-    │   └── TuningError             a measurement could not be made
+    │   ├── TuningError             a measurement could not be made
+    │   └── CalibrationError        ranges of activations cannot be found, or read
     ├── EngineError             a file cannot become a running engine
     │   ├── CorruptEngine           not an engine, cut short or damaged
     │   ├── NewerFormat             written by a newer Engineworks
@@ -51,6 +52,10 @@ class NoTactic(BuildError):
 
 class TuningError(BuildError):
     """A kernel could not be measured: the worker died, timed out or gave no result."""
+
+
+class CalibrationError(BuildError):
+    """Ranges of activations cannot be found from the data given, or a calibration cache cannot be read."""
 
 
 class EngineError(Error):

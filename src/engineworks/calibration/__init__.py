@@ -1,0 +1,1 @@
+"""Activation ranges from example inputs: statistics, methods that choose a range, TensorRT's cache files."""
