@@ -12,7 +12,9 @@ from engineworks.ir.cases import i64 as i64
 from engineworks.ir.cases import u8 as u8
 from engineworks.ir.foreign import ForeignNode as ForeignNode
 from engineworks.ir.foreign import from_onnx as from_onnx
+from engineworks.ir.foreign import from_torch as from_torch
 from engineworks.ir.foreign import same_as_onnx as same_as_onnx
+from engineworks.ir.foreign import same_as_torch as same_as_torch
 from engineworks.ir.graph import Graph as Graph
 from engineworks.ir.graph import Node as Node
 from engineworks.ir.graph import Region as Region

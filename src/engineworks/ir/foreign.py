@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from engineworks.core.dims import Dim
+from engineworks.core.dims import Dim, parse_dim
 from engineworks.core.dtypes import DType
-from engineworks.errors import InvalidModel, UnsupportedOperator
+from engineworks.errors import Error, InvalidModel, UnsupportedOperator
 from engineworks.ir.op import Op
 
 if TYPE_CHECKING:
@@ -31,7 +31,16 @@ class ForeignInput:
 
 @dataclass(frozen=True, slots=True)
 class ForeignOp:
-    """A node of the foreign graph before import. Attributes are Python values; graphs are ForeignGraph."""
+    """A node of the foreign graph before import. Attributes are Python values; graphs are ForeignGraph.
+
+    In dialects whose arguments have names (torch) the attributes are all arguments in the order of the schema,
+    defaults filled in: `InputAt` where a tensor stands, `SizeOf` where a symbolic integer does.
+
+    Attributes:
+        tensors: names of the arguments that the schema types as tensors, optional tensors or lists of them.
+        results: what the foreign framework says the outputs are; empty where it says nothing.
+        where: the user's source line, for messages: "model.py:41 in forward: y = torch.foo(x)".
+    """
 
     kind: str
     domain: str
@@ -39,6 +48,31 @@ class ForeignOp:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    tensors: tuple[str, ...] = ()
+    results: tuple[ForeignType | None, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InputAt:
+    """An argument that is a tensor of the graph: the input at this position."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class SizeOf:
+    """An argument that is an integer computed from sizes: an expression over names of dims (core/dims: parse_dim)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignType:
+    """A tensor as the foreign framework inferred it: integers, or expressions over names of dims."""
+
+    dtype: DType
+    shape: tuple[int | SizeOf, ...]
 
 
 @dataclass(slots=True)
@@ -69,16 +103,23 @@ class ForeignNode:
         output_names: '' where an output is not asked for.
     """
 
-    __slots__ = ("foreign", "import_graph", "inputs", "opset")
+    __slots__ = ("foreign", "import_graph", "inputs", "opset", "size")
 
     def __init__(
-        self, foreign: ForeignOp, inputs: Sequence[Value | None], opset: int, import_graph: Callable[..., Any]
+        self,
+        foreign: ForeignOp,
+        inputs: Sequence[Value | None],
+        opset: int,
+        import_graph: Callable[..., Any],
+        size: Callable[[str], Dim] = parse_dim,
     ) -> None:
         self.foreign = foreign
         self.inputs = list(inputs)
         self.opset = opset
         self.import_graph = import_graph
         """Imports a body (If, Loop): a ForeignGraph and its inputs' types or constants, to (Region, captured)."""
+        self.size = size
+        """The dim that an expression over foreign names of dims stands for."""
 
     def __getitem__(self, position: int) -> Any:
         """Input, or None when it is omitted (typed Any: required inputs are checked by `require`)."""
@@ -90,6 +131,41 @@ class ForeignNode:
     def attr(self, name: str, default: Any = None) -> Any:
         """The attribute, or `default`."""
         return self.foreign.attributes.get(name, default)
+
+    def arg(self, name: str) -> Any:
+        """The argument that the schema calls `name`, with the schema's default when the model omits it.
+
+        Tensors are Values (a Python number where the model passes one for a tensor), lists are tuples, omitted
+        optionals None, integers that follow from sizes Dims, dtypes our DType; devices, layouts and memory formats
+        are strings. Typed Any: what it is follows from the schema.
+
+        Raises:
+            KeyError: the schema has no such argument: the rule is wrong.
+        """
+        return self._resolved(self.foreign.attributes[name])
+
+    def _resolved(self, argument: Any) -> Any:
+        if isinstance(argument, InputAt):
+            return self[argument.position]
+        if isinstance(argument, SizeOf):
+            return self.size(argument.text)
+        if isinstance(argument, (tuple, list)):
+            return tuple(self._resolved(a) for a in argument)
+        return argument
+
+    def result_dtype(self, position: int = 0) -> DType:
+        """The dtype that the foreign framework gives output `position` (its promotion rules are then settled)."""
+        return self._result(position).dtype
+
+    def result_shape(self, position: int = 0) -> tuple[Dim, ...]:
+        """The shape that the foreign framework gives output `position`."""
+        return tuple(self._resolved(d) for d in self._result(position).shape)
+
+    def _result(self, position: int) -> ForeignType:
+        result = self.foreign.results[position]
+        if result is None:
+            raise self.invalid(f"output {position} is not a tensor")
+        return result
 
     def given(self, start: int = 0) -> list[Value]:
         """The inputs from `start` on, none of which may be omitted. Raises InvalidModel where one is."""
@@ -140,13 +216,21 @@ class ForeignNode:
 
     def unsupported(self, why: str) -> UnsupportedOperator:
         """The error to raise for a form of the op that is not there (yet); the sentence names the node."""
-        return UnsupportedOperator(
-            f"{self.foreign.kind} (opset {self.opset}) at node '{self.foreign.name}': {why}"
-        )
+        return UnsupportedOperator(f"{self._place()}: {why}")
 
     def invalid(self, why: str) -> InvalidModel:
         """The error to raise for a node that breaks the standard's rules."""
-        return InvalidModel(f"{self.foreign.kind} (opset {self.opset}) at node '{self.foreign.name}': {why}")
+        return InvalidModel(f"{self._place()}: {why}")
+
+    def _place(self) -> str:
+        return place_of(self.foreign, self.opset)
+
+
+def place_of(foreign: ForeignOp, opset: int) -> str:
+    """The node in a message: its operator, name, and where the user wrote it."""
+    version = f" (opset {opset})" if opset else ""
+    line = f" ({foreign.where})" if foreign.where else ""
+    return f"{foreign.kind}{version} at node '{foreign.name}'{line}"
 
 
 _RULES: dict[tuple[str, str], list[tuple[int, Importer]]] = {}
@@ -180,6 +264,33 @@ def same_as_onnx(kind: str, op: type[Op], since: int = 1, **attributes: str) -> 
         return tuple(outputs)
 
     from_onnx(kind, since)(importer)
+
+
+def from_torch(*kinds: str) -> Callable[[F], F]:
+    """Register how torch's operators are built, by their full names ("aten.softmax.int"). The function returns a
+    Value, a tuple of Values (None for outputs nobody may ask for), or, for operators on sizes, a Dim.
+    """
+
+    def register(function: F) -> F:
+        for kind in kinds:
+            if ("torch", kind) in _RULES:
+                raise Error(f"{kind} has two rules: {function.__module__} has the second")
+            _RULES[("torch", kind)] = [(0, function)]
+        return function
+
+    return register
+
+
+def same_as_torch(kind: str, op: type[Op], **attributes: str) -> None:
+    """torch's `kind` is exactly `op` on its tensor arguments in the schema's order (numbers take the dtype of the
+    tensor beside them); `attributes` maps our field to torch's argument.
+    """
+
+    def importer(g: GraphBuilder, n: ForeignNode) -> Any:
+        tensors = [n.arg(name) for name in n.foreign.tensors]
+        return getattr(g, op.name)(*tensors, **{ours: n.arg(theirs) for ours, theirs in attributes.items()})
+
+    from_torch(kind)(importer)
 
 
 def rule_for(dialect: str, kind: str, opset: int, domain: str = "") -> Importer | None:
