@@ -29,7 +29,7 @@ from engineworks.engine import schema
 from engineworks.engine.schema import Manifest, Ref, words_base
 from engineworks.ir.graph import Graph, Value
 from engineworks.ir.group import Group
-from engineworks.kernels.image import ObjectCache, image_of
+from engineworks.kernels.image import ObjectCache, image_of, target_record
 from engineworks.kernels.tactic import (
     Input,
     Output,
@@ -314,7 +314,7 @@ class Emitter:
         tactics = {s.symbol: c.tactic.text() for c in choices for s in c.image.steps}
         return Manifest(
             package=self.package,
-            target=schema.TargetRecord(self.target.device, self.target.arch, self.target.features),
+            target=target_record(self.target, self.functions),
             inputs=tuple(_tensor(v, v.name) for v in self.graph.inputs),
             outputs=tuple(
                 _tensor(v, n) for v, n in zip(self.graph.outputs, self.graph.output_names, strict=True)

@@ -12,6 +12,7 @@ import hashlib
 import mmap
 import platform
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,10 @@ class Target:
         """Equal for targets that run the same code: part of timing-cache keys."""
         text = "|".join((self.device, self.arch, *self.features))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def with_features(self, features: Iterable[str]) -> Target:
+        """The target that has these features too."""
+        return Target(self.device, self.arch, tuple(sorted({*self.features, *features})))
 
     def __str__(self) -> str:
         extra = [f for f in self.features if f not in _ARCHES.get(self.arch, ())]
@@ -169,12 +174,32 @@ def _from_cpuid() -> frozenset[str]:
 
 def _is_saved(feature: str, saved: int) -> bool:
     if feature.startswith("amx"):
-        return saved & _TILE_STATE == _TILE_STATE
+        return saved & _TILE_STATE == _TILE_STATE and _may_use_tiles()
     if feature.startswith("avx512"):
         return saved & _ZMM_STATE == _ZMM_STATE
     if feature in ("avx", "avx2", "fma", "f16c", "avxvnni"):
         return saved & _YMM_STATE == _YMM_STATE
     return True
+
+
+_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
+"""Linux's system call, ARCH_REQ_XCOMP_PERM and the number of the state (arch/x86/include/uapi/asm/prctl.h)."""
+
+
+@functools.cache
+def _may_use_tiles() -> bool:
+    """Ask Linux to let this process (all of its threads) use AMX's tile registers, which it grants on request only.
+
+    Where the kernel is too old or a policy forbids it, this machine counts as one without AMX.
+    """
+    libc = ctypes.CDLL(None)
+    libc.syscall.restype = ctypes.c_long
+    return (
+        libc.syscall(
+            ctypes.c_long(_ARCH_PRCTL), ctypes.c_long(_REQUEST_PERMISSION), ctypes.c_long(_TILE_DATA)
+        )
+        == 0
+    )
 
 
 _PROC_NAMES = {"bmi1": "bmi", "abm": "lzcnt", "avx_vnni": "avxvnni"}
@@ -185,4 +210,6 @@ def _from_proc(text: str) -> frozenset[str]:
     line = next((x for x in text.splitlines() if x.startswith("flags")), "")
     flags = {_PROC_NAMES.get(f, f) for f in line.partition(":")[2].split()}
     flags |= {f.replace("avx512_", "avx512") for f in flags} | {f.replace("amx_", "amx-") for f in flags}
+    if not (flags & {"amx-tile"} and _may_use_tiles()):
+        flags -= {f for f in flags if f.startswith("amx")}
     return frozenset(flags & set(_BITS))

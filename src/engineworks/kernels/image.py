@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from engineworks.codegen.llvm.compile import compile_object, llvm_version, module_text
-from engineworks.codegen.llvm.function import Isa
+from engineworks.codegen.llvm.function import Isa, required_features
 from engineworks.codegen.llvm.pool import pool_text
+from engineworks.core.target import Target
+from engineworks.engine.schema import TargetRecord
 from engineworks.errors import BuildError
 from engineworks.runtime.cpu.link import link
 
@@ -74,7 +76,7 @@ class ObjectCache:
 
 def object_key(text: str, isa: Isa) -> str:
     """Name of a module's object in the cache."""
-    return hashlib.sha256(f"{llvm_version()}\n{isa}\n{text}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{llvm_version()}\n{isa.base}\n{text}".encode()).hexdigest()[:32]
 
 
 @functools.cache
@@ -98,6 +100,13 @@ def image_of(
         function_module(text, declared, isa) for _, text in sorted(functions.items())
     ]
     return link([cache.object(text, isa) for text in texts])
+
+
+def target_record(level: Target, functions: Mapping[str, str]) -> TargetRecord:
+    """What an engine with these functions needs of the CPU: the level, and what the functions require beyond it."""
+    used = {f for text in functions.values() for f in required_features(text)}
+    target = level.with_features(used)
+    return TargetRecord(target.device, target.arch, target.features)
 
 
 def function_module(text: str, declarations: Iterable[str], isa: Isa) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from engineworks.codegen.llvm.compile import compile_object, module_text
-from engineworks.codegen.llvm.function import Isa
+from engineworks.codegen.llvm.function import Isa, required_features
 from engineworks.core import target as targets
 from engineworks.core.dims import evaluate
 from engineworks.core.types import TensorType
@@ -159,7 +159,10 @@ def load_image(image: KernelImage, isa: Isa) -> LoadedImage:
     Raises:
         EngineMismatch: this machine lacks features that the code uses.
     """
-    lacking = {f.lstrip("+") for f in isa.features.split(",")} - targets.host_features()
+    needed = {f.lstrip("+") for f in isa.features.split(",")}.union(
+        *(required_features(text) for text in image.functions.values())
+    )
+    lacking = needed - targets.host_features()
     if lacking:
         raise EngineMismatch(f"{isa.name} code needs {', '.join(sorted(lacking))}, which this CPU lacks")
     return LoadedImage(image, isa)

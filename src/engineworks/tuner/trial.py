@@ -12,7 +12,7 @@ from engineworks.core.dims import Dim, evaluate
 from engineworks.core.target import Target
 from engineworks.core.types import TensorType
 from engineworks.engine import container, schema
-from engineworks.kernels.image import ObjectCache, image_of
+from engineworks.kernels.image import ObjectCache, image_of, target_record
 from engineworks.kernels.tactic import Input, KernelImage, Output, Packed, Size, Symbols, Word, Workspace
 from engineworks.kernels.workload import Workload
 
@@ -68,7 +68,7 @@ def trial_bytes(
     symbols = sorted({s.symbol for s in image.steps})
     manifest = schema.Manifest(
         package="trial",
-        target=schema.TargetRecord(target.device, target.arch, target.features),
+        target=target_record(target, image.functions),
         inputs=inputs,
         outputs=outputs,
         buffers=tuple(buffers),

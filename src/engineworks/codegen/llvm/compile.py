@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from engineworks.codegen.llvm.function import Isa
+from engineworks.codegen.llvm.function import Isa, required_features
 
 ATTRIBUTES = """
 attributes #0 = {{ nounwind "no-builtins" "no-trapping-math"="true" "frame-pointer"="none"
@@ -35,16 +35,14 @@ def llvm_version() -> str:
 
 
 @functools.cache
-def _machine(isa: Isa) -> Any:  # llvmlite has no types
+def _machine(cpu: str, features: str) -> Any:  # llvmlite has no types
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     llvm.initialize_native_asmparser()
     target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
-    return target.create_target_machine(
-        cpu=isa.cpu, features=isa.features, opt=2, reloc="pic", codemodel="small"
-    )
+    return target.create_target_machine(cpu=cpu, features=features, opt=2, reloc="pic", codemodel="small")
 
 
 def compile_object(text: str, isa: Isa) -> bytes:
@@ -55,7 +53,7 @@ def compile_object(text: str, isa: Isa) -> bytes:
     """
     import llvmlite.binding as llvm
 
-    machine = _machine(isa)
+    machine = _machine(isa.cpu, ",".join([isa.features, *(f"+{f}" for f in required_features(text))]))
     module = llvm.parse_assembly(text)
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)

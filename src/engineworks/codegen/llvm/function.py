@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Size = int | str
 """An i64: a constant, or the name of an SSA value such as '%v12'."""
@@ -27,7 +27,9 @@ class Isa:
         lanes: f32 elements of one vector register.
         registers: vector registers.
         cpu: LLVM's CPU name for scheduling.
-        features: LLVM's feature string; also what the engine records as needed.
+        features: LLVM's feature string: what all generated code may use.
+        extras: features beyond the level that the target has too (`core.target.EXTRAS`). A function that uses one says
+            so (`Function.require`), and an engine asks for what its functions said.
     """
 
     name: str
@@ -35,6 +37,20 @@ class Isa:
     registers: int
     cpu: str
     features: str
+    extras: frozenset[str] = frozenset()
+
+    def has(self, *features: str) -> bool:
+        """The target has all of these extras."""
+        return self.extras.issuperset(features)
+
+    def with_extras(self, *features: str) -> Isa:
+        """The same level on a target that has these extras too."""
+        return replace(self, extras=self.extras.union(features))
+
+    @property
+    def base(self) -> Isa:
+        """The level alone: what code that requires no extras depends on."""
+        return replace(self, extras=frozenset())
 
     @property
     def vector_bits(self) -> int:
@@ -45,6 +61,15 @@ _AVX2_FEATURES = "+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt"
 _AVX512_FEATURES = f"{_AVX2_FEATURES},+avx512f,+avx512bw,+avx512vl,+avx512dq,+avx512cd"
 AVX2 = Isa("avx2", 8, 16, "haswell", _AVX2_FEATURES)
 AVX512 = Isa("avx512", 16, 32, "skylake-avx512", _AVX512_FEATURES)
+
+
+_NEEDS = "; needs "
+
+
+def required_features(text: str) -> tuple[str, ...]:
+    """CPU features beyond the level that the functions of a module said they use (`Function.require`), sorted."""
+    said = (line.removeprefix(_NEEDS) for line in text.splitlines() if line.startswith(_NEEDS))
+    return tuple(sorted({feature for line in said for feature in line.split(",")}))
 
 
 def f32_constant(x: float) -> str:
@@ -78,6 +103,7 @@ class Function:
     ) -> None:
         self.name = name
         self.declarations: set[str] = set()
+        self._required: set[str] = set()
         self._count = 0
         self._body: list[str] = []
         self._allocas: list[str] = []
@@ -108,6 +134,10 @@ class Function:
     def declare(self, text: str) -> None:
         """An external declaration the module needs, such as 'declare float @llvm.sqrt.f32(float)'."""
         self.declarations.add(text)
+
+    def require(self, *features: str) -> None:
+        """Say that this code uses CPU features beyond its level, such as 'amx-int8' (`core.target.EXTRAS`)."""
+        self._required.update(features)
 
     def call(self, result: str, callee: str, *arguments: str) -> str:
         """Call `callee` (declared on the way) with 'type value' arguments; the result's name ('' for void)."""
@@ -240,7 +270,8 @@ class Function:
         """The finished definition; `result` is 'type value' for functions that return one."""
         ending = f"ret {result}" if result else self._return
         assert ending, f"{self.name} returns a value: pass it to text()"
-        return self._head + "\n".join(self._allocas + self._body) + f"\n  {ending}\n}}\n"
+        needs = f"{_NEEDS}{','.join(sorted(self._required))}\n" if self._required else ""
+        return needs + self._head + "\n".join(self._allocas + self._body) + f"\n  {ending}\n}}\n"
 
 
 def _type_of(argument: str) -> str:

@@ -9,7 +9,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from engineworks.codegen.llvm.function import AVX2, AVX512, Isa
-from engineworks.core.target import Target
+from engineworks.core.target import EXTRAS, Target
 from engineworks.errors import BuildError, NoTactic
 from engineworks.kernels.tactic import Effort, Tactic, TacticProvider
 from engineworks.kernels.workload import Workload
@@ -54,7 +54,7 @@ class CpuBackend:
         levels = {"x86-64-v4": AVX512, "x86-64-v3": AVX2}
         if target.arch not in levels:
             raise BuildError(f"no kernels are generated for {target}; there are {', '.join(levels)}")
-        return levels[target.arch]
+        return levels[target.arch].with_extras(*(f for f in target.features if f in EXTRAS))
 
     def provider(self, name: str) -> TacticProvider:
         """The provider called `name`."""
