@@ -2,11 +2,13 @@
 
 from engineworks.ir import prims as prims
 from engineworks.ir.builder import GraphBuilder as GraphBuilder
+from engineworks.ir.cases import bf16 as bf16
 from engineworks.ir.cases import boolean as boolean
 from engineworks.ir.cases import example as example
 from engineworks.ir.cases import f16 as f16
 from engineworks.ir.cases import f32 as f32
 from engineworks.ir.cases import f64 as f64
+from engineworks.ir.cases import i8 as i8
 from engineworks.ir.cases import i32 as i32
 from engineworks.ir.cases import i64 as i64
 from engineworks.ir.cases import u8 as u8

@@ -103,6 +103,16 @@ def i32(*shape: int | str, **options: Any) -> Sample:
     return _sample(dtypes.i32, shape, **options)
 
 
+def bf16(*shape: int | str, **options: Any) -> Sample:
+    """bfloat16 in [-2, 2]; options as of f32."""
+    return _sample(dtypes.bf16, shape, **options)
+
+
+def i8(*shape: int | str, **options: Any) -> Sample:
+    """int8 in [-2, 2]; options as of f32."""
+    return _sample(dtypes.i8, shape, **options)
+
+
 def u8(*shape: int | str, **options: Any) -> Sample:
     """uint8 in 0 … 2; options as of f32."""
     return _sample(dtypes.u8, shape, **options)

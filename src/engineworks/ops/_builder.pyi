@@ -61,9 +61,9 @@ class Builder(GraphBuilder):
         """out[n, c, *i] = Σ of x[n, c * K + k, l] over the elements k of windows l that lie on image position i."""
     def concat(self, *inputs: Operand, axis: int) -> Value:
         """The inputs joined along `axis`; their other sizes are equal."""
-    def conv(self, *inputs: Operand, strides: tuple[int, ...] = ..., pads: tuple[int, ...] = ..., dilations: tuple[int, ...] = ..., groups: int = ..., auto_pad: Literal['NOTSET', 'VALID', 'SAME_UPPER', 'SAME_LOWER'] = ...) -> Value:
+    def conv(self, *inputs: Operand, strides: tuple[int, ...] = ..., pads: tuple[int, ...] = ..., dilations: tuple[int, ...] = ..., groups: int = ..., auto_pad: Literal['NOTSET', 'VALID', 'SAME_UPPER', 'SAME_LOWER'] = ..., out_dtype: DType | None = ...) -> Value:
         """Cross-correlation with groups: y[n, o, p] = b[o] + Σ w[o, c, k] x[n, g C/G + c, p s + k d - pad]."""
-    def conv_transpose(self, *inputs: Operand, strides: tuple[int, ...] = ..., pads: tuple[int, ...] = ..., dilations: tuple[int, ...] = ..., groups: int = ..., output_padding: tuple[int, ...] = ...) -> Value:
+    def conv_transpose(self, *inputs: Operand, strides: tuple[int, ...] = ..., pads: tuple[int, ...] = ..., dilations: tuple[int, ...] = ..., groups: int = ..., output_padding: tuple[int, ...] = ..., out_dtype: DType | None = ...) -> Value:
         """y[n, o, i s + k d - pad] += w[c, o, k] x[n, c, i], then + b[o]."""
     def cos(self, *inputs: Operand) -> Value:
         """cos x, radians."""
@@ -115,6 +115,8 @@ class Builder(GraphBuilder):
         """The piecewise swish of MobileNetV3."""
     def hardmax(self, *inputs: Operand, axis: int = ...) -> Value:
         """One-hot of the first largest element of each line along `axis`."""
+    def histogram(self, *inputs: Operand, bins: int) -> Value:
+        """Counts of |x| in `bins` equal bins from 0 to `limit`, an f32 scalar: i32 [bins]."""
     def identity(self, *inputs: Operand) -> Value:
         """A copy of x, where one is needed: a graph output that is also an input."""
     def if_(self, *inputs: Operand, then: Region, otherwise: Region, then_inputs: int, types: tuple[TensorType, ...], sizes: tuple[Dim, ...] = ...) -> Value:
@@ -153,7 +155,7 @@ class Builder(GraphBuilder):
         """x / (bias + alpha / size Σ x²)^beta, the sum over `size` neighbouring channels (axis 1), cut off at the ends."""
     def lstm(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ..., input_forget: bool = ...) -> tuple[Value, ...]:
         """Gates in the order input, output, forget, cell."""
-    def matmul(self, *inputs: Operand) -> Value:
+    def matmul(self, *inputs: Operand, out_dtype: DType | None = ...) -> Value:
         """out[..., m, n] = Σ_k a[..., m, k] * b[..., k, n]."""
     def max(self, *inputs: Operand) -> Value:
         """The larger of a and b; NaN when either is NaN."""

@@ -7,11 +7,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from engineworks.core import dtypes
 from engineworks.core.dims import Dim, evaluate
+from engineworks.core.dtypes import DType
 from engineworks.core.shapes import AutoPad, Window, place_windows
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir.foreign import ForeignNode
+from engineworks.ops._product_types import is_byte, product_dtype
 
 
 class Windowed(Protocol):
@@ -93,18 +96,25 @@ def pooled_type(op: Pool, x: TensorType, *, floats_only: bool = False) -> Tensor
     return TensorType(x.dtype, (*x.shape[:2], *(w.out for w in placed)))
 
 
-def require_filters(name: str, x: TensorType, w: TensorType, bias: TensorType | None) -> None:
-    """Check the operands of the convolution op called `name`: one rank, one floating dtype, filters of known shape.
+def filters_dtype(
+    name: str, x: TensorType, w: TensorType, bias: TensorType | None, out_dtype: DType | None
+) -> DType:
+    """The dtype of the result of the convolution op called `name`, whose operands are checked: one rank, dtypes that
+    have a product (`product_dtype`), a bias of the result's dtype, filters of known shape.
 
     Raises:
         InvalidModel: what does not fit.
     """
     if x.rank < 3 or w.rank != x.rank:
         raise InvalidModel(f"{name} needs x and w of one rank, at least 3; got {x} and {w}")
-    if x.dtype.kind != "float" or any(t.dtype is not x.dtype for t in (w, bias) if t is not None):
-        raise InvalidModel(f"{name} needs floating-point inputs of one dtype; got {x.dtype} and {w.dtype}")
+    result = product_dtype(x.dtype, w.dtype, out_dtype)
+    if not x.dtype.is_float and not (is_byte(x.dtype) and out_dtype is dtypes.i32):
+        raise InvalidModel(f"{name} needs floats, or 8-bit integers with out_dtype i32; got {x} and {w}")
+    if bias is not None and bias.dtype is not result:
+        raise InvalidModel(f"the bias of {name} has the result's dtype {result}; got {bias}")
     if not all(isinstance(d, int) for d in w.shape):
         raise InvalidModel(f"the filters' shape must be known when the engine is built; got {w}")
+    return result
 
 
 def taps(

@@ -2,11 +2,27 @@
 
 import numpy as np
 
+from engineworks.core import dtypes
+from engineworks.core.dtypes import DType
 from engineworks.core.shapes import AutoPad
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
-from engineworks.ops._windows import onnx_windows, place_all, require_filters, taps
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Value,
+    bf16,
+    example,
+    f16,
+    f32,
+    from_onnx,
+    i8,
+    op,
+    u8,
+)
+from engineworks.ir.cases import Sample
+from engineworks.ops._windows import filters_dtype, onnx_windows, place_all, taps
 
 
 @op("conv")
@@ -14,10 +30,12 @@ class Conv(Op):
     """Cross-correlation with groups: y[n, o, p] = b[o] + Σ w[o, c, k] x[n, g C/G + c, p s + k d - pad].
 
     Args:
-        x: [N, C, spatial…] floating point.
-        w: [O, C/groups, kernel…], same dtype.
-        b: [O], optional.
+        x: [N, C, spatial…] floating point, or i8 or u8.
+        w: [O, C/groups, kernel…], same dtype, or another that `out_dtype` allows.
+        b: [O], optional, of the result's dtype.
     Attributes:
+        out_dtype: of the result; None: x's. f32 for floats of 16 and 32 bits in any pair, i32 for i8 and u8 in any
+            pair (exact). f16 and bf16 accumulate in f32.
         strides, dilations: one for each spatial axis; empty: 1.
         pads: begin of every axis, then end of every axis; empty: 0.
         auto_pad: SAME_UPPER and SAME_LOWER only where the pads depend on sizes not known at build.
@@ -28,12 +46,13 @@ class Conv(Op):
     dilations: tuple[int, ...] = ()
     groups: int = 1
     auto_pad: AutoPad = "NOTSET"
+    out_dtype: DType | None = None
 
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         x, w, *rest = inputs
         assert x is not None and w is not None
         bias = rest[0] if rest else None
-        require_filters(self.name, x, w, bias)
+        dtype = filters_dtype(self.name, x, w, bias, self.out_dtype)
         outputs, per_group, *kernel = w.shape
         if outputs % self.groups or x.shape[1] != per_group * self.groups:
             raise InvalidModel(
@@ -43,12 +62,13 @@ class Conv(Op):
             raise InvalidModel(f"the bias must have shape [{outputs}]; got {bias}")
         # pyrefly: ignore[bad-argument-type]
         placed = place_all(self, x.shape[2:], kernel)
-        return (TensorType(x.dtype, (x.shape[0], outputs, *(p.out for p in placed))),)
+        return (TensorType(dtype, (x.shape[0], outputs, *(p.out for p in placed))),)
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         x, w, *rest = inputs
         assert x is not None and w is not None
-        wide = np.float64
+        out = x.dtype if self.out_dtype is None else self.out_dtype.numpy
+        wide = out if x.dtype.kind in "iu" else np.float64
         groups, (outputs, per_group, *kernel) = self.groups, w.shape
         placed = place_all(self, x.shape[2:], kernel)
         # pyrefly: ignore[no-matching-overload]
@@ -61,7 +81,7 @@ class Conv(Op):
             )
         if rest and rest[0] is not None:
             y += rest[0].astype(wide).reshape(-1, *[1] * len(kernel))
-        return y.astype(x.dtype)
+        return y if x.dtype == np.float64 else y.astype(out)
 
     examples = (
         example(f32(1, 3, 8, 9), f32(5, 3, 3, 3, constant=True), f32(5, constant=True), pads=(1, 1, 1, 1)),
@@ -82,6 +102,29 @@ class Conv(Op):
             auto_pad="SAME_UPPER",
             dims={"H": (6, 9), "W": (5, 8)},
         ),
+        example(
+            u8("N", 5, 9, 8, high=255),
+            i8(19, 5, 3, 3, low=-128, high=127, constant=True),
+            Sample(dtypes.i32, (19,), low=-99, high=99, constant=True),
+            pads=(1, 1, 1, 1),
+            strides=(2, 1),
+            out_dtype=dtypes.i32,
+            dims={"N": (1, 2)},
+        ),
+        example(
+            i8(1, 8, 6, 6, low=-128, high=127),
+            i8(16, 4, 1, 1, low=-128, high=127),
+            groups=2,
+            out_dtype=dtypes.i32,
+        ),
+        example(
+            bf16(1, 6, 7, 7),
+            bf16(18, 6, 3, 3, constant=True),
+            f32(18, constant=True),
+            pads=(1, 1, 1, 1),
+            out_dtype=dtypes.f32,
+        ),
+        example(f16(1, 4, 5, 6), f16(8, 1, 3, 3, constant=True), groups=4, out_dtype=dtypes.f32),
     )
 
 

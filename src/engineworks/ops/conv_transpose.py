@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from engineworks.core.dims import Dim
+from engineworks.core.dtypes import DType
 from engineworks.core.shapes import AutoPad, transposed_pads, transposed_size
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
-from engineworks.ops._windows import per_axis, require_filters
+from engineworks.ops._windows import filters_dtype, per_axis
 
 
 @op("conv_transpose")
@@ -18,12 +19,13 @@ class ConvTranspose(Op):
 
     Args:
         x: [N, C, spatial…] floating point.
-        w: [C, O/groups, kernel…], same dtype.
-        b: [O], optional.
+        w: [C, O/groups, kernel…], same dtype, or another that `out_dtype` allows.
+        b: [O], optional, of the result's dtype.
     Attributes:
         strides, dilations: one for each spatial axis; empty: 1.
         pads: cut from the begin of every axis, then from the end of every axis; empty: 0. May be negative.
         output_padding: added to the end of each axis; empty: 0.
+        out_dtype: of the result, as of `conv`.
     """
 
     strides: tuple[int, ...] = ()
@@ -31,12 +33,13 @@ class ConvTranspose(Op):
     dilations: tuple[int, ...] = ()
     groups: int = 1
     output_padding: tuple[int, ...] = ()
+    out_dtype: DType | None = None
 
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         x, w, *rest = inputs
         assert x is not None and w is not None
         bias = rest[0] if rest else None
-        require_filters(self.name, x, w, bias)
+        dtype = filters_dtype(self.name, x, w, bias, self.out_dtype)
         channels, per_group, *kernel = w.shape
         if x.shape[1] != channels or channels % self.groups:
             raise InvalidModel(
@@ -45,7 +48,7 @@ class ConvTranspose(Op):
         if bias is not None and bias.shape != (per_group * self.groups,):
             raise InvalidModel(f"the bias must have shape [{per_group * self.groups}]; got {bias}")
         # pyrefly: ignore[bad-argument-type]
-        return (TensorType(x.dtype, (x.shape[0], per_group * self.groups, *self.sizes(x.shape[2:], kernel))),)
+        return (TensorType(dtype, (x.shape[0], per_group * self.groups, *self.sizes(x.shape[2:], kernel))),)
 
     def sizes(self, sizes: tuple[Dim, ...], kernel: list[int]) -> tuple[Dim, ...]:
         """Spatial sizes of the output."""
@@ -101,7 +104,8 @@ class ConvTranspose(Op):
         y = full[(slice(None), slice(None), *kept)]
         if rest and rest[0] is not None:
             y = y + rest[0].astype(np.float64).reshape(-1, *[1] * axes)
-        return y.astype(x.dtype)
+        out_type = x.dtype if self.out_dtype is None else self.out_dtype.numpy
+        return y if x.dtype == np.float64 else y.astype(out_type)
 
     examples = (
         example(

@@ -13,6 +13,9 @@ from engineworks.ir.scalar import Scalar, argument, substitute
 from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Input, Output
 from engineworks.kernels.workload import Epilogue, Operand, Workload, input_type
+from engineworks.ops._product_types import product_dtype
+from engineworks.ops.conv import Conv
+from engineworks.ops.conv_transpose import ConvTranspose
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,9 @@ def finish_of(work: Workload) -> Finish:
     given = [(work.anchor_inputs + k, kind) for k, kind in enumerate(epilogue.kinds)]
     expression = epilogue.expression
     if work.anchor_inputs > 2 and work.inputs[2] is not None:
-        sum_type = input_type(work, 0).dtype
+        assert isinstance(work.anchor, (Conv, ConvTranspose)), f"{work.anchor} has no bias"
+        x, w = input_type(work, 0).dtype, input_type(work, 1).dtype
+        sum_type = product_dtype(x, w, work.anchor.out_dtype)
         total, bias = argument(0, sum_type), argument(1 + len(given), sum_type)
         expression = substitute(expression, lambda node: total + bias if node is total else None)
         given.append((2, "channel"))

@@ -33,6 +33,7 @@ from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND
 from engineworks.kernels.cpu.loops import loop_image
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Tactic
 from engineworks.kernels.workload import Workload
+from engineworks.ops._product_types import product_dtype, sum_dtype
 from engineworks.ops._windows import per_axis, place_all
 from engineworks.ops.conv import Conv
 from engineworks.ops.conv_transpose import ConvTranspose
@@ -49,7 +50,7 @@ class LoopsConfig:
 
 
 class CpuConvLoops:
-    """conv and conv_transpose of any float dtype, any layout, any number of axes, any sizes; slow."""
+    """conv and conv_transpose of any dtypes, any layout, any number of axes, any sizes; slow."""
 
     name = "cpu.conv_loops"
     version = 1
@@ -109,12 +110,15 @@ def conv_nest(work: Workload) -> LoopKernel:
     sources, inside = _sources(op, x, kernel, places, taps)
     to, from_ = group * outputs + output, group * inputs + channel
     filter_index = (to, channel, *taps) if isinstance(op, Conv) else (from_, output, *taps)
-    element = load(0, (image, from_, *sources), x.dtype)
-    body = element * load(1, filter_index, w.dtype)
-    body = guarded(inside, body, const(0, x.dtype))
-    total = stage(0, x.dtype)
+    result = product_dtype(x.dtype, w.dtype, op.out_dtype)
+    wide = sum_dtype(x.dtype, w.dtype, result)
+    element = cast(load(0, (image, from_, *sources), x.dtype), wide)
+    body = element * cast(load(1, filter_index, w.dtype), wide)
+    body = guarded(inside, body, const(0, wide))
+    total = stage(0, wide)
     if work.anchor_inputs > 2 and work.inputs[2] is not None:
-        total = total + load(2, (to,), x.dtype)
+        total = total + cast(load(2, (to,), result), wide)
+    total = cast(total, result)
     index = (image, to, *places)
     store = Store(0, index, finished(work, total, index), over_reduced=False)
     return LoopKernel(
@@ -122,7 +126,7 @@ def conv_nest(work: Workload) -> LoopKernel:
         (inputs, *kernel),
         tuple(types),
         (y,),
-        (Reduce("sum", body, x.dtype), store),
+        (Reduce("sum", body, wide), store),
     )
 
 

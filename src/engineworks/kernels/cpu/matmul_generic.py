@@ -21,6 +21,8 @@ from engineworks.kernels import cost
 from engineworks.kernels.cpu.words import Words, finish, kernel_function
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Step, Tactic
 from engineworks.kernels.workload import Workload
+from engineworks.ops._product_types import product_dtype, sum_dtype
+from engineworks.ops.matmul import MatMul
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class GenericMatMulConfig:
 
 
 class CpuMatMulGeneric:
-    """matmul of any dtype."""
+    """matmul of any dtypes that it may have."""
 
     name = "cpu.matmul_generic"
     version = 1
@@ -41,8 +43,9 @@ class CpuMatMulGeneric:
             raise NoTactic("not a matmul")
         left, right = work.inputs[0], work.inputs[1]
         assert left is not None and right is not None, "matmul takes two operands"
-        if left.type.dtype.bits < 8:
-            raise NoTactic(f"products of {left.type.dtype} have no kernel; cast to i8 or f32 first")
+        for operand in (left, right):
+            if operand.type.dtype.bits < 8:
+                raise NoTactic(f"products of {operand.type.dtype} have no kernel; cast to i8 or f32 first")
         out = work.outputs[0]
         contiguous = right.type.strides()[-1] == 1 and out.strides()[-1] == 1
         multiplies = cost.typical(product([*out.shape, left.type.shape[-1]]), 1 << 24)
@@ -69,7 +72,10 @@ class _Row:
         self.work, self.lanes, self.isa = work, lanes, isa
         self.f: Function = kernel_function()
         self.words = words = Words(self.f)
-        self.dtype, self.out = left.type.dtype, out
+        self.dtypes, self.out = (left.type.dtype, right.type.dtype), out
+        assert isinstance(work.anchor, MatMul), f"{work.anchor} is no matmul"
+        self.dtype = product_dtype(*self.dtypes, work.anchor.out_dtype)
+        self.sum = sum_dtype(*self.dtypes, self.dtype)
         self.pointers = [words.pointer(Input(k)) for k in range(len(work.inputs))]
         self.target = words.pointer(Output(0))
         rank = out.rank
@@ -106,7 +112,7 @@ class _Row:
     def _dot(self, left: Size, right: Size, mask: str | None) -> Vector:
         """Σ_k left[k] * right[k, columns] in compute form, rounded to the dtype at the end."""
         f = self.f
-        blank = Vector(f, self.isa, compute_kind(self.dtype), self.lanes, "")
+        blank = Vector(f, self.isa, compute_kind(self.sum), self.lanes, "")
         total = f.variable(blank.type, "zeroinitializer" if self.lanes > 1 else blank.splat(0).name)
         with f.loop(0, self.depth) as k:
             a = self._load(0, f.add(left, f.mul(k, self.strides[0][-1])), None, broadcast=True)
@@ -116,8 +122,10 @@ class _Row:
         return casts.round_to(self.dtype, blank.of(f.get(blank.type, total)))
 
     def _load(self, operand: int, offset: Size, mask: str | None, *, broadcast: bool = False) -> Vector:
-        pointer = self.f.at(self.pointers[operand], self.f.mul(offset, self.dtype.size_bytes))
-        return self._decoded(self.dtype, self._register(self.dtype, pointer, mask, broadcast))
+        dtype = self.dtypes[operand]
+        pointer = self.f.at(self.pointers[operand], self.f.mul(offset, dtype.size_bytes))
+        value = self._decoded(dtype, self._register(dtype, pointer, mask, broadcast))
+        return value if dtype.is_float else casts.cast(value, dtype, self.sum)
 
     def _register(self, dtype: DType, pointer: str, mask: str | None, broadcast: bool) -> str:
         """Elements in register form; with one lane a scalar."""
