@@ -14,6 +14,7 @@ from typing import Literal
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, splat, store_vector
+from engineworks.codegen.llvm.vector import compute_kind
 from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
 from engineworks.ir.scalar import Scalar, count_nodes
@@ -238,6 +239,7 @@ class Store:
         columns: how many columns are written (the others are masked); None: all.
         expression: over argument(0), the sum, and argument(1 + k), operand k; None stores the sum.
         operands: in the order of the expression's arguments.
+        sums: dtype of the sums, f32 or i32.
     """
 
     pointer: str
@@ -246,10 +248,11 @@ class Store:
     columns: Size | None = None
     expression: Scalar | None = None
     operands: tuple[TileOperand, ...] = ()
+    sums: DType = dtypes.f32
 
 
 def store_tile(f: Function, isa: Isa, sums: Sequence[Sequence[str]], store: Store) -> None:
-    """Apply the epilogue to the sums, [row][vector] of f32 vectors, and store them.
+    """Apply the epilogue to the sums, [row][vector] of vectors of `store.sums`, and store them.
 
     Bias vectors and scalars are read once for the tile. A static `columns` leaves out vectors beyond it.
     """
@@ -261,7 +264,9 @@ def store_tile(f: Function, isa: Isa, sums: Sequence[Sequence[str]], store: Stor
     fixed = [[_fixed_operand(f, lanes, o, j, masks[j]) for o in store.operands] for j in range(vectors)]
     long = store.expression is not None and count_nodes(store.expression) > LIGHT_EPILOGUE
     reads = (
-        _parked(f, lanes, sums) if long else [[lambda value=value: value for value in row] for row in sums]
+        _parked(f, f"<{lanes} x {compute_kind(store.sums)}>", sums)
+        if long
+        else [[lambda value=value: value for value in row] for row in sums]
     )
     for row, offset in zip(reads, store.rows, strict=True):
         for j in range(vectors):
@@ -276,13 +281,12 @@ def store_tile(f: Function, isa: Isa, sums: Sequence[Sequence[str]], store: Stor
             store_vector(f, lanes, store.dtype, at, value, masks[j])
 
 
-def _parked(f: Function, lanes: int, sums: Sequence[Sequence[str]]) -> list[list[Callable[[], str]]]:
+def _parked(f: Function, vector: str, sums: Sequence[Sequence[str]]) -> list[list[Callable[[], str]]]:
     """The sums moved to the stack, each read back when its turn comes.
 
     A long epilogue wants registers of its own. With the sums still in theirs, LLVM spills some of them for their whole
     life, the k loop included, which halves its speed; volatile accesses end that life at the loop.
     """
-    vector = f"<{lanes} x float>"
     slots = [[f.variable(vector) for _ in row] for row in sums]
     for row, places in zip(sums, slots, strict=True):
         for value, place in zip(row, places, strict=True):
