@@ -1,6 +1,9 @@
 """The runtimes that Engineworks is compared with, each behind the same small face.
 
-All compute in f32, with the asked number of threads, from and into memory bound once.
+All compute with the asked number of threads, from and into memory bound once. Precision "fp32" is f32 throughout.
+"bf16" is what each calls so: OpenVINO's hint, torch in bf16 with bf16 inputs. "int8" is explicit quantisation
+(`benchmarks.quantised`): each runtime reads the form of the file that it runs faster, and computes in bf16 what is
+not quantised, where it can.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
 from benchmarks import zoo
+from benchmarks.quantised import quantised
 from benchmarks.zoo import ZooModel
 
+Precision = Literal["fp32", "bf16", "int8"]
 Outputs = dict[str, np.ndarray]
 
 
@@ -42,9 +48,19 @@ class Runner:
     facts: Mapping[str, float] = field(default_factory=dict)
 
 
-def onnxruntime(model: ZooModel, threads: int) -> Runner:
-    """ONNX Runtime's CPU provider with all optimisations, inputs and outputs bound."""
+def onnxruntime(model: ZooModel, threads: int, precision: Precision = "fp32") -> Runner:
+    """ONNX Runtime's CPU provider with all optimisations, inputs and outputs bound.
+
+    Raises:
+        Unavailable: bf16, for which its CPU provider has no kernels.
+    """
     import onnxruntime as ort
+
+    if precision == "bf16":
+        raise Unavailable("ONNX Runtime has no bf16 convolution or matrix product on this CPU")
+    if precision == "int8":
+        # Of u8 activations it has AMX kernels; ResNet-50 runs twice as fast as with s8.
+        model = quantised(model, "u8")
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -81,16 +97,18 @@ def _has_data_dependent_size(session, name: str) -> bool:
     return is_fixed and not all(isinstance(d, int) for d in shapes[name])
 
 
-def openvino(model: ZooModel, threads: int) -> Runner:
-    """OpenVINO's CPU plugin for latency, pinned to f32 (by itself it takes bf16 where the CPU has it)."""
+def openvino(model: ZooModel, threads: int, precision: Precision = "fp32") -> Runner:
+    """OpenVINO's CPU plugin for latency; f32 is asked for (by itself it takes bf16 where the CPU has it)."""
     import openvino as ov
 
+    if precision == "int8":
+        model = quantised(model, "s8")
     core = ov.Core()
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else "bf16",
         "ENABLE_CPU_PINNING": False,
     }
     compiled = core.compile_model(core.read_model(os.fspath(model.path)), "CPU", settings)
@@ -104,12 +122,14 @@ def openvino(model: ZooModel, threads: int) -> Runner:
     return Runner(request.infer, outputs)
 
 
-def torch_compile(model: ZooModel, threads: int) -> Runner:
+def torch_compile(model: ZooModel, threads: int, precision: Precision = "fp32") -> Runner:
     """The same network in torch, through inductor with frozen weights; needs a C++ compiler.
 
     Raises:
-        Unavailable: the network is not one of ours in torch, or ends in what torch does not have.
+        Unavailable: the network is not one of ours in torch, or ends in what torch does not have; int8.
     """
+    if precision == "int8":
+        raise Unavailable("torch.compile does not read Q/DQ files")
     made = zoo.torch_module(model.name, model.size)
     if made is None:
         raise Unavailable(f"{model.name} exists as ONNX only")
@@ -120,6 +140,9 @@ def torch_compile(model: ZooModel, threads: int) -> Runner:
     torch.set_num_threads(threads)
     config.freezing = True
     arguments = [torch.from_numpy(value) for value in model.inputs.values()]
+    if precision == "bf16":
+        module = module.to(torch.bfloat16)
+        arguments = [a.to(torch.bfloat16) if a.is_floating_point() else a for a in arguments]
     torch._dynamo.reset()
     compiled = torch.compile(module)
     last: list[object] = [None]
@@ -130,12 +153,15 @@ def torch_compile(model: ZooModel, threads: int) -> Runner:
 
     def outputs() -> Outputs:
         results = last[0] if isinstance(last[0], tuple) else (last[0],)
-        return {name: r.numpy().copy() for name, r in zip(names, results, strict=True)}
+        return {
+            name: r.float().numpy().copy() if r.is_floating_point() else r.numpy().copy()
+            for name, r in zip(names, results, strict=True)
+        }
 
     return Runner(call, outputs)
 
 
-PEERS: Mapping[str, Callable[[ZooModel, int], Runner]] = MappingProxyType(
+PEERS: Mapping[str, Callable[[ZooModel, int, Precision], Runner]] = MappingProxyType(
     {"onnxruntime": onnxruntime, "openvino": openvino, "torch": torch_compile}
 )
 PACKAGES = MappingProxyType({"onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torch"})
@@ -146,7 +172,15 @@ def peer_version(peer: str) -> str:
     return version(PACKAGES[peer])
 
 
-def engineworks(model: ZooModel, threads: int, effort: int = 3, folder: Path | None = None) -> Runner:
+ALLOWED: Mapping[Precision, tuple[str, ...]] = MappingProxyType(
+    {"fp32": ("fp32",), "bf16": ("fp32", "bf16"), "int8": ("fp32", "bf16", "int8")}
+)
+"""What our builder may choose among."""
+
+
+def engineworks(
+    model: ZooModel, threads: int, effort: int = 3, folder: Path | None = None, precision: Precision = "fp32"
+) -> Runner:
     """Our own engine: built, saved, loaded again, inputs and outputs bound.
 
     Args:
@@ -154,10 +188,16 @@ def engineworks(model: ZooModel, threads: int, effort: int = 3, folder: Path | N
     """
     import engineworks as ew
 
-    path = (folder or zoo.CACHE.parent / "engines") / f"{model.path.stem}-{threads}-effort{effort}.engine"
+    if precision == "int8":
+        model = quantised(model, "s8")
+    path = (
+        folder or zoo.CACHE.parent / "engines"
+    ) / f"{model.path.stem}-{threads}-effort{effort}-{precision}.engine"
     path.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    built = ew.build(model.path, profile=model.profile, effort=effort, threads=threads)
+    built = ew.build(
+        model.path, profile=model.profile, effort=effort, threads=threads, precision=ALLOWED[precision]
+    )
     build_s = time.perf_counter() - start
     built.save(path)
     flops = sum(group.get("flops", 0.0) for group in json.loads(built.report)["groups"])

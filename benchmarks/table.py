@@ -19,10 +19,11 @@ def read(path: Path) -> list[Record]:
 
 
 def line(record: Record) -> str:
-    """'resnet50, 1 thread: engineworks 20.1 ms; onnxruntime 1.04x; openvino 1.10x'."""
+    """'resnet50 (full, bf16), 1 thread: engineworks 20.1 ms; onnxruntime 1.04x; openvino 1.10x'."""
     plural = "s" if record["threads"] != 1 else ""
     parts = [_cell(record, name) for name in record["results"]]
-    return f"{record['model']} ({record['size']}), {record['threads']} thread{plural}: " + "; ".join(parts)
+    kind = f"{record['size']}, {record.get('precision', 'fp32')}"
+    return f"{record['model']} ({kind}), {record['threads']} thread{plural}: " + "; ".join(parts)
 
 
 def _cell(record: Record, runtime: str) -> str:
@@ -35,9 +36,15 @@ def _cell(record: Record, runtime: str) -> str:
     return f"{runtime} {result['median_s'] / ours:.2f}x"
 
 
-def newest(records: Iterable[Record]) -> dict[tuple[str, int], Record]:
+def newest(records: Iterable[Record], precision: str = "fp32") -> dict[tuple[str, int], Record]:
     """The last record of each full network and number of threads on the machine measured last."""
-    full = [r for r in records if r["size"] == "full" and OURS in r["results"]]
+    full = [
+        r
+        for r in records
+        if r["size"] == "full" and OURS in r["results"] and r.get("precision", "fp32") == precision
+    ]
+    if not full:
+        return {}
     last = [r for r in full if r["machine"]["cpu"] == full[-1]["machine"]["cpu"]]
     return {(r["model"], r["threads"]): r for r in last}
 
@@ -70,8 +77,48 @@ def markdown(records: Sequence[Record]) -> str:
             "Build: effort 3, without earlier measurements. `python -m benchmarks.cpu` measures again.",
             "",
             _summary(list(chosen.values()), peers),
+            *(text for precision in ("bf16", "int8") for text in _narrow(records, chosen, precision)),
         ]
     )
+
+
+NARROW = {
+    "bf16": "bf16 allowed beside f32 (OpenVINO by its hint; torch.compile of the network in bf16).",
+    "int8": "explicitly quantised networks, bf16 allowed for the rest (each runtime reads the form, s8 or u8, that it "
+    "runs faster).",
+}
+
+
+def _narrow(records: Sequence[Record], full: dict[tuple[str, int], Record], precision: str) -> list[str]:
+    """The table of a precision below f32; nothing where none was measured."""
+    chosen = newest(records, precision)
+    peers = list(dict.fromkeys(name for r in chosen.values() for name in r["results"] if name != OURS))
+    peers = [
+        p for p in peers if any(not r["results"][p]["failure"] for r in chosen.values() if p in r["results"])
+    ]
+    rows = [
+        f"| {model} | {threads} | {_ours(r)} | {_gain(r, full.get((model, threads)))} | "
+        f"{' | '.join(_times(r, p) for p in peers)} |"
+        for (model, threads), r in sorted(chosen.items(), key=lambda item: (item[0][1], _place(item[0][0])))
+    ]
+    if not rows:
+        return []
+    return [
+        "",
+        f"{precision}: {NARROW[precision]}",
+        "",
+        f"| network | threads | engineworks {precision} | our f32 takes | {' | '.join(f'{p} takes' for p in peers)} |",
+        "| --- " * (4 + len(peers)) + "|",
+        *rows,
+        "",
+        _summary(list(chosen.values()), peers),
+    ]
+
+
+def _gain(record: Record, wide: Record | None) -> str:
+    """How many times longer our f32 engine takes, from another run on the same machine."""
+    ours, theirs = (r["results"].get(OURS, {}).get("median_s") if r else None for r in (record, wide))
+    return f"{theirs / ours:.2f}x" if ours and theirs else "–"
 
 
 def _place(model: str) -> int:

@@ -1,0 +1,62 @@
+"""The networks of the zoo with explicit quantisation: QuantizeLinear and DequantizeLinear around what computes.
+
+ONNX Runtime's quantiser writes them, so that every runtime reads the same file: per-channel symmetric weights,
+per-tensor activations, ranges from the sample inputs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.models.recipe import Inputs
+from benchmarks.zoo import ZooModel
+
+Form = Literal["s8", "u8"]
+"""Activations as symmetric i8 (what TensorRT asks for), or as u8 with a zero point (ONNX Runtime's default)."""
+OPERATORS = ("Conv", "MatMul", "Gemm", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
+"""What gets Q/DQ around it: where quantising anything else, a runtime would leave fused operators."""
+
+
+def quantised(model: ZooModel, form: Form = "s8") -> ZooModel:
+    """The same network in Q/DQ form; written beside it when first asked for."""
+    path = model.path.with_name(f"{model.path.stem}-qdq-{form}.onnx")
+    if not path.exists():
+        _write(model, form, path)
+    return replace(model, path=path)
+
+
+def _write(model: ZooModel, form: Form, path: Path) -> None:
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Samples(CalibrationDataReader):
+        """The sample inputs, once."""
+
+        def __init__(self) -> None:
+            self.left: Iterator[Inputs] = iter([model.inputs])
+
+        def get_next(self) -> Inputs | None:  # type: ignore[override]
+            return next(self.left, None)
+
+    logging.getLogger().setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        prepared, made = Path(folder) / "prepared.onnx", Path(folder) / path.name
+        quant_pre_process(os.fspath(model.path), os.fspath(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            os.fspath(prepared),
+            os.fspath(made),
+            Samples(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QInt8 if form == "s8" else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=list(OPERATORS),
+            extra_options={"ActivationSymmetric": form == "s8"},
+        )
+        os.replace(made, path)
