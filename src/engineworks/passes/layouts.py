@@ -21,6 +21,8 @@ CHANNELS_LAST_OPS = frozenset({"conv", "conv_transpose", "max_pool", "average_po
 """Native ops whose first input and output lie channels-last."""
 STRIDED_OPS = frozenset({"matmul", "attention"})
 """Native ops that read their inputs through strides, as long as one of the last two axes is innermost."""
+ANY_ORDER_OPS = frozenset({"histogram"})
+"""Native ops whose meaning does not depend on the order of elements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,13 @@ class AssignLayouts:
             _set(node.output, _reduced(node))
         elif is_fusible(node):
             _set(node.output, _followed(node))
-        else:
+        elif not (node.op.name in ANY_ORDER_OPS and _has_no_padding(node)):
             for position in range(len(node.inputs)):
                 _require_row_major(rewriter, node, position)
+
+
+def _has_no_padding(node: Node) -> bool:
+    return not any(v is not None and v.type.layout is not None and v.type.layout.row_pad for v in node.inputs)
 
 
 def _place_strided(rewriter: Rewriter, node: Node) -> None:

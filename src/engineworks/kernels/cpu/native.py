@@ -41,12 +41,14 @@ class NativeKernels:
     Class attributes:
         name, version: of the provider.
         op: name of the op.
+        any_order: its operands may lie in any order of axes, rows not padded.
         cycles_an_element: of the largest operand, for predictions.
     """
 
     name: str
     version = 1
     op: str
+    any_order = False
     cycles_an_element = 4.0
 
     def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
@@ -56,7 +58,8 @@ class NativeKernels:
         if work.epilogue is not None:
             raise NoTactic("there is no place for an epilogue")
         types = [*(i.type for i in work.inputs if i is not None), *work.outputs]
-        if any(t.layout is not None for t in types):
+        layouts = [t.layout for t in types if t.layout is not None]
+        if layouts and not (self.any_order and not any(layout.row_pad for layout in layouts)):
             raise NoTactic("operands must be row-major")
         if any(t.dtype.bits < 8 or t.dtype.kind == "string" for t in types):
             raise NoTactic("types below 8 bits and strings have no kernel")
