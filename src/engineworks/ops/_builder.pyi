@@ -31,6 +31,8 @@ class Builder(GraphBuilder):
         """log(x + √(x² + 1)), odd, without cancellation near 0 or overflow of x²."""
     def atan(self, *inputs: Operand) -> Value:
         """atan x in [-π/2, π/2]."""
+    def atan2(self, *inputs: Operand) -> Value:
+        """The angle in [-π, π] of the point with ordinate input 0 and abscissa input 1; zeros count with their signs."""
     def atanh(self, *inputs: Operand) -> Value:
         """log((1 + x) / (1 - x)) / 2; NaN outside of [-1, 1]."""
     def attention(self, *inputs: Operand, scale: float, causal: bool = ..., past: Dim = ...) -> Value:
@@ -85,6 +87,8 @@ class Builder(GraphBuilder):
         """Exponential of each element."""
     def expand(self, *inputs: Operand, shape: tuple[Dim, ...]) -> Value:
         """x repeated along its axes of size 1, and along new leading ones, to exactly `shape`."""
+    def expm1(self, *inputs: Operand) -> Value:
+        """exp x - 1, without cancellation near 0."""
     def eye(self, *inputs: Operand, rows: Dim, columns: Dim, k: int = ..., dtype: DType = ...) -> Value:
         """[rows, columns]: 1 where column = row + k, else 0."""
     def floor(self, *inputs: Operand) -> Value:
@@ -137,6 +141,8 @@ class Builder(GraphBuilder):
         """True where a ≤ b; False where either is NaN."""
     def log(self, *inputs: Operand) -> Value:
         """log x; -inf at 0, NaN below."""
+    def log1p(self, *inputs: Operand) -> Value:
+        """log(1 + x), exact near 0; -inf at -1, NaN below."""
     def log_softmax(self, *inputs: Operand, axis: int = ...) -> Value:
         """log softmax of each line of x along `axis`, without underflow. f16 and bf16 are computed in f32."""
     def logical_and(self, *inputs: Operand) -> Value:
@@ -281,6 +287,8 @@ class Builder(GraphBuilder):
         """Output axis k is input axis perm[k]."""
     def trilu(self, *inputs: Operand, upper: bool = ..., k: int = ...) -> Value:
         """x with zeros below (`upper`) or above diagonal `k` of its last two axes; an input 1, a scalar, is added to k."""
+    def trunc(self, *inputs: Operand) -> Value:
+        """x rounded toward zero; the dtype stays."""
     def unique(self, *inputs: Operand, count: Dim, axis: int = ..., is_sorted: bool = ...) -> tuple[Value, ...]:
         """Outputs: the different slices along `axis`, then i64: first place of each, which of them each slice is, counts."""
     def where(self, *inputs: Operand) -> Value:

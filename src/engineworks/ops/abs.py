@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from engineworks.ir import example, f32, i64, op, same_as_onnx
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_torch, i64, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise
 
@@ -22,3 +22,9 @@ class Abs(DimPointwise):
 
 
 same_as_onnx("Abs", Abs)
+
+
+@from_torch("aten.abs.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = n.arg("self")
+    return g.abs(x) if x.type.dtype.kind in ("float", "int") else x

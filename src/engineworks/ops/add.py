@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from engineworks.ir import example, f32, i64, op
+from engineworks.core import dtypes
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_torch, i64, op
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._kinds import Pointwise
 from engineworks.ops._pointwise import broadcasting_from_onnx
+from engineworks.ops._torch import operands_of, scaled
 
 
 @op("add")
@@ -25,3 +27,11 @@ class Add(Pointwise):
 
 
 broadcasting_from_onnx("Add", Add)
+
+
+@from_torch("aten.add.Tensor", "aten.add.Scalar")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """self + alpha other; of booleans whether one is True."""
+    a, b = operands_of(g, n, "self", "other")
+    b = scaled(g, b, n.arg("alpha"))
+    return g.logical_or(a, b) if n.result_dtype() is dtypes.bool_ else g.add(a, b)

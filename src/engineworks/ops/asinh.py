@@ -5,6 +5,7 @@ import math
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._pointwise import Formula
+from engineworks.ops._torch import pointwise_from_torch
 
 LARGE = 2.0**28
 """Beyond it x² + 1 equals x² in f64, so log(2x) is exact."""
@@ -28,3 +29,6 @@ class Asinh(Formula):
 
 
 same_as_onnx("Asinh", Asinh)
+
+
+pointwise_from_torch(Asinh, "aten.asinh.default")

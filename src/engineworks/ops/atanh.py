@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._pointwise import Formula
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("atanh")
@@ -22,3 +23,6 @@ class Atanh(Formula):
 
 
 same_as_onnx("Atanh", Atanh)
+
+
+pointwise_from_torch(Atanh, "aten.atanh.default")

@@ -3,6 +3,7 @@
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, from_onnx, i64, op, u8
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("bit_shift")
@@ -38,3 +39,16 @@ class BitShift(Pointwise):
 @from_onnx("BitShift")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return g.bit_shift(n[0], n[1], right=n.attr("direction") == "RIGHT")
+
+
+pointwise_from_torch(
+    BitShift,
+    "aten.bitwise_left_shift.Tensor",
+    "aten.bitwise_left_shift.Tensor_Scalar",
+    "aten.__lshift__.Scalar",
+)
+pointwise_from_torch(
+    BitShift,
+    "aten.bitwise_right_shift.Tensor", "aten.bitwise_right_shift.Tensor_Scalar", "aten.__rshift__.Scalar",
+    right=True,
+)  # fmt: skip

@@ -3,6 +3,7 @@
 from engineworks.ir import example, i32, i64, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import bitwise_from_torch
 
 
 @op("bitwise_and")
@@ -22,3 +23,7 @@ class BitwiseAnd(Pointwise):
 
 
 same_as_onnx("BitwiseAnd", BitwiseAnd)
+
+
+bitwise_from_torch(BitwiseAnd, "logical_and", "aten.bitwise_and.Tensor", "aten.bitwise_and.Scalar")
+bitwise_from_torch(BitwiseAnd, "logical_and", "aten.__and__.Tensor", "aten.__and__.Scalar")

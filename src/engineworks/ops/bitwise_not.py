@@ -3,6 +3,7 @@
 from engineworks.ir import example, i64, op, same_as_onnx, u8
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import bitwise_from_torch
 
 
 @op("bitwise_not")
@@ -18,3 +19,6 @@ class BitwiseNot(Pointwise):
 
 
 same_as_onnx("BitwiseNot", BitwiseNot)
+
+
+bitwise_from_torch(BitwiseNot, "logical_not", "aten.bitwise_not.default")

@@ -3,6 +3,7 @@
 from engineworks.ir import example, i32, i64, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import bitwise_from_torch
 
 
 @op("bitwise_or")
@@ -22,3 +23,7 @@ class BitwiseOr(Pointwise):
 
 
 same_as_onnx("BitwiseOr", BitwiseOr)
+
+
+bitwise_from_torch(BitwiseOr, "logical_or", "aten.bitwise_or.Tensor", "aten.bitwise_or.Scalar")
+bitwise_from_torch(BitwiseOr, "logical_or", "aten.__or__.Tensor", "aten.__or__.Scalar")

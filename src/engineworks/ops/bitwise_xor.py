@@ -3,6 +3,7 @@
 from engineworks.ir import example, i32, i64, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import bitwise_from_torch
 
 
 @op("bitwise_xor")
@@ -22,3 +23,7 @@ class BitwiseXor(Pointwise):
 
 
 same_as_onnx("BitwiseXor", BitwiseXor)
+
+
+bitwise_from_torch(BitwiseXor, "logical_xor", "aten.bitwise_xor.Tensor", "aten.bitwise_xor.Scalar")
+bitwise_from_torch(BitwiseXor, "logical_xor", "aten.__xor__.Tensor", "aten.__xor__.Scalar")

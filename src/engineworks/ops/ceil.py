@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import rounding_from_torch
 
 
 @op("ceil")
@@ -18,3 +19,6 @@ class Ceil(Pointwise):
 
 
 same_as_onnx("Ceil", Ceil)
+
+
+rounding_from_torch(Ceil, "aten.ceil.default")

@@ -1,6 +1,6 @@
 """max(x, 0) + min(alpha (exp(x / alpha) - 1), 0)."""
 
-from engineworks.ir import example, f32, op, same_as_onnx
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_torch, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._pointwise import Formula
 
@@ -19,3 +19,8 @@ class Celu(Formula):
 
 
 same_as_onnx("Celu", Celu, alpha="alpha")
+
+
+@from_torch("aten.celu.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return g.celu(n.arg("self"), alpha=float(n.arg("alpha")))

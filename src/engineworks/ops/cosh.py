@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._pointwise import Formula
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("cosh")
@@ -21,3 +22,6 @@ class Cosh(Formula):
 
 
 same_as_onnx("Cosh", Cosh)
+
+
+pointwise_from_torch(Cosh, "aten.cosh.default")

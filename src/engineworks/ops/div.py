@@ -3,9 +3,10 @@
 from typing import Any
 
 from engineworks.errors import Undecided
-from engineworks.ir import example, f32, i64, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_torch, i64, op
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx, is_symbolic
+from engineworks.ops._torch import operands_of
 
 
 @op("div")
@@ -31,3 +32,39 @@ class Div(DimPointwise):
 
 
 broadcasting_from_onnx("Div", Div)
+
+
+@from_torch("aten.div.Tensor", "aten.div.Scalar", "aten.true_divide.Tensor")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """Integers become floats."""
+    return g.div(*operands_of(g, n, "self", "other"))
+
+
+@from_torch("aten.div.Tensor_mode", "aten.div.Scalar_mode")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    a, b = operands_of(g, n, "self", "other")
+    mode = n.arg("rounding_mode")
+    if mode == "floor":
+        return _floored(g, a, b)
+    quotient = g.div(a, b)
+    return g.trunc(quotient) if mode == "trunc" and a.type.dtype.is_float else quotient
+
+
+@from_torch("aten.floor_divide.default", "aten.floor_divide.Scalar")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return _floored(g, *operands_of(g, n, "self", "other"))
+
+
+def _floored(g: GraphBuilder, a: Value, b: Value) -> Value:
+    """a / b rounded down. Of floats the remainder is taken off first, as the rounded quotient may be whole where the
+    true one is less (1 / 0.1).
+    """
+    if not a.type.dtype.is_float:
+        return g.div(g.sub(a, g.mod(a, b)), b)
+    zero, rest = g.constant(0, a.type.dtype), g.rem(a, b)
+    whole = g.div(g.sub(a, rest), b)
+    beyond = g.logical_and(
+        g.logical_not(g.equal(rest, zero)), g.logical_xor(g.less(b, zero), g.less(rest, zero))
+    )
+    whole = g.round(g.where(beyond, g.sub(whole, 1.0), whole))
+    return g.where(g.equal(b, zero), g.div(a, b), whole)

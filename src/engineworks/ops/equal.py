@@ -8,6 +8,7 @@ from engineworks.errors import Undecided
 from engineworks.ir import boolean, example, f32, i64, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx
+from engineworks.ops._torch import comparison_from_torch
 
 
 @op("equal")
@@ -35,3 +36,7 @@ class Equal(DimPointwise):
 
 
 broadcasting_from_onnx("Equal", Equal)
+
+
+comparison_from_torch(lambda g, xs: g.equal(*xs), "aten.eq.Tensor", "aten.eq.Scalar")
+comparison_from_torch(lambda g, xs: g.logical_not(g.equal(*xs)), "aten.ne.Tensor", "aten.ne.Scalar")

@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("exp")
@@ -18,3 +19,6 @@ class Exp(Pointwise):
 
 
 same_as_onnx("Exp", Exp)
+
+
+pointwise_from_torch(Exp, "aten.exp.default")

@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import rounding_from_torch
 
 
 @op("floor")
@@ -18,3 +19,6 @@ class Floor(Pointwise):
 
 
 same_as_onnx("Floor", Floor)
+
+
+rounding_from_torch(Floor, "aten.floor.default")

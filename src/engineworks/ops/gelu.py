@@ -2,7 +2,7 @@
 
 import math
 
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, from_torch, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import Formula
 
@@ -28,3 +28,8 @@ class Gelu(Formula):
 @from_onnx("Gelu")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return g.gelu(n[0], tanh=n.attr("approximate", "none") == "tanh")
+
+
+@from_torch("aten.gelu.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return g.gelu(n.arg("self"), tanh=n.arg("approximate") == "tanh")

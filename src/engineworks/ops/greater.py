@@ -6,6 +6,7 @@ from engineworks.core import dtypes
 from engineworks.ir import example, f32, i64, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx
+from engineworks.ops._torch import comparison_from_torch
 
 
 @op("greater")
@@ -24,3 +25,6 @@ class Greater(DimPointwise):
 
 
 broadcasting_from_onnx("Greater", Greater)
+
+
+comparison_from_torch(lambda g, xs: g.greater(*xs), "aten.gt.Tensor", "aten.gt.Scalar")

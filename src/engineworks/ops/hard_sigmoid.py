@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const
 from engineworks.ops._pointwise import Formula
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("hard_sigmoid")
@@ -20,3 +21,6 @@ class HardSigmoid(Formula):
 
 
 same_as_onnx("HardSigmoid", HardSigmoid, alpha="alpha", beta="beta")
+
+
+pointwise_from_torch(HardSigmoid, "aten.hardsigmoid.default", alpha=1 / 6)

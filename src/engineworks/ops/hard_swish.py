@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const
 from engineworks.ops._pointwise import Formula
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("hard_swish")
@@ -21,3 +22,6 @@ class HardSwish(Formula):
 
 
 same_as_onnx("HardSwish", HardSwish)
+
+
+pointwise_from_torch(HardSwish, "aten.hardswish.default")

@@ -3,9 +3,10 @@
 import math
 
 from engineworks.core import dtypes
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, from_torch, op
 from engineworks.ir.scalar import Scalar, apply, const
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import filled
 
 
 @op("is_inf")
@@ -36,3 +37,20 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return g.is_inf(
         wide, positive=bool(n.attr("detect_positive", 1)), negative=bool(n.attr("detect_negative", 1))
     )
+
+
+def _infinities_from_torch(kind: str, *, positive: bool = True, negative: bool = True) -> None:
+    """Integers never are infinite."""
+
+    def importer(g: GraphBuilder, n: ForeignNode) -> Value:
+        x = n.arg("self")
+        if not x.type.dtype.is_float:
+            return filled(g, False, dtypes.bool_, x.type.shape)
+        return g.is_inf(x, positive=positive, negative=negative)
+
+    from_torch(kind)(importer)
+
+
+_infinities_from_torch("aten.isinf.default")
+_infinities_from_torch("aten.isposinf.default", negative=False)
+_infinities_from_torch("aten.isneginf.default", positive=False)

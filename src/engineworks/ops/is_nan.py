@@ -1,9 +1,10 @@
 """Where x is not a number."""
 
 from engineworks.core import dtypes
-from engineworks.ir import example, f32, op, same_as_onnx
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_torch, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import filled
 
 
 @op("is_nan")
@@ -23,3 +24,10 @@ class IsNan(Pointwise):
 
 
 same_as_onnx("IsNaN", IsNan)
+
+
+@from_torch("aten.isnan.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """Integers never are."""
+    x = n.arg("self")
+    return g.is_nan(x) if x.type.dtype.is_float else filled(g, False, dtypes.bool_, x.type.shape)

@@ -1,6 +1,6 @@
 """x where x ≥ 0, else alpha x."""
 
-from engineworks.ir import example, f32, op, same_as_onnx
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_torch, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._pointwise import Formula
 
@@ -19,3 +19,8 @@ class LeakyRelu(Formula):
 
 
 same_as_onnx("LeakyRelu", LeakyRelu, alpha="alpha")
+
+
+@from_torch("aten.leaky_relu.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return g.leaky_relu(n.arg("self"), alpha=float(n.arg("negative_slope")))

@@ -6,6 +6,7 @@ from engineworks.core import dtypes
 from engineworks.ir import example, f32, i64, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx
+from engineworks.ops._torch import comparison_from_torch
 
 
 @op("less")
@@ -24,3 +25,6 @@ class Less(DimPointwise):
 
 
 broadcasting_from_onnx("Less", Less)
+
+
+comparison_from_torch(lambda g, xs: g.less(*xs), "aten.lt.Tensor", "aten.lt.Scalar")

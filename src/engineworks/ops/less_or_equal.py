@@ -6,6 +6,7 @@ from engineworks.core import dtypes
 from engineworks.ir import example, f32, i64, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise
+from engineworks.ops._torch import comparison_from_torch
 
 
 @op("less_or_equal")
@@ -24,3 +25,6 @@ class LessOrEqual(DimPointwise):
 
 
 same_as_onnx("LessOrEqual", LessOrEqual)
+
+
+comparison_from_torch(lambda g, xs: g.less_or_equal(*xs), "aten.le.Tensor", "aten.le.Scalar")

@@ -5,6 +5,7 @@ from typing import Any
 from engineworks.ir import boolean, example, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx
+from engineworks.ops._torch import logical_from_torch
 
 
 @op("logical_and")
@@ -24,3 +25,6 @@ class LogicalAnd(DimPointwise):
 
 
 broadcasting_from_onnx("And", LogicalAnd)
+
+
+logical_from_torch(LogicalAnd, "aten.logical_and.default")

@@ -5,6 +5,7 @@ from typing import Any
 from engineworks.ir import boolean, example, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise
+from engineworks.ops._torch import logical_from_torch
 
 
 @op("logical_not")
@@ -23,3 +24,6 @@ class LogicalNot(DimPointwise):
 
 
 same_as_onnx("Not", LogicalNot)
+
+
+logical_from_torch(LogicalNot, "aten.logical_not.default")

@@ -5,6 +5,7 @@ from typing import Any
 from engineworks.ir import boolean, example, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx
+from engineworks.ops._torch import logical_from_torch
 
 
 @op("logical_or")
@@ -24,3 +25,6 @@ class LogicalOr(DimPointwise):
 
 
 broadcasting_from_onnx("Or", LogicalOr)
+
+
+logical_from_torch(LogicalOr, "aten.logical_or.default")

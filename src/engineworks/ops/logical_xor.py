@@ -5,6 +5,7 @@ from typing import Any
 from engineworks.ir import boolean, example, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx
+from engineworks.ops._torch import logical_from_torch
 
 
 @op("logical_xor")
@@ -24,3 +25,6 @@ class LogicalXor(DimPointwise):
 
 
 broadcasting_from_onnx("Xor", LogicalXor)
+
+
+logical_from_torch(LogicalXor, "aten.logical_xor.default")

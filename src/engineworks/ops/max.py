@@ -4,9 +4,10 @@ from functools import reduce
 from typing import Any
 
 from engineworks.core.dims import dim_max
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i64, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, from_torch, i64, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise
+from engineworks.ops._torch import bitwise_from_torch, numbers_first, operands_of
 
 
 @op("max")
@@ -28,3 +29,12 @@ class Max(DimPointwise):
 @from_onnx("Max")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return reduce(g.max, n.given())
+
+
+bitwise_from_torch(Max, "logical_or", "aten.maximum.default")
+
+
+@from_torch("aten.fmax.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """A number wins over NaN."""
+    return numbers_first(g, g.max, *operands_of(g, n, "self", "other"))

@@ -4,9 +4,10 @@ from functools import reduce
 from typing import Any
 
 from engineworks.core.dims import dim_min
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i64, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, from_torch, i64, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise
+from engineworks.ops._torch import bitwise_from_torch, numbers_first, operands_of
 
 
 @op("min")
@@ -28,3 +29,12 @@ class Min(DimPointwise):
 @from_onnx("Min")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return reduce(g.min, n.given())
+
+
+bitwise_from_torch(Min, "logical_and", "aten.minimum.default")
+
+
+@from_torch("aten.fmin.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """A number wins over NaN."""
+    return numbers_first(g, g.min, *operands_of(g, n, "self", "other"))

@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const
 from engineworks.ops._pointwise import Formula
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("mish")
@@ -21,3 +22,6 @@ class Mish(Formula):
 
 
 same_as_onnx("Mish", Mish)
+
+
+pointwise_from_torch(Mish, "aten.mish.default")

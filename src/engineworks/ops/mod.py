@@ -6,6 +6,7 @@ from engineworks.errors import Undecided
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i64, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise, is_symbolic
+from engineworks.ops._torch import pointwise_from_torch
 
 SIGNS = (example(i64(values=[7, -7, 7, -7]), i64(values=[3, 3, -3, -3])),
          example(f32("N", 3, low=-9, high=9), f32(3, low=0.5, high=4), dims={"N": (1, 4)}))  # fmt: skip
@@ -50,3 +51,7 @@ class Rem(DimPointwise):
 @from_onnx("Mod")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return g.rem(n[0], n[1]) if n.attr("fmod", 0) else g.mod(n[0], n[1])
+
+
+pointwise_from_torch(Mod, "aten.remainder.Tensor", "aten.remainder.Scalar", "aten.remainder.Scalar_Tensor")
+pointwise_from_torch(Rem, "aten.fmod.Tensor", "aten.fmod.Scalar")

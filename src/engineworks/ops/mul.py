@@ -5,6 +5,7 @@ from typing import Any
 from engineworks.ir import example, f32, i64, op
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx
+from engineworks.ops._torch import bitwise_from_torch
 
 
 @op("mul")
@@ -23,3 +24,6 @@ class Mul(DimPointwise):
 
 
 broadcasting_from_onnx("Mul", Mul)
+
+
+bitwise_from_torch(Mul, "logical_and", "aten.mul.Tensor", "aten.mul.Scalar")

@@ -5,6 +5,7 @@ from typing import Any
 from engineworks.ir import example, f32, i64, op, same_as_onnx
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._pointwise import DimPointwise
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("neg")
@@ -21,3 +22,6 @@ class Neg(DimPointwise):
 
 
 same_as_onnx("Neg", Neg)
+
+
+pointwise_from_torch(Neg, "aten.neg.default")

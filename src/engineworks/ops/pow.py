@@ -1,11 +1,14 @@
 """a to the power b, broadcast; ONNX's operands may have different dtypes."""
 
+from functools import reduce
+
 import numpy as np
 
 from engineworks.core import dtypes
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i64, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, from_torch, i64, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import operands_of
 
 
 @op("pow")
@@ -34,3 +37,32 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
         power = g.pow(g.cast_to(base, dtypes.f64), g.cast_to(exponent, dtypes.f64))
         return g.cast_to(power, dtype)
     return g.pow(base, g.cast_to(exponent, dtype))
+
+
+@from_torch("aten.pow.Tensor_Tensor", "aten.pow.Tensor_Scalar", "aten.pow.Scalar")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """In the dtype of the result. Small whole exponents, roots and reciprocals need no power."""
+    base, exponent = operands_of(g, n, "self", "exponent")
+    power = n.arg("exponent")
+    if isinstance(power, (int, float)):
+        if power == 0.5:
+            return g.sqrt(base)
+        if power == -0.5:
+            return g.rsqrt(base)
+        if power == -1:
+            return g.reciprocal(base)
+        if power in (1, 2, 3):
+            return reduce(g.mul, [base] * int(power))
+    if base.type.dtype.is_integer:
+        return _integer_power(g, base, exponent)
+    return g.pow(base, exponent)
+
+
+def _integer_power(g: GraphBuilder, base: Value, exponent: Value) -> Value:
+    """Exponents below 0 leave what is left of 1 / base**n: its sign for 1 and -1, else 0."""
+    if base.type.dtype.kind == "uint":
+        return g.pow(base, exponent)
+    zero, one = (g.constant(k, base.type.dtype) for k in (0, 1))
+    below = g.less(exponent, zero)
+    power = g.pow(base, g.where(below, g.neg(exponent), exponent))
+    return g.where(below, g.where(g.equal(g.abs(base), one), power, zero), power)

@@ -1,8 +1,19 @@
 """x where x ≥ 0, else slope x, with a slope that is a tensor."""
 
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, op, same_as_onnx
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+    same_as_onnx,
+)
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._moments import along_axis
 
 
 @op("prelu")
@@ -29,3 +40,12 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     if slope.type.rank == 1 and slope.type.shape[0] != 1 and x.type.rank > 1:
         slope = g.reshape_to(slope, (slope.type.shape[0], *[1] * (x.type.rank - 2)))
     return g.prelu(x, slope)
+
+
+@from_torch("aten.prelu.default", "aten._prelu_kernel.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """A vector of slopes lies along axis 1; the kernel's slopes broadcast already."""
+    x, slope = n.arg("self"), n.arg("weight")
+    if slope.type.rank == 1 and x.type.rank > 1:
+        slope = along_axis(g, slope, 1, x.type.rank)
+    return g.prelu(x, g.reshape_to(slope, ()) if x.type.rank == 0 else slope)

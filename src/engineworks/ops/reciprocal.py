@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("reciprocal")
@@ -21,3 +22,6 @@ class Reciprocal(Pointwise):
 
 
 same_as_onnx("Reciprocal", Reciprocal)
+
+
+pointwise_from_torch(Reciprocal, "aten.reciprocal.default")

@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("relu")
@@ -16,3 +17,6 @@ class Relu(Pointwise):
 
 
 same_as_onnx("Relu", Relu)
+
+
+pointwise_from_torch(Relu, "aten.relu.default")

@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("rsqrt")
@@ -18,3 +19,6 @@ class Rsqrt(Pointwise):
         example(f32(2, 5, low=0.1, high=9)),
         example(f32("N", 3, low=0.2, high=0.9), dims={"N": (1, 4)}),
     )
+
+
+pointwise_from_torch(Rsqrt, "aten.rsqrt.default")

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from engineworks.ir import example, f32, i64, op, same_as_onnx
+from engineworks.core import dtypes
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_torch, i64, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import DimPointwise
 
@@ -22,3 +23,13 @@ class Sign(DimPointwise):
 
 
 same_as_onnx("Sign", Sign)
+
+
+@from_torch("aten.sign.default", "aten.sgn.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """NaN gives 0, where ONNX keeps it."""
+    x = n.arg("self")
+    if x.type.dtype is dtypes.bool_:
+        return x
+    sign = g.sign(x)
+    return g.where(g.is_nan(x), g.constant(0, x.type.dtype), sign) if x.type.dtype.is_float else sign

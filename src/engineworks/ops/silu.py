@@ -3,6 +3,7 @@
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._pointwise import Formula
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("silu")
@@ -21,3 +22,6 @@ class Silu(Formula):
 @from_onnx("Swish")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return g.silu(n[0], alpha=n.attr("alpha", 1.0))
+
+
+pointwise_from_torch(Silu, "aten.silu.default")

@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._pointwise import Formula
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("sinh")
@@ -23,3 +24,6 @@ class Sinh(Formula):
 
 
 same_as_onnx("Sinh", Sinh)
+
+
+pointwise_from_torch(Sinh, "aten.sinh.default")

@@ -1,8 +1,9 @@
 """log(1 + exp x)."""
 
-from engineworks.ir import example, f32, op, same_as_onnx
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_torch, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply, const
 from engineworks.ops._pointwise import Formula
+from engineworks.ops._torch import scaled
 
 
 @op("softplus")
@@ -20,3 +21,12 @@ class Softplus(Formula):
 
 
 same_as_onnx("Softplus", Softplus)
+
+
+@from_torch("aten.softplus.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
+    x, beta, threshold = n.arg("self"), float(n.arg("beta")), float(n.arg("threshold"))
+    inner = scaled(g, x, beta)
+    smooth = scaled(g, g.softplus(inner), 1 / beta)
+    return g.where(g.greater(inner, threshold), x, smooth)

@@ -3,6 +3,7 @@
 from engineworks.ir import example, f32, op, same_as_onnx
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._torch import pointwise_from_torch
 
 
 @op("sqrt")
@@ -21,3 +22,6 @@ class Sqrt(Pointwise):
 
 
 same_as_onnx("Sqrt", Sqrt)
+
+
+pointwise_from_torch(Sqrt, "aten.sqrt.default")

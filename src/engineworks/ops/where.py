@@ -5,10 +5,22 @@ from typing import Any
 from engineworks.core import dtypes
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import boolean, example, f32, i64, op, same_as_onnx
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Value,
+    boolean,
+    example,
+    f32,
+    from_torch,
+    i64,
+    op,
+    same_as_onnx,
+)
 from engineworks.ir import scalar as language
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._pointwise import DimPointwise
+from engineworks.ops._torch import in_dtype, operands_of
 
 
 @op("where")
@@ -34,3 +46,15 @@ class Where(DimPointwise):
 
 
 same_as_onnx("Where", Where)
+
+
+@from_torch("aten.where.self", "aten.where.ScalarSelf", "aten.where.ScalarOther", "aten.where.Scalar")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    condition = in_dtype(g, n.arg("condition"), dtypes.bool_)
+    return g.where(condition, *operands_of(g, n, "self", "other"))
+
+
+@from_torch("aten.masked_fill.Scalar", "aten.masked_fill.Tensor")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = n.arg("self")
+    return g.where(n.arg("mask"), in_dtype(g, n.arg("value"), x.type.dtype), x)
