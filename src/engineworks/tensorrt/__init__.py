@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from engineworks.tensorrt.builder import Builder as Builder
+from engineworks.tensorrt.calibrators import IInt8Calibrator as IInt8Calibrator
+from engineworks.tensorrt.calibrators import IInt8EntropyCalibrator as IInt8EntropyCalibrator
+from engineworks.tensorrt.calibrators import IInt8EntropyCalibrator2 as IInt8EntropyCalibrator2
+from engineworks.tensorrt.calibrators import IInt8LegacyCalibrator as IInt8LegacyCalibrator
+from engineworks.tensorrt.calibrators import IInt8MinMaxCalibrator as IInt8MinMaxCalibrator
 from engineworks.tensorrt.callbacks import IErrorRecorder as IErrorRecorder
 from engineworks.tensorrt.callbacks import IOutputAllocator as IOutputAllocator
 from engineworks.tensorrt.callbacks import IProfiler as IProfiler
@@ -17,6 +22,7 @@ from engineworks.tensorrt.config import ITimingCache as ITimingCache
 from engineworks.tensorrt.context import IExecutionContext as IExecutionContext
 from engineworks.tensorrt.engine import ICudaEngine as ICudaEngine
 from engineworks.tensorrt.enums import BuilderFlag as BuilderFlag
+from engineworks.tensorrt.enums import CalibrationAlgoType as CalibrationAlgoType
 from engineworks.tensorrt.enums import DataType as DataType
 from engineworks.tensorrt.enums import DeviceType as DeviceType
 from engineworks.tensorrt.enums import EngineCapability as EngineCapability
@@ -31,19 +37,21 @@ from engineworks.tensorrt.enums import NetworkDefinitionCreationFlag as NetworkD
 from engineworks.tensorrt.enums import OnnxParserFlag as OnnxParserFlag
 from engineworks.tensorrt.enums import PreviewFeature as PreviewFeature
 from engineworks.tensorrt.enums import ProfilingVerbosity as ProfilingVerbosity
+from engineworks.tensorrt.enums import QuantizationFlag as QuantizationFlag
 from engineworks.tensorrt.enums import TacticSource as TacticSource
 from engineworks.tensorrt.enums import TensorFormat as TensorFormat
 from engineworks.tensorrt.enums import TensorIOMode as TensorIOMode
 from engineworks.tensorrt.enums import TensorLocation as TensorLocation
 from engineworks.tensorrt.inspector import EngineInspector as EngineInspector
+from engineworks.tensorrt.layer_types import LayerType as LayerType
+from engineworks.tensorrt.layers import ILayer as ILayer
 from engineworks.tensorrt.logger import ILogger as ILogger
 from engineworks.tensorrt.logger import Logger as Logger
-from engineworks.tensorrt.network import ILayer as ILayer
 from engineworks.tensorrt.network import INetworkDefinition as INetworkDefinition
-from engineworks.tensorrt.network import ITensor as ITensor
 from engineworks.tensorrt.parser import OnnxParser as OnnxParser
 from engineworks.tensorrt.parser import ParserError as ParserError
 from engineworks.tensorrt.runtime import Runtime as Runtime
+from engineworks.tensorrt.tensors import ITensor as ITensor
 from engineworks.tensorrt.unsupported import absent as _absent
 from engineworks.tensorrt.values import Dims as Dims
 from engineworks.tensorrt.values import IHostMemory as IHostMemory

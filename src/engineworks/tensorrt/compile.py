@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -28,9 +29,12 @@ from engineworks.tensorrt.values import Dims
 Shapes = dict[str, tuple[Dims, Dims, Dims]]
 
 
-def types_of(network: INetworkDefinition) -> dict[str, tuple[str, Shape]]:
-    """dtype and shape of every named value of the network."""
-    graph = import_model(network.as_foreign(), input_shapes=network.fixed_shapes)
+def types_of(network: INetworkDefinition, *names: str) -> dict[str, tuple[str, Shape]]:
+    """dtype and shape of the values that the network computes, or of those that `names` need."""
+    foreign = network.as_foreign()
+    if names:
+        foreign = dataclasses.replace(foreign, outputs=list(names))
+    graph = import_model(foreign, input_shapes=network.fixed_shapes)
     named = [v for v in graph.values() if v.name] + graph.outputs
     found = {v.name: (v.type.dtype.name, v.type.shape) for v in named}
     return found | {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engineworks.tensorrt.calibrators import IInt8Calibrator, require_ready
 from engineworks.tensorrt.enums import (
     BuilderFlag,
     DeviceType,
@@ -13,6 +14,7 @@ from engineworks.tensorrt.enums import (
     MemoryPoolType,
     PreviewFeature,
     ProfilingVerbosity,
+    QuantizationFlag,
 )
 from engineworks.tensorrt.unsupported import Face
 from engineworks.tensorrt.values import Dims, IHostMemory
@@ -83,6 +85,42 @@ class _Flags(Face):
         return bool(self.flags >> int(flag) & 1)
 
 
+class _Quantization(Face):
+    """What INT8 is calibrated with, and at which shapes."""
+
+    quantization_flags: int
+    _calibrator: IInt8Calibrator | None
+    _calibration_profile: IOptimizationProfile | None
+
+    @property
+    def int8_calibrator(self) -> IInt8Calibrator | None:
+        return self._calibrator
+
+    @int8_calibrator.setter
+    def int8_calibrator(self, calibrator: IInt8Calibrator | None) -> None:
+        """Raises TypeError: not a calibrator, or one whose __init__ does not call that of its base."""
+        if calibrator is not None:
+            require_ready(calibrator)
+        self._calibrator = calibrator
+
+    def set_calibration_profile(self, profile: IOptimizationProfile) -> bool:
+        """The batches of the calibrator have the typical shapes of this profile, not of the first one."""
+        self._calibration_profile = profile if profile else None
+        return bool(profile)
+
+    def get_calibration_profile(self) -> IOptimizationProfile | None:
+        return self._calibration_profile
+
+    def set_quantization_flag(self, flag: QuantizationFlag) -> None:
+        self.quantization_flags |= 1 << int(flag)
+
+    def clear_quantization_flag(self, flag: QuantizationFlag) -> None:
+        self.quantization_flags &= ~(1 << int(flag))
+
+    def get_quantization_flag(self, flag: QuantizationFlag) -> bool:
+        return bool(self.quantization_flags >> int(flag) & 1)
+
+
 class _Memory(Face):
     """Limits of memory, in bytes; 0: none. They are kept for the program, and engines report what they use."""
 
@@ -122,7 +160,7 @@ class _Sources(Face):
         return bool(getattr(self, "_preview", {}).get(PreviewFeature(feature), False))
 
 
-class IBuilderConfig(_Flags, _Memory, _Sources):
+class IBuilderConfig(_Flags, _Quantization, _Memory, _Sources):
     """How to build. Attributes that concern GPUs alone are kept and have no effect on engines for the CPU."""
 
     def __init__(self) -> None:
@@ -138,7 +176,8 @@ class IBuilderConfig(_Flags, _Memory, _Sources):
         self.max_aux_streams = 0
         self.profile_stream = 0
         self.progress_monitor: Any = None  # the program's own object with TensorRT's callbacks
-        self.int8_calibrator: Any = None
+        self.quantization_flags = 0
+        self._calibrator = self._calibration_profile = None
         self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
         self.engine_capability = EngineCapability.STANDARD
         self.hardware_compatibility_level = HardwareCompatibilityLevel.NONE
@@ -156,13 +195,6 @@ class IBuilderConfig(_Flags, _Memory, _Sources):
             return -1
         self.profiles.append(profile)
         return len(self.profiles) - 1
-
-    def set_calibration_profile(self, profile: IOptimizationProfile) -> bool:
-        self._calibration_profile = profile
-        return bool(profile)
-
-    def get_calibration_profile(self) -> IOptimizationProfile | None:
-        return self.__dict__.get("_calibration_profile")
 
     def create_timing_cache(self, serialized_timing_cache: Any) -> ITimingCache:
         return ITimingCache(bytes(serialized_timing_cache))

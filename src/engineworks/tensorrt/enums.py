@@ -60,6 +60,18 @@ class NetworkDefinitionCreationFlag(IntEnum):
     EXPLICIT_BATCH, STRONGLY_TYPED, PREFER_AOT_PYTHON_PLUGINS, PREFER_JIT_PYTHON_PLUGINS = range(4)
 
 
+class CalibrationAlgoType(IntEnum):
+    """How a calibrator's ranges are found."""
+
+    LEGACY_CALIBRATION, ENTROPY_CALIBRATION, ENTROPY_CALIBRATION_2, MINMAX_CALIBRATION = range(4)
+
+
+class QuantizationFlag(IntEnum):
+    """How calibration sees the network: before layers are fused, here always."""
+
+    CALIBRATE_BEFORE_FUSION = 0
+
+
 class MemoryPoolType(IntEnum):
     """Memories whose use a build may limit."""
 

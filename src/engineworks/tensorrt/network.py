@@ -7,80 +7,11 @@ from collections.abc import Sequence
 
 from engineworks.core.types import Shape
 from engineworks.errors import InvalidModel
-from engineworks.ir.foreign import ForeignGraph, ForeignInput, ForeignOp
-from engineworks.tensorrt.enums import DataType, NetworkDefinitionCreationFlag, TensorLocation
+from engineworks.ir.foreign import ForeignGraph, ForeignInput
+from engineworks.tensorrt.enums import NetworkDefinitionCreationFlag
+from engineworks.tensorrt.layers import ILayer
+from engineworks.tensorrt.tensors import ITensor
 from engineworks.tensorrt.unsupported import Face
-from engineworks.tensorrt.values import Dims, data_type
-
-
-class ITensor(Face):
-    """A tensor of the network. Inputs may be given another name and fixed sizes; outputs another name."""
-
-    def __init__(self, network: INetworkDefinition, source: str, given: ForeignInput | None = None) -> None:
-        self._network = network
-        self._given = given
-        self.source = source
-        """The name in the model."""
-        self.name = source
-        self.location = TensorLocation.HOST
-
-    @property
-    def is_network_input(self) -> bool:
-        return self._given is not None
-
-    @property
-    def is_network_output(self) -> bool:
-        return any(t is self for t in self._network.outputs)
-
-    @property
-    def shape(self) -> Dims:
-        """Sizes, -1 where they change from call to call."""
-        return Dims(d if isinstance(d, int) else -1 for d in self._network.stated(self.source)[1])
-
-    @shape.setter
-    def shape(self, shape: Sequence[int]) -> None:
-        if self._given is None:
-            raise InvalidModel(f"'{self.name}' is computed: its shape follows from the inputs")
-        self._network.fix(self._given, shape)
-
-    @property
-    def dtype(self) -> DataType:
-        return data_type(self._network.stated(self.source)[0])
-
-    @property
-    def is_shape_tensor(self) -> bool:
-        return False
-
-
-class ILayer(Face):
-    """A node of the model. Precision wishes are kept and have no effect: arithmetic follows the model's types."""
-
-    def __init__(self, network: INetworkDefinition, node: ForeignOp) -> None:
-        self._network, self._node = network, node
-        self.name = node.name
-        self.metadata = f"[ONNX Layer: {node.kind}]"
-        self.precision = DataType.FLOAT
-        self.precision_is_set = False
-
-    @property
-    def type(self) -> str:
-        """ONNX's name of the operator."""
-        return self._node.kind
-
-    @property
-    def num_inputs(self) -> int:
-        return len(self._node.inputs)
-
-    @property
-    def num_outputs(self) -> int:
-        return len(self._node.outputs)
-
-    def get_input(self, index: int) -> ITensor | None:
-        name = self._node.inputs[index]
-        return self._network.tensor(name) if name else None
-
-    def get_output(self, index: int) -> ITensor:
-        return self._network.tensor(self._node.outputs[index])
 
 
 class INetworkDefinition(Face):
@@ -92,6 +23,7 @@ class INetworkDefinition(Face):
         self.foreign: ForeignGraph | None = None
         self.inputs: list[ITensor] = []
         self.outputs: list[ITensor] = []
+        self.layers: list[ILayer] = []
         self.fixed_shapes: dict[str, tuple[int | str, ...]] = {}
         self._tensors: dict[str, ITensor] = {}
         self._types: dict[str, tuple[str, Shape]] | None = None
@@ -107,6 +39,7 @@ class INetworkDefinition(Face):
         self.foreign, self.name = foreign, self.name or foreign.name
         self.inputs = [self.tensor(i.name, i) for i in foreign.inputs]
         self.outputs = [self.tensor(name) for name in foreign.outputs]
+        self.layers = [ILayer(self, node) for node in foreign.nodes]
 
     def tensor(self, name: str, given: ForeignInput | None = None) -> ITensor:
         return self._tensors.setdefault(name, ITensor(self, name, given))
@@ -122,10 +55,12 @@ class INetworkDefinition(Face):
 
     def stated(self, name: str) -> tuple[str, Shape]:
         """(dtype, shape) of a value by the model's name, from a trial import."""
-        if self._types is None:
-            from engineworks.tensorrt.compile import types_of
+        from engineworks.tensorrt.compile import types_of
 
+        if self._types is None:
             self._types = types_of(self)
+        if name not in self._types:  # a weight, or a value that the outputs do not need
+            self._types |= types_of(self, name)
         return self._types[name]
 
     # -- looking
@@ -139,7 +74,12 @@ class INetworkDefinition(Face):
 
     @property
     def num_layers(self) -> int:
-        return len(self.foreign.nodes) if self.foreign else 0
+        return len(self.layers)
+
+    @property
+    def is_strongly_typed(self) -> bool:
+        """Types follow from the inputs and the model's casts alone."""
+        return self.get_flag(NetworkDefinitionCreationFlag.STRONGLY_TYPED)
 
     def get_input(self, index: int) -> ITensor:
         return self.inputs[index]
@@ -148,8 +88,7 @@ class INetworkDefinition(Face):
         return self.outputs[index]
 
     def get_layer(self, index: int) -> ILayer:
-        assert self.foreign is not None, "a network that was not parsed has no layers"
-        return ILayer(self, self.foreign.nodes[index])
+        return self.layers[index]
 
     def __len__(self) -> int:
         return self.num_layers

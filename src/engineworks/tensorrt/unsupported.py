@@ -9,9 +9,6 @@ from engineworks.errors import Unsupported
 LAYERS = "build the model as ONNX, or with engineworks.ir.GraphBuilder and engineworks.build(graph)"
 DLA = "there are no deep-learning accelerators here; leave the device at its default"
 PLUGINS = "an operator is one Python file here: docs/developers/add-an-operator.md"
-CALIBRATION = (
-    "arithmetic follows the model's own types; quantise the model (QuantizeLinear, DequantizeLinear) instead"
-)
 STREAMING = "weights are mapped from the file; the system loads the pages that are used"
 SHARE = "memory is planned at build and owned by the context: engineworks.load(path).context()"
 
@@ -30,11 +27,6 @@ TABLE: dict[str, str] = {
     "Builder.get_plugin_registry": PLUGINS,
     "Runtime.get_plugin_registry": PLUGINS,
     "Runtime.load_runtime": "an engine needs no other runtime: engineworks.load(path)",
-    "IInt8Calibrator": CALIBRATION,
-    "IInt8EntropyCalibrator": CALIBRATION,
-    "IInt8EntropyCalibrator2": CALIBRATION,
-    "IInt8MinMaxCalibrator": CALIBRATION,
-    "IInt8LegacyCalibrator": CALIBRATION,
     "IAlgorithmSelector": "edit the timing cache (JSON lines, one kernel a line) to choose kernels",
     "IBuilderConfig.algorithm_selector": "edit the timing cache (JSON lines, one kernel a line) to choose kernels",
     "IBuilderConfig.set_device_type": DLA,

@@ -1,0 +1,86 @@
+"""What calibrators give (addresses, arrays) as arrays by input name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engineworks.core.types import Shape
+from engineworks.errors import CalibrationError
+
+if TYPE_CHECKING:
+    from engineworks.tensorrt.calibrators import IInt8Calibrator
+
+Inputs = Mapping[str, tuple[np.dtype, Shape]]
+"""Element type and shape of each input in a batch."""
+
+
+def batches(calibrator: IInt8Calibrator, inputs: Inputs) -> Iterator[dict[str, np.ndarray]]:
+    """Copies of the calibrator's batches, until it gives none.
+
+    Raises:
+        CalibrationError: a batch has too few or too many parts, or a part does not hold what its input takes.
+        NotImplementedError: the calibrator lacks a method.
+    """
+    names = list(inputs)
+    number = 0
+    while (given := calibrator.get_batch(names)) is not None and len(given):
+        where = f"batch {number} of {type(calibrator).__name__}"
+        if len(given) != len(names):
+            raise CalibrationError(
+                f"{where} has {len(given)} parts; the network has {len(names)} inputs: {', '.join(names)}"
+            )
+        yield {
+            name: _part(part, *inputs[name], f"{where}: '{name}'")
+            for name, part in zip(names, given, strict=True)
+        }
+        number += 1
+
+
+def batch_size_of(calibrator: IInt8Calibrator) -> int:
+    """What the calibrator says. Raises CalibrationError when it is not a count."""
+    size = calibrator.get_batch_size()
+    if not isinstance(size, (int, np.integer)) or size < 1:
+        raise CalibrationError(f"{type(calibrator).__name__}.get_batch_size() is {size!r}, not a count")
+    return int(size)
+
+
+def _part(part: Any, dtype: np.dtype, shape: Shape, where: str) -> np.ndarray:
+    """A copy of one input's batch: the program may reuse its memory."""
+    sizes = tuple(int(d) for d in shape)  # type: ignore[arg-type]  # calibration shapes are numbers
+    if isinstance(part, np.ndarray) or hasattr(part, "__array_interface__") or hasattr(part, "__array__"):
+        return _of_array(np.asarray(part), dtype, sizes, where)
+    address = part.data_ptr() if hasattr(part, "data_ptr") else getattr(part, "ptr", part)
+    try:
+        return _of_address(int(address), dtype, sizes, where)
+    except (TypeError, ValueError) as error:
+        raise CalibrationError(
+            f"{where} is a {type(part).__name__}: give an address (an integer) or an array"
+        ) from error
+
+
+def _of_array(array: np.ndarray, dtype: np.dtype, sizes: tuple[int, ...], where: str) -> np.ndarray:
+    if array.dtype != dtype or array.size != int(np.prod(sizes)):
+        raise CalibrationError(
+            f"{where} is {array.dtype}{list(array.shape)}; the calibration shape is {dtype}{list(sizes)}"
+        )
+    return array.reshape(sizes).copy()
+
+
+def _of_address(address: int, dtype: np.dtype, sizes: tuple[int, ...], where: str) -> np.ndarray:
+    """The bytes at an address, read through the system so that a wrong one is an error and not a crash."""
+    size = int(np.prod(sizes)) * dtype.itemsize
+    try:
+        with open("/proc/self/mem", "rb", buffering=0) as memory:
+            data = os.pread(memory.fileno(), size, address)
+    except (OSError, OverflowError):
+        data = b""
+    if len(data) != size:
+        raise CalibrationError(
+            f"{where}: {size} bytes of {dtype}{list(sizes)} cannot be read at {address:#x}. "
+            "Addresses are of host memory here: array.ctypes.data or tensor.data_ptr() of a CPU tensor"
+        )
+    return np.frombuffer(data, dtype).reshape(sizes)

@@ -1,0 +1,86 @@
+"""ITensor: a value of the network, with its name, type, and the range that INT8 keeps of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from engineworks.errors import InvalidModel
+from engineworks.ir.foreign import ForeignInput
+from engineworks.tensorrt.enums import DataType, TensorLocation
+from engineworks.tensorrt.unsupported import Face
+from engineworks.tensorrt.values import Dims, data_type
+
+if TYPE_CHECKING:
+    from engineworks.tensorrt.network import INetworkDefinition
+
+
+class _Ranged(Face):
+    """The range of values that INT8 keeps: symmetric, so the larger magnitude counts. It overrides calibration."""
+
+    name: str
+    _range: tuple[float, float] | None = None
+
+    @property
+    def dynamic_range(self) -> tuple[float, float] | None:
+        """(least, largest), or None where none was set."""
+        return self._range
+
+    @dynamic_range.setter
+    def dynamic_range(self, ends: Sequence[float]) -> None:
+        low, high = (float(end) for end in ends)
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high and max(-low, high) > 0):
+            raise ValueError(f"dynamic range of '{self.name}': ({low}, {high}) holds no values beside 0")
+        self._range = low, high
+
+    def set_dynamic_range(self, min: float, max: float) -> bool:
+        """True; raises ValueError for an empty range."""
+        self.dynamic_range = (min, max)
+        return True
+
+    def reset_dynamic_range(self) -> None:
+        self._range = None
+
+
+class ITensor(_Ranged):
+    """A tensor of the network. Inputs may be given another name and fixed sizes; outputs another name."""
+
+    def __init__(self, network: INetworkDefinition, source: str, given: ForeignInput | None = None) -> None:
+        self._network = network
+        self._given = given
+        self.source = source
+        """The name in the model."""
+        self.name = source
+        self.location = TensorLocation.HOST
+
+    @property
+    def is_network_input(self) -> bool:
+        return self._given is not None
+
+    @property
+    def is_network_output(self) -> bool:
+        return any(t is self for t in self._network.outputs)
+
+    @property
+    def is_execution_tensor(self) -> bool:
+        return True
+
+    @property
+    def shape(self) -> Dims:
+        """Sizes, -1 where they change from call to call."""
+        return Dims(d if isinstance(d, int) else -1 for d in self._network.stated(self.source)[1])
+
+    @shape.setter
+    def shape(self, shape: Sequence[int]) -> None:
+        if self._given is None:
+            raise InvalidModel(f"'{self.name}' is computed: its shape follows from the inputs")
+        self._network.fix(self._given, shape)
+
+    @property
+    def dtype(self) -> DataType:
+        return data_type(self._network.stated(self.source)[0])
+
+    @property
+    def is_shape_tensor(self) -> bool:
+        return False
