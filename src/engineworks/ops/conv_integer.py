@@ -1,17 +1,10 @@
-"""ONNX's convolutions of 8-bit integers: of the numbers they stand for, as floats that hold every sum."""
+"""ONNX's convolutions of 8-bit integers: integer convolutions, whose sums are exact."""
 
 from engineworks.core import dtypes
-from engineworks.core.dtypes import DType
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
+from engineworks.ir.op import REGISTRY
+from engineworks.ops._integer_products import integer_conv
 from engineworks.ops._windows import onnx_windows
-
-
-def _centred(g: GraphBuilder, x: Value, zero: Value | None, dtype: DType) -> Value:
-    """x less its zero point, which is one number or has one for each index of axis 0 (filters)."""
-    x = g.cast(x, dtype=dtype)
-    if zero is None:
-        return x
-    return g.sub(x, _along_axis_0(g, g.cast(zero, dtype=dtype), x.type.rank))
 
 
 def _along_axis_0(g: GraphBuilder, vector: Value, rank: int) -> Value:
@@ -21,24 +14,33 @@ def _along_axis_0(g: GraphBuilder, vector: Value, rank: int) -> Value:
     return g.reshape_to(vector, (*vector.type.shape, *(1,) * (rank - 1)))
 
 
-def _product(g: GraphBuilder, n: ForeignNode, x: Value, w: Value, bias: Value | None = None) -> Value:
+def _product(
+    g: GraphBuilder,
+    n: ForeignNode,
+    x: Value,
+    x_zero: Value | None,
+    w: Value,
+    w_zero: Value | None,
+    bias: Value | None,
+) -> Value:
+    """The exact i32 sums."""
     kernel = tuple(int(d) for d in w.type.shape[2:])  # type: ignore[arg-type]
-    return g.conv(x, w, bias, groups=n.attr("group", 1), **onnx_windows(n, x.type.shape[2:], kernel))
+    windows = onnx_windows(n, x.type.shape[2:], kernel)
+    # pyrefly: ignore[unexpected-keyword]
+    op = REGISTRY["conv"](groups=n.attr("group", 1), **windows)  # type: ignore[call-arg]
+    return integer_conv(g, op, x, x_zero, w, w_zero, bias)
 
 
 @from_onnx("ConvInteger")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    """Exact: an f64 holds every sum."""
-    x, w = _centred(g, n[0], n[2], dtypes.f64), _centred(g, n[1], n[3], dtypes.f64)
-    return g.cast(_product(g, n, x, w), dtype=dtypes.i32)
+    return _product(g, n, n[0], n[2], n[1], n[3], None)
 
 
 @from_onnx("QLinearConv")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    """The f32 product of the integers, times both scales, quantised anew: a result on the edge may round otherwise."""
+    """The exact sums, times both scales, quantised anew: a result on the edge may round otherwise."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = n.given()[:8]
-    bias = None if n[8] is None else g.cast(n[8], dtype=dtypes.f32)
-    total = _product(g, n, _centred(g, x, x_zero, dtypes.f32), _centred(g, w, w_zero, dtypes.f32), bias)
+    total = g.cast(_product(g, n, x, x_zero, w, w_zero, n[8]), dtype=dtypes.f32)
     # One scale for each filter lies along axis 1 of the result.
     scale = g.mul(_along_axis_0(g, w_scale, total.type.rank - 1), g.reshape_to(x_scale, ()))
     return g.quantize_linear(g.mul(total, scale), y_scale, y_zero, dtype=y_zero.type.dtype)

@@ -1,18 +1,24 @@
 """ONNX MatMul and its integer forms: numpy's matmul, whose 1-D operands gain an axis that the result loses."""
 
+from collections.abc import Callable
+
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
+from engineworks.ops._integer_products import integer_matmul
 
 
-def product_of(g: GraphBuilder, a: Value, b: Value) -> Value:
-    """numpy's matmul(a, b)."""
+Multiply = Callable[[Value, Value], Value]
+
+
+def product_of(g: GraphBuilder, a: Value, b: Value, multiply: Multiply | None = None) -> Value:
+    """numpy's matmul(a, b); `multiply` is the product of two operands that have two axes or more."""
     left, right = a.type.rank == 1, b.type.rank == 1
     if left:
         a = g.reshape_to(a, (1, *a.type.shape))
     if right:
         b = g.reshape_to(b, (*b.type.shape, 1))
-    product = g.matmul(a, b)
+    product = (multiply or g.matmul)(a, b)
     shape: tuple[Dim, ...] = product.type.shape
     if left:
         shape = (*shape[:-2], shape[-1])
@@ -27,13 +33,9 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
 
 
 def integer_product(g: GraphBuilder, a: Value, a_zero: Value | None, b: Value, b_zero: Value | None) -> Value:
-    """8-bit operands as i32, zero points taken off: one for each row of a, for each column of b, or one for all."""
-    a, b = g.cast_to(a, dtypes.i32), g.cast_to(b, dtypes.i32)
-    if a_zero is not None:
-        a = g.sub(a, _by_rows(g, g.cast_to(a_zero, dtypes.i32), a))
-    if b_zero is not None:
-        b = g.sub(b, g.cast_to(b_zero, dtypes.i32))
-    return product_of(g, a, b)
+    """The exact i32 product, zero points taken off: one for each row of a, for each column of b, or one for all."""
+    rows = None if a_zero is None else _by_rows(g, a_zero, a)
+    return product_of(g, a, b, lambda left, right: integer_matmul(g, left, rows, right, b_zero))
 
 
 def _by_rows(g: GraphBuilder, vector: Value, a: Value) -> Value:

@@ -16,6 +16,11 @@ DEFAULT_DIM = 64
 """Value of a symbol whose typical value nobody stated, within its bounds."""
 
 
+LARGEST_INTEGER = 3
+PRODUCTS = frozenset({"conv", "conv_transpose", "matmul"})
+"""Ops whose integers are numbers."""
+
+
 def typical_dims(work: Workload, stated: Mapping[str, int]) -> dict[str, int]:
     """A value for each symbol of the workload."""
     facts: dict[str, tuple[int, int | None, int]] = {}
@@ -37,21 +42,32 @@ def _dims_of(work: Workload) -> list:
 
 
 def draw(work: Workload, stated: Mapping[str, int], seed: int = 0) -> TrialData:
-    """Inputs: floats in [-1, 1]; integers in 0 … 3, or zeros where a kernel uses loaded integers as positions."""
+    """Inputs: floats in [-1, 1]; integers in 0 … 3, or zeros where a kernel uses loaded integers as positions; factors
+    of products of 8-bit integers over their whole range.
+    """
     dims = typical_dims(work, stated)
     rng = np.random.default_rng(seed)
-    indexes = _loads_positions(work)
-    arrays = tuple(None if w is None else _array(rng, bound_type(w.type, dims), indexes) for w in work.inputs)
+    most = _largest_integer(work)
+    arrays = tuple(None if w is None else _array(rng, bound_type(w.type, dims), most) for w in work.inputs)
     return TrialData(arrays, dims)
 
 
-def _array(rng: np.random.Generator, tensor: TensorType, indexes: bool) -> np.ndarray:
+def _array(rng: np.random.Generator, tensor: TensorType, most: int) -> np.ndarray:
     shape = tuple(int(d) for d in tensor.shape)  # type: ignore[call-overload]
     if tensor.dtype.is_float:
         return rng.uniform(-1, 1, shape).astype(np.float32).astype(tensor.dtype.numpy)
     if tensor.dtype.kind == "bool":
         return rng.integers(0, 2, shape).astype(bool)
-    return rng.integers(0, 1 if indexes else 4, shape).astype(tensor.dtype.numpy)
+    if most > LARGEST_INTEGER and tensor.dtype.bits == 8:
+        return rng.integers(0, 256, shape).astype(np.uint8).view(tensor.dtype.numpy)
+    return rng.integers(0, min(most, LARGEST_INTEGER) + 1, shape).astype(tensor.dtype.numpy)
+
+
+def _largest_integer(work: Workload) -> int:
+    """The largest magnitude that integers are drawn with."""
+    if work.anchor is not None and work.anchor.name in PRODUCTS:
+        return 255
+    return 0 if _loads_positions(work) else LARGEST_INTEGER
 
 
 def _loads_positions(work: Workload) -> bool:

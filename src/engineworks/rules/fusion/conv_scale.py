@@ -46,6 +46,8 @@ class ConvBatchNorm(Rule):
         for name, value in m.values.items():
             if name != "x":
                 _require_constant(value, {"w": "the filter", "b": "the bias"}.get(name, name))
+        if m.w.type.dtype is not m.node("conv").output.type.dtype:
+            raise NoMatch(f"filters of {m.w.type.dtype} cannot hold the scale")
 
     def build(self, g: GraphBuilder, m: Match) -> Value:
         conv, norm = m.node("conv"), m.node("batch_normalization")
@@ -138,6 +140,8 @@ def _check_channel(m: Match, what: str) -> None:
         if name in m.values:
             _require_constant(m.values[name], {"w": "the filter", "b": "the bias", "c": f"the {what}"}[name])
     out = m.node("conv").output
+    if what == "factor" and m.w.type.dtype is not out.type.dtype:
+        raise NoMatch(f"filters of {m.w.type.dtype} cannot hold a factor of {out.type.dtype}")
     if _per_channel(m.c, out) is None:
         raise NoMatch(f"the {what} {m.c.type} does not vary along channels only")
     if m.root.output.type.shape != out.type.shape:
@@ -147,9 +151,8 @@ def _check_channel(m: Match, what: str) -> None:
 def _conv(
     g: GraphBuilder, conv, x: Value, w: np.ndarray, factor: np.ndarray | None, bias: np.ndarray | None
 ) -> Value:
-    dtype = x.type.dtype
+    filters, dtype = conv.inputs[1], conv.output.type.dtype
     if factor is not None:
-        w = w * factor.reshape((-1,) + (1,) * (w.ndim - 1))
-    filters = g.constant(w, dtype)
+        filters = g.constant(w * factor.reshape((-1,) + (1,) * (w.ndim - 1)), dtype)
     shift = None if bias is None else g.constant(bias, dtype)
     return g.add_node(conv.op, [x, filters] + ([shift] if shift is not None else []))[0]
