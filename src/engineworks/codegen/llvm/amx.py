@@ -80,11 +80,13 @@ class TileBlock:
         product: the instruction.
         rows: of each tile of A, 1 … 16 each; two tiles of A and two of B read each element twice as seldom.
         columns: tiles of B, 16 columns each. Accumulators, tiles of A and one of B are at most eight.
+        step_bytes: of a row of A that one step reads, a multiple of 4 up to 64: as many k groups of B as it has words.
     """
 
     product: TileProduct
     rows: tuple[int, ...]
     columns: int
+    step_bytes: int = TILE_BYTES
 
     def __post_init__(self) -> None:
         assert all(0 < r <= TILE_ROWS for r in self.rows), f"tiles of {self.rows} rows"
@@ -130,8 +132,8 @@ class TileBlock:
     def shapes(self) -> list[tuple[int, int]]:
         """(rows, bytes of a row) of each tile in use, by number."""
         sums = [(r, TILE_BYTES) for r in self.rows for _ in range(self.columns)]
-        left = [(r, TILE_BYTES) for r in self.rows]
-        right = [(TILE_ROWS, TILE_BYTES)] * min(TILES - self._first_right, self.columns)
+        left = [(r, self.step_bytes) for r in self.rows]
+        right = [(self.step_bytes // 4, TILE_BYTES)] * min(TILES - self._first_right, self.columns)
         return sums + left + right
 
 
