@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engineworks.runtime.engine import Engine
@@ -12,11 +12,23 @@ if TYPE_CHECKING:
     from engineworks.builder.build import Model
 
 
-def build(model: Model, *, progress: Callable[[int, int, str], None] | None = None, **options: Any) -> Engine:
+def build(
+    model: Model,
+    *,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    dynamic_shapes: Any = None,
+    progress: Callable[[int, int, str], None] | None = None,
+    **options: Any,
+) -> Engine:
     """Compile a model for one piece of hardware.
 
     Args:
-        model: path or bytes of an ONNX file, or a Graph.
+        model: path or bytes of an ONNX file, a torch.nn.Module, a torch.export.ExportedProgram or the path of its
+            .pt2 file, or a Graph.
+        args, kwargs: an example call of the module: tensors whose sizes hold unless something says otherwise.
+        dynamic_shapes: which sizes of a module's inputs may change, as torch.export takes it. Without it, the axes
+            whose smallest and largest size differ in `profile` may.
         progress: called with (done, total, what) while kernels are tuned.
         options: fields of BuildConfig: profile, effort, target, threads, …
     Returns:
@@ -29,8 +41,12 @@ def build(model: Model, *, progress: Callable[[int, int, str], None] | None = No
     """
     from engineworks.builder.build import build_bytes
     from engineworks.builder.config import BuildConfig
+    from engineworks.frontends.torch_export.export import export_module
+    from engineworks.frontends.torch_export.programs import is_module
 
     config = BuildConfig(**options)
+    if args is not None or kwargs is not None or is_module(model):
+        model = export_module(model, args, kwargs, dynamic_shapes=dynamic_shapes, profile=config.profile)
     return Engine.open(build_bytes(model, config, progress), threads=config.threads)
 
 

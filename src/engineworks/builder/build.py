@@ -21,6 +21,8 @@ from engineworks.codegen.llvm.function import Isa
 from engineworks.core import target as targets
 from engineworks.core.types import TensorType
 from engineworks.engine import container
+from engineworks.errors import InvalidModel
+from engineworks.ir.foreign import ForeignGraph
 from engineworks.ir.graph import Graph, Node
 from engineworks.ir.group import Group
 from engineworks.ir.passes import Pass, run_passes
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
     from engineworks.tuner.measure import ProcessTuner
 
 PACKAGE_VERSION = "0.1.0"
-Model = str | os.PathLike[str] | bytes | Graph
+Model = Any
+"""Path or bytes of an ONNX file, path of a .pt2 file, a torch.export.ExportedProgram (whose package is not needed to
+build other models), or a Graph."""
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     """The engine of a model, before it is written.
 
     Args:
-        model: path or bytes of an ONNX file, or a Graph, which is optimised in place.
+        model: see `Model`; a Graph is optimised in place.
         progress: called with (done, total, what) while kernels are tuned.
     """
     phases = _Phases()
@@ -77,7 +81,7 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     # Code is generated for a level, not for every feature of this machine, and the engine asks for no more than that.
     target = targets.parse(f"{target.device}:{target.arch}")
     with phases.phase("import"):
-        graph = _import(model, config)
+        graph, config = _import(model, config)
     rewriter = Rewriter(graph, limit=config.rewrite_limit)
     _optimise(rewriter, isa, config, phases)
     with phases.phase("partition"):
@@ -101,17 +105,38 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     return emitted
 
 
-def _import(model: Model, config: BuildConfig) -> Graph:
+def _import(model: Model, config: BuildConfig) -> tuple[Graph, BuildConfig]:
+    """The typed graph, and the config with a profile of all inputs."""
     if isinstance(model, Graph):
-        return model
+        return model, config
     from engineworks.frontends.importer import import_model, require_rules
-    from engineworks.frontends.onnx.reader import read
 
-    foreign = read(model if isinstance(model, bytes) else Path(model))
+    foreign = _read(model)
     # Before the user is asked for a profile: none helps an operator that is not there.
     require_rules(foreign)
+    config = profiles.with_stated_ranges(foreign, config)
     shapes, dims = profiles.shapes_and_ranges(foreign, config)
-    return import_model(foreign, input_shapes=shapes, dims=dims)
+    return import_model(foreign, input_shapes=shapes, dims=dims), config
+
+
+def _read(model: Any) -> ForeignGraph:
+    """The model through the reader of its kind. Raises InvalidModel: there is none for it."""
+    from engineworks.frontends.torch_export.programs import is_program, is_program_file, load_program
+
+    if is_program_file(model):
+        model = load_program(model)
+    if is_program(model):
+        from engineworks.frontends.torch_export.reader import read as read_program
+
+        return read_program(model)
+    if isinstance(model, (str, bytes, os.PathLike)):
+        from engineworks.frontends.onnx.reader import read
+
+        return read(model if isinstance(model, bytes) else Path(model))
+    raise InvalidModel(
+        f"a {type(model).__name__} is no model. Give the path or the bytes of an ONNX file, a torch.nn.Module with "
+        f"args=(…), a torch.export.ExportedProgram or the path of its .pt2 file."
+    )
 
 
 def optimising_passes(isa: Isa) -> list[Pass]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from engineworks.builder.config import BuildConfig
 from engineworks.builder.symbols import typical_values
 from engineworks.errors import InvalidModel
-from engineworks.ir.foreign import ForeignGraph, ForeignInput
+from engineworks.frontends.input_types import linear_in_one, range_of_symbol
+from engineworks.ir.foreign import ForeignGraph, ForeignInput, SizeOf
 from engineworks.ir.graph import Graph
 
 Ranges = dict[str, tuple[int, int | None]]
-Shapes = dict[str, tuple[int | str, ...]]
+Shapes = dict[str, tuple[int | str | SizeOf, ...]]
 
 
 def shapes_and_ranges(foreign: ForeignGraph, config: BuildConfig) -> tuple[Shapes, Ranges]:
@@ -33,10 +35,55 @@ def shapes_and_ranges(foreign: ForeignGraph, config: BuildConfig) -> tuple[Shape
     missing = [g for g in foreign.inputs if g.name not in shapes and _is_dynamic(g, ranges)]
     if missing:
         raise InvalidModel(_missing_message(missing))
+    _check_ranges(foreign, ranges)
     return shapes, ranges
 
 
-def _profiled(given: ForeignInput, profile: Mapping[str, object], ranges: Ranges) -> tuple[int | str, ...]:
+def with_stated_ranges(foreign: ForeignGraph, config: BuildConfig) -> BuildConfig:
+    """The config with a profile for each input that has none and whose sizes the model itself bounds.
+
+    Smallest and largest are the model's limits, typical is the example it was exported with.
+    """
+    named = {*(config.profile or {}), *config.fixed_shapes}
+    made = {}
+    for given in foreign.inputs:
+        if given.name in named or given.shape is None or all(isinstance(d, int) for d in given.shape):
+            continue
+        limits = [_limits(d, foreign.ranges) for d in given.shape]
+        low, high = [a for a, _ in limits], [b for _, b in limits if b is not None]
+        if len(high) == len(limits):
+            made[given.name] = (low, given.example or high, high)
+    return dataclasses.replace(config, profile={**made, **(config.profile or {})}) if made else config
+
+
+def _limits(
+    d: int | str | SizeOf | None, stated: Mapping[str, tuple[int, int | None]]
+) -> tuple[int, int | None]:
+    """The smallest and the largest that a size of an input can be."""
+    if isinstance(d, int):
+        return d, d
+    if isinstance(d, SizeOf):
+        name, slope, offset = linear_in_one(d)
+        low, high = stated.get(name, (1, None))
+        return slope * low + offset, None if high is None else slope * high + offset
+    return stated.get(d, (1, None)) if d is not None else (1, None)
+
+
+def _check_ranges(foreign: ForeignGraph, ranges: Ranges) -> None:
+    """Raises InvalidModel: the user asks for sizes that the model rules out."""
+    for name, (low, high) in ranges.items():
+        least, most = foreign.ranges.get(name, (0, None))
+        if low < least or (most is not None and (high is None or high > most)):
+            limits = f"at least {least}" + (f" and at most {most}" if most is not None else "")
+            raise InvalidModel(
+                f"the profile asks for '{name}' from {low} to {high}; the model was exported with {limits}. "
+                f"Narrow the profile, or export with other limits."
+            )
+
+
+def _profiled(
+    given: ForeignInput, profile: Mapping[str, object], ranges: Ranges
+) -> tuple[int | str | SizeOf, ...]:
     """The input's shape with a name for each axis whose range is more than one value."""
     low, typical, high = (tuple(int(d) for d in s) for s in profile[given.name])  # type: ignore[attr-defined]
     rank = len(given.shape) if given.shape is not None else len(low)
@@ -44,7 +91,7 @@ def _profiled(given: ForeignInput, profile: Mapping[str, object], ranges: Ranges
         raise InvalidModel(
             f"profile of '{given.name}': shapes {low}, {typical}, {high} must all have rank {rank}"
         )
-    out: list[int | str] = []
+    out: list[int | str | SizeOf] = []
     for axis, (least, usual, most) in enumerate(zip(low, typical, high, strict=True)):
         if not least <= usual <= most:
             raise InvalidModel(
@@ -58,10 +105,17 @@ def _profiled(given: ForeignInput, profile: Mapping[str, object], ranges: Ranges
         if least == most:
             out.append(least)
             continue
-        name = stated if isinstance(stated, str) else f"{given.name}_{axis}"
-        before = ranges.get(name, (least, most))
-        ranges[name] = (max(least, before[0]), min(most, before[1] if before[1] is not None else most))
-        out.append(name)
+        if isinstance(stated, SizeOf):
+            name, here = range_of_symbol(stated, least, most)
+            out.append(stated)
+        else:
+            name, here = stated if isinstance(stated, str) else f"{given.name}_{axis}", (least, most)
+            out.append(name)
+        before = ranges.get(name, here)
+        ranges[name] = (
+            max(here[0], before[0]),
+            min(here[1], before[1] if before[1] is not None else here[1]),
+        )
     return tuple(out)
 
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 import engineworks.ops  # noqa: F401  (registers the rules)
-from engineworks.core.dims import Dim, Scope
+from engineworks.core.dims import Dim, known_equal, parse_dim
 from engineworks.core.types import TensorType
 from engineworks.errors import BuildError, InvalidModel, UnsupportedOperator
 from engineworks.frontends.fold import fold_new_nodes
+from engineworks.frontends.input_types import InputTypes, ShapeLike
 from engineworks.ir.builder import GraphBuilder
-from engineworks.ir.foreign import ForeignGraph, ForeignInput, ForeignNode, ForeignOp, rule_for
+from engineworks.ir.foreign import (
+    ForeignGraph,
+    ForeignInput,
+    ForeignNode,
+    ForeignOp,
+    ForeignType,
+    SizeOf,
+    place_of,
+    rule_for,
+)
 from engineworks.ir.graph import Constant, Graph, Region, Value
 from engineworks.ops._sequences import TAKE_SEQUENCES, TensorSequence
-
-ShapeLike = Sequence[int | str]
 
 
 def import_model(
@@ -42,13 +48,16 @@ def import_model(
     require_rules(foreign)
     foreign = _with_fixed(foreign, fixed or {})
     graph = Graph(foreign.name)
-    types = _input_types(foreign, input_shapes or {}, dims or {}, graph.scope)
-    scope = _Importing(foreign, GraphBuilder(graph), None)
-    for given in foreign.inputs:
-        scope.values[given.name] = scope.g.input(given.name, *types[given.name])
+    given = InputTypes(foreign, input_shapes or {}, dims or {}, graph.scope)
+    types = given.by_name()
+    scope = _Importing(foreign, GraphBuilder(graph), None, given.dims)
+    for name in (i.name for i in foreign.inputs):
+        scope.values[name] = scope.g.input(name, *types[name])
     scope.walk()
-    for name in foreign.outputs:
-        scope.output(name, "the model's outputs")
+    for output, name in zip(foreign.outputs, foreign.output_names or foreign.outputs, strict=True):
+        scope.output(output, "the model's outputs", str(name))
+    for needed in foreign.requirements:
+        graph.scope.require(scope.size(needed.left), scope.size(needed.right), needed.why)
     graph.remove_dead()
     return graph
 
@@ -71,108 +80,18 @@ def _with_fixed(foreign: ForeignGraph, fixed: Mapping[str, np.ndarray]) -> Forei
     return dataclasses.replace(foreign, inputs=inputs, constants=constants)
 
 
-# -- inputs ----------------------------------------------------------------------------------------------------
-def dim_name(text: str) -> str:
-    """The identifier that stands for a foreign dim name such as 'batch size' or '2*N'."""
-    name = re.sub(r"\W+", "_", text).strip("_") or "dim"
-    return f"d_{name}" if name[0].isdigit() else name
-
-
-def _input_types(
-    foreign: ForeignGraph,
-    shapes: Mapping[str, ShapeLike],
-    ranges: Mapping[str, tuple[int, int | None]],
-    scope: Scope,
-) -> dict[str, tuple[Any, tuple[Dim, ...]]]:
-    """(dtype, shape) by input name, all dims declared in `scope`; unnamed ones are called after input and axis."""
-    unknown = sorted(shapes.keys() - {i.name for i in foreign.inputs})
-    if unknown:
-        names = ", ".join(f"'{i.name}'" for i in foreign.inputs) or "none"
-        raise InvalidModel(f"a shape is given for {', '.join(unknown)}; the model's inputs are {names}.")
-    spelled = {i.name: _spelled(i, shapes.get(i.name)) for i in foreign.inputs}
-    fixed = _fixed_dims(foreign, shapes)
-    ranges = {dim_name(name): r for name, r in ranges.items()}
-    made = {}
-    for given in foreign.inputs:
-        shape = tuple(_dim(d, fixed, ranges, scope) for d in spelled[given.name])
-        made[given.name] = (given.dtype, shape)
-    unused = sorted(ranges.keys() - scope.symbols.keys() - fixed.keys())
-    if unused:
-        raise InvalidModel(
-            f"a range is given for dim {', '.join(unused)}; "
-            f"the model's dims are {', '.join(scope.symbols) or 'all fixed'}."
-        )
-    return made
-
-
-def _spelled(given: ForeignInput, override: ShapeLike | None) -> tuple[int | str, ...]:
-    """The shape as ints and identifiers."""
-    if given.dtype is None:
-        raise InvalidModel(
-            f"input '{given.name}' states no element type. Export the model with typed inputs."
-        )
-    if given.shape is None and override is None:
-        raise InvalidModel(
-            f"input '{given.name}' states no shape. Give one: input_shapes={{'{given.name}': (…)}}."
-        )
-    shape = tuple(override) if override is not None else given.shape
-    assert shape is not None
-    if given.shape is not None and len(shape) != len(given.shape):
-        raise InvalidModel(
-            f"the shape given for '{given.name}' has {len(shape)} dims {tuple(shape)}, "
-            f"the model says {len(given.shape)}."
-        )
-    out: list[int | str] = []
-    for axis, d in enumerate(shape):
-        stated = given.shape[axis] if given.shape is not None else None
-        if isinstance(d, (int, np.integer)) and isinstance(stated, int) and d != stated:
-            raise InvalidModel(
-                f"the shape given for '{given.name}' says {d} at axis {axis}, the model is fixed to {stated}."
-            )
-        if isinstance(d, str) and isinstance(stated, int):
-            out.append(stated)
-        elif isinstance(d, (int, np.integer)):
-            out.append(int(d))
-        else:
-            out.append(dim_name(d) if d is not None else f"{dim_name(given.name)}_{axis}")
-    return tuple(out)
-
-
-def _fixed_dims(foreign: ForeignGraph, shapes: Mapping[str, ShapeLike]) -> dict[str, int]:
-    """Named dims that a given shape fixes: they are fixed everywhere."""
-    fixed: dict[str, int] = {}
-    for given in foreign.inputs:
-        for stated, asked in zip(given.shape or (), shapes.get(given.name, ()), strict=False):
-            if isinstance(stated, str) and not isinstance(asked, str):
-                before = fixed.setdefault(dim_name(stated), int(asked))
-                if before != asked:
-                    raise InvalidModel(
-                        f"dim '{stated}' is given as {before} and, at input '{given.name}', as {asked}."
-                    )
-    return fixed
-
-
-def _dim(
-    d: int | str, fixed: Mapping[str, int], ranges: Mapping[str, tuple[int, int | None]], scope: Scope
-) -> Dim:
-    if isinstance(d, int):
-        return d
-    if d in fixed:
-        return fixed[d]
-    low, high = ranges.get(d, (1, None))
-    if high is not None and high < low:
-        raise InvalidModel(f"dim '{d}': the range {low} to {high} is empty.")
-    return low if low == high else scope.symbol(d, low, high)
-
-
 # -- nodes -----------------------------------------------------------------------------------------------------
 class _Importing:
     """One graph or body under way: foreign names to Values, and the enclosing one."""
 
-    def __init__(self, foreign: ForeignGraph, g: GraphBuilder, parent: _Importing | None) -> None:
+    def __init__(
+        self, foreign: ForeignGraph, g: GraphBuilder, parent: _Importing | None, dims: dict[str, Dim]
+    ) -> None:
         self.foreign = foreign
         self.g = g
         self.parent = parent
+        self.dims = dims
+        """What the foreign names of dims stand for; grows where data decide a size."""
         self.values: dict[str, Value] = {}
         self.captured: dict[int, tuple[Value, Value]] = {}
         """id(outer value) to (outer value, the body's input that stands for it)."""
@@ -192,12 +111,19 @@ class _Importing:
             )
         return found
 
-    def output(self, name: str, what: str) -> None:
-        """Make `name` an output of this graph; `what` names the outputs in a sentence."""
-        value = self.value(name, what)
+    def size(self, text: str) -> Dim:
+        """The dim that an expression over foreign names stands for."""
+        return parse_dim(text, self.dims)
+
+    def output(self, source: str | int | SizeOf, what: str, name: str) -> None:
+        """Make a value, or a size, an output of this graph called `name`; `what` names the outputs in a sentence."""
+        if not isinstance(source, str):
+            self.g.output(self.g.dims(self.size(source.text) if isinstance(source, SizeOf) else source), name)
+            return
+        value = self.value(source, what)
         if isinstance(value, TensorSequence):
             raise UnsupportedOperator(
-                f"{what} list '{name}', a sequence of {len(value.items)} tensors. Make its tensors outputs."
+                f"{what} list '{source}', a sequence of {len(value.items)} tensors. Make its tensors outputs."
             )
         self.g.output(value, name)
 
@@ -241,14 +167,15 @@ class _Importing:
             )
         start = len(self.g.graph.nodes)
         try:
-            result = rule(self.g, ForeignNode(node, inputs, opset, self.body))
+            result = rule(self.g, ForeignNode(node, inputs, opset, self.body, self.size))
         except BuildError:
             raise
         except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
             shown = ", ".join(str(v.type) if isinstance(v, Value) else "-" for v in inputs)
+            checked = " Does the model pass onnx.checker?" if self.foreign.dialect == "onnx" else ""
             raise InvalidModel(
-                f"{node.kind} (opset {opset}) at node '{node.name}' with inputs ({shown}) and attributes "
-                f"{sorted(node.attributes)} cannot be read: {error}. Does the model pass onnx.checker?"
+                f"{place_of(node, opset)} with inputs ({shown}) and attributes {sorted(node.attributes)} "
+                f"cannot be read: {error}.{checked}"
             ) from error
         self._name(node, result if isinstance(result, (tuple, list)) else (result,))
         fold_new_nodes(self.g.graph, start)
@@ -265,6 +192,26 @@ class _Importing:
             if isinstance(value, Value) and not value.name:
                 value.name = name
             self.values[name] = value
+            if node.results and isinstance(value, Value):
+                self._compare(node, node.results[k], value)
+
+    def _compare(self, node: ForeignOp, stated: ForeignType | None, value: Value) -> None:
+        """Check a result against what the foreign framework says; sizes that data decide get their names here."""
+        if stated is None:
+            return
+        fits = value.type.dtype is stated.dtype and value.type.rank == len(stated.shape)
+        for have, said in zip(value.type.shape, stated.shape, strict=False):
+            if isinstance(said, SizeOf) and said.text.isidentifier():
+                self.dims.setdefault(said.text, have)
+            fits = (
+                fits
+                and known_equal(have, said if isinstance(said, int) else self.size(said.text)) is not False
+            )
+        if not fits:
+            raise InvalidModel(
+                f"{place_of(node, 0)} gives {value.type}, but {self.foreign.dialect} says {_stated_text(stated)}. "
+                f"The rule of {node.kind} in ops is wrong."
+            )
 
     def body(
         self, foreign: ForeignGraph, types: Sequence[TensorType] | None = None
@@ -275,7 +222,7 @@ class _Importing:
             types: of the declared inputs, where the caller knows them better than the file. A constant Value makes
                 that input a constant of the body, which is then no input of the Region.
         """
-        inside = _Importing(foreign, GraphBuilder(Graph(foreign.name)), self)
+        inside = _Importing(foreign, GraphBuilder(Graph(foreign.name)), self, self.dims)
         inside.g.graph.scope = self.g.graph.scope
         for k, given in enumerate(foreign.inputs):
             known = types[k] if types is not None and k < len(types) else _declared(given)
@@ -288,9 +235,14 @@ class _Importing:
             inside.values[given.name] = inside.g.input(given.name, kind.dtype, kind.shape)
         inside.walk()
         for name in foreign.outputs:
-            inside.output(name, f"the outputs of body '{foreign.name}'")
+            inside.output(name, f"the outputs of body '{foreign.name}'", str(name))
         inside.g.graph.remove_dead()
         return Region(inside.g.graph), [outer for outer, _ in inside.captured.values()]
+
+
+def _stated_text(stated: ForeignType) -> str:
+    sizes = [str(d) if isinstance(d, int) else d.text for d in stated.shape]
+    return f"{stated.dtype}[{', '.join(sizes)}]"
 
 
 def _declared(given: ForeignInput) -> TensorType:
@@ -317,24 +269,35 @@ MAX_NAMED_NODES = 5
 
 def require_rules(foreign: ForeignGraph) -> None:
     """Raises UnsupportedOperator naming every operator that has no rule."""
-    unknown: dict[tuple[str, str, int], list[str]] = {}
+    unknown: dict[tuple[str, str, int], list[ForeignOp]] = {}
     for node in _all_nodes(foreign):
         opset = foreign.opsets.get(node.domain, 1)
         if rule_for(foreign.dialect, node.kind, opset, node.domain) is None:
-            unknown.setdefault((node.domain, node.kind, opset), []).append(node.name)
+            unknown.setdefault((node.domain, node.kind, opset), []).append(node)
     if not unknown:
         return
-    lines = [
-        f"  {kind} ({f'domain {domain}, ' if domain else ''}opset {opset}): {_named(names)}"
-        for (domain, kind, opset), names in sorted(unknown.items())
-    ]
-    count = sum(len(names) for names in unknown.values())
+    lines = [_unknown_line(foreign, *key, nodes) for key, nodes in sorted(unknown.items())]
+    count = sum(len(nodes) for nodes in unknown.values())
     operators = "operator has" if len(unknown) == 1 else "operators have"
     raise UnsupportedOperator(
         f"{len(unknown)} {operators} no implementation, "
         f"used by {count} node{'s' if count > 1 else ''} of '{foreign.name}':\n"
         + "\n".join(lines)
         + "\n  Ways out: export with other operators, or add them: docs/developers/add-an-operator.md"
+    )
+
+
+def _unknown_line(
+    foreign: ForeignGraph, domain: str, kind: str, opset: int, nodes: Sequence[ForeignOp]
+) -> str:
+    """One operator: of torch with the user's lines, of others with its version and the nodes' names."""
+    lines = list(dict.fromkeys(n.where or f"node '{n.name}'" for n in nodes))
+    if foreign.dialect == "torch":
+        rest = len(lines) - MAX_NAMED_NODES
+        shown = "; ".join(lines[:MAX_NAMED_NODES]) + (f"; and {rest} more places" if rest > 0 else "")
+        return f"  {kind} ×{len(nodes)}: {shown}"
+    return (
+        f"  {kind} ({f'domain {domain}, ' if domain else ''}opset {opset}): {_named([n.name for n in nodes])}"
     )
 
 

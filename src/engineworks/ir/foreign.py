@@ -22,11 +22,17 @@ Importer = Callable[["GraphBuilder", "ForeignNode"], Any]
 
 @dataclass(frozen=True, slots=True)
 class ForeignInput:
-    """A graph input as the foreign file states it. Dims: int, a name, or None for an unnamed unknown one."""
+    """A graph input as the foreign file states it.
+
+    Attributes:
+        shape: int, a name, an expression over names, or None for an unnamed unknown size; None: not even the rank.
+        example: the shape of the example that the model was exported with.
+    """
 
     name: str
     dtype: DType
-    shape: tuple[int | str | None, ...] | None
+    shape: tuple[int | str | SizeOf | None, ...] | None
+    example: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,15 @@ class ForeignType:
     shape: tuple[int | SizeOf, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """Two expressions over names of dims that must be equal in every call; `why` says who needs it."""
+
+    left: str
+    right: str
+    why: str
+
+
 @dataclass(slots=True)
 class ForeignGraph:
     """A model read by a front end.
@@ -82,16 +97,23 @@ class ForeignGraph:
     Attributes:
         dialect: 'onnx', 'torch'.
         opsets: version by domain.
+        outputs: names of values, or sizes that are outputs.
         constants: name to a function that gives the array (lazy: weights are mapped, not copied).
+        output_names: what the outputs are called; empty: as the values.
+        ranges: (lowest, highest) by name of dim, where the model states them.
+        requirements: what the sizes must satisfy beyond what the operators ask for.
     """
 
     dialect: str
     name: str
     opsets: Mapping[str, int]
     inputs: list[ForeignInput] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
+    outputs: list[str | int | SizeOf] = field(default_factory=list)
     nodes: list[ForeignOp] = field(default_factory=list)
     constants: dict[str, Callable[[], np.ndarray]] = field(default_factory=dict)
+    output_names: list[str] = field(default_factory=list)
+    ranges: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+    requirements: list[Requirement] = field(default_factory=list)
 
 
 class ForeignNode:
