@@ -1,0 +1,169 @@
+"""calibrate: runs a model on example inputs and chooses a range for every activation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from engineworks.calibration.batches import Batch, Data, fitting_batches, length_of, needs_of
+from engineworks.calibration.histogram import Histogram
+from engineworks.calibration.methods import Method, method_named
+from engineworks.calibration.observe import Measuring, Observed, measuring
+from engineworks.calibration.ranges import LEVELS, Ranges
+from engineworks.errors import CalibrationError, InvalidInput
+from engineworks.ir.graph import Graph
+
+MAX_CLIPPED = 0.01
+"""The share of a tensor's elements beyond its range from which the build warns, unless it says otherwise."""
+Progress = Callable[[int, int, str], None]
+
+
+class Runs(Protocol):
+    """An engine, as far as calibration needs it."""
+
+    def run(self, /, **arrays: Any) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What was seen of one tensor, and what was chosen.
+
+    Attributes:
+        low, high: the smallest and largest value.
+        range: the largest magnitude kept; 0 when the tensor has none and stays in floating point.
+        clipped: share of the elements beyond the range, 0 to 1, to the nearest bin edge.
+        elements: seen.
+        problem: why there is no range; empty when there is one.
+    """
+
+    low: float
+    high: float
+    range: float
+    clipped: float
+    elements: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The result of a calibration.
+
+    Attributes:
+        ranges: for the build, and for the cache file.
+        statistics: by tensor name, in the order of computation.
+        batches, samples: how many were run; samples are counted along the first axis of the first input.
+        warnings: sentences for the user.
+    """
+
+    ranges: Ranges
+    statistics: Mapping[str, Statistics]
+    batches: int
+    samples: int
+    warnings: tuple[str, ...]
+
+
+def calibrate(
+    graph: Graph,
+    data: Data,
+    *,
+    compile: Callable[[Graph], Runs],
+    method: str | Method = "entropy",
+    max_clipped: float = MAX_CLIPPED,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Ranges of every floating-point activation of a graph, in memory that does not grow with the data.
+
+    Args:
+        graph: fp32, as the ranges will be used on it; it stays as it is, but nameless values get names.
+        data: see `fitting_batches`.
+        compile: builds and loads an engine from a graph, which it may change.
+        method: 'entropy', 'entropy_v1', 'minmax', 'percentile', 'legacy', or a Method with parameters.
+        max_clipped: the share of a tensor's elements (0 to 1) from which a warning names it.
+        progress: called after each batch with (done, total, what); total is `done` while the number is unknown.
+    Raises:
+        CalibrationError: no data, or data that the model does not take; the sentence says which batch.
+        BuildError: the measuring engine cannot be built.
+    """
+    chosen = method_named(method) if isinstance(method, str) else method
+    plan = measuring(graph)
+    engine = compile(plan.graph)
+    session = _Session(plan, engine)
+    total = length_of(data)
+    for batch in fitting_batches(data, needs_of(graph)):
+        session.run(batch)
+        if progress is not None:
+            done = session.batches
+            progress(done, max(total or 0, done), f"{session.samples} samples")
+    if not session.batches:
+        raise CalibrationError(
+            "there is no calibration data: not one whole batch. Give the model some dozens of typical inputs "
+            "(a generator that was read before is empty now)."
+        )
+    return session.result(chosen, max_clipped)
+
+
+class _Session:
+    """Histograms under way."""
+
+    def __init__(self, plan: Measuring, engine: Runs) -> None:
+        self.plan, self.engine = plan, engine
+        self.batches = self.samples = 0
+        self.histograms = {each.name: Histogram() for each in plan.observed}
+
+    def run(self, batch: Batch) -> None:
+        """One batch through the engine and into the histograms."""
+        limits = {
+            each.limit: np.float32(self.histograms[each.name].limit).reshape(())
+            for each in self.plan.observed
+        }
+        try:
+            outputs = self.engine.run(**batch, **limits)
+        except InvalidInput as error:
+            raise CalibrationError(f"calibration batch {self.batches + 1} does not fit: {error}") from error
+        for each in self.plan.observed:
+            _add(self.histograms[each.name], each, outputs)
+        self.batches += 1
+        first = next(iter(batch.values()), np.zeros(0))
+        self.samples += len(first) if first.ndim else 1
+
+    def result(self, method: Method, max_clipped: float) -> Calibration:
+        """Ranges from what was collected."""
+        measured = {name: _statistics(h, method) for name, h in self.histograms.items()}
+        every = measured | {name: measured[source] for name, source in self.plan.same_as.items()}
+        scales = {name: s.range / LEVELS for name, s in every.items()}
+        warnings = tuple(_warnings(measured, max_clipped))
+        return Calibration(Ranges(scales, method.algorithm), every, self.batches, self.samples, warnings)
+
+
+def _add(histogram: Histogram, each: Observed, outputs: Mapping[str, np.ndarray]) -> None:
+    numbers = (float(outputs[name]) for name in (each.new_limit, each.low, each.high))
+    histogram.add(outputs[each.counts], *numbers)
+
+
+def _statistics(histogram: Histogram, method: Method) -> Statistics:
+    problem = ""
+    if not histogram.total:
+        return Statistics(0.0, 0.0, 0.0, 0.0, 0, "no batch reached it")
+    if not histogram.is_finite:
+        problem = "it takes values that are NaN or infinite"
+    elif histogram.largest == 0:
+        problem = "it was zero in every batch"
+    if problem:
+        return Statistics(histogram.low, histogram.high, 0.0, 0.0, histogram.total, problem)
+    kept = method.range_of(histogram)
+    return Statistics(histogram.low, histogram.high, kept, histogram.share_above(kept), histogram.total)
+
+
+def _warnings(statistics: Mapping[str, Statistics], max_clipped: float) -> Iterator[str]:
+    for name, seen in statistics.items():
+        if seen.problem:
+            yield f"'{name}' has no range and stays in floating point: {seen.problem}"
+    clipped = {n: s for n, s in statistics.items() if s.clipped > max_clipped}
+    for name, seen in sorted(clipped.items(), key=lambda item: -item[1].clipped):
+        yield (
+            f"'{name}': the range ±{seen.range:.4g} clips {seen.clipped:.2%} of the values, which lie in "
+            f"{seen.low:.4g} … {seen.high:.4g} (more than max_clipped = {max_clipped:.2%})"
+        )
