@@ -12,7 +12,8 @@ from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
 from engineworks.kernels.cpu.image_parts import ImageParts
-from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Partial, RightForm, Sides, emit_matmul
+from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Partial, RightForm, emit_matmul
+from engineworks.kernels.cpu.matmul_grid import Sides
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem, problem_of
 from engineworks.kernels.cpu.matmul_rows import row_tiles
 from engineworks.kernels.cpu.pack import PackSource, emit_pack, emit_padded_copy, packed_constant
@@ -275,7 +276,7 @@ class _Image:
                 right=right,
                 right_panel=panel,
                 right_step=self.width,
-                batches=_dense_right(problem.batches, panel * panels),
+                batches=dense_right(problem.batches, panel * panels),
             )
         source = PackSource(
             Input(problem.right_input),
@@ -294,7 +295,7 @@ class _Image:
             right=target,
             right_panel=made.panel,
             right_step=self.width,
-            batches=_dense_right(problem.batches, made.matrix),
+            batches=dense_right(problem.batches, made.matrix),
         )
 
 
@@ -304,7 +305,7 @@ def _shifted(word: Word, size_bytes: int) -> Word:
     return replace(word, offset=word.offset + size_bytes)
 
 
-def _dense_right(batches: tuple[Batch, ...], matrix: Dim) -> tuple[Batch, ...]:
+def dense_right(batches: tuple[Batch, ...], matrix: Dim) -> tuple[Batch, ...]:
     """The batch axes with the right operand's packed matrices one after another."""
     out: list[Batch] = []
     step = matrix

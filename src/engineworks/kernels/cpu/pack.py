@@ -12,27 +12,57 @@ from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, product
+from engineworks.core.dtypes import DType
 from engineworks.kernels.cpu.words import Words, finish, kernel_function
 from engineworks.kernels.tactic import PackedConstant, Step, Word
 
 
-def packed_constant(index: int, width: int, *, transposed: bool = False) -> PackedConstant:
+@dataclass(frozen=True, slots=True)
+class PanelForm:
+    """How a matrix lies in panels: [panel][k / group][width][group].
+
+    Attributes:
+        width: columns of a panel.
+        dtype: of the elements in the panels.
+        group: neighbouring k of a column that lie together, as many as the instruction multiplies and adds at once.
+        multiple: k groups are filled up with zeros to a multiple of so many.
+    """
+
+    width: int
+    dtype: DType = dtypes.f32
+    group: int = 1
+    multiple: int = 1
+
+    def groups(self, depth: Dim) -> Dim:
+        """k groups of a panel."""
+        return ceil_div(depth, self.group * self.multiple) * self.multiple
+
+    def panel(self, depth: Dim) -> Dim:
+        """Elements of a panel."""
+        return self.groups(depth) * (self.width * self.group)
+
+
+def packed_constant(index: int, width: int | PanelForm, *, transposed: bool = False) -> PackedConstant:
     """Panels of constant input `index`, logically [..., K, N], or [..., N, K] when `transposed`."""
-    return PackedConstant(partial(_pack_input, index=index, width=width, transposed=transposed))
+    form = PanelForm(width) if isinstance(width, int) else width
+    return PackedConstant(partial(_pack_input, index=index, form=form, transposed=transposed))
 
 
-def _pack_input(arrays: Mapping[int, np.ndarray], *, index: int, width: int, transposed: bool) -> np.ndarray:
-    right = np.asarray(arrays[index], np.float32)
-    return pack_panels(right.swapaxes(-1, -2) if transposed else right, width)
+def _pack_input(
+    arrays: Mapping[int, np.ndarray], *, index: int, form: PanelForm, transposed: bool
+) -> np.ndarray:
+    right = np.asarray(arrays[index]).astype(form.dtype.numpy, copy=False)
+    return pack_panels(right.swapaxes(-1, -2) if transposed else right, form)
 
 
-def pack_panels(right: np.ndarray, width: int) -> np.ndarray:
-    """[..., K, N] -> [..., panels, K, width], the last panel filled with zeros."""
+def pack_panels(right: np.ndarray, form: PanelForm) -> np.ndarray:
+    """[..., K, N] -> [..., panels, K / group, width, group], filled with zeros."""
     *batch, depth, columns = right.shape
-    panels = -(-columns // width)
-    padded = np.zeros((*batch, depth, panels * width), right.dtype)
-    padded[..., :columns] = right
-    return np.ascontiguousarray(padded.reshape(*batch, depth, panels, width).swapaxes(-2, -3))
+    panels, groups = -(-columns // form.width), int(form.groups(depth))
+    padded = np.zeros((*batch, groups * form.group, panels * form.width), right.dtype)
+    padded[..., :depth, :columns] = right
+    parts = padded.reshape(*batch, groups, form.group, panels, form.width)
+    return np.ascontiguousarray(np.moveaxis(parts, (-2, -4, -1, -3), (-4, -3, -2, -1)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from engineworks.errors import NoTactic
 from engineworks.ir.scalar import argument
 from engineworks.kernels import cost
 from engineworks.kernels.cpu.image_parts import ImageParts
-from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Sides, emit_matmul
+from engineworks.kernels.cpu.matmul_emit import MatMulConfig, emit_matmul
+from engineworks.kernels.cpu.matmul_grid import Sides
 from engineworks.kernels.cpu.matmul_problem import problem_of
 from engineworks.kernels.cpu.recurrent_emit import Layer, State, emit_recurrent
 from engineworks.kernels.cpu.recurrent_weights import Gates, bias_word, weights_word
