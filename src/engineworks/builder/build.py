@@ -33,9 +33,10 @@ from engineworks.passes.common_values import CommonValues
 from engineworks.passes.decompose import Decompose
 from engineworks.passes.fold_constants import FoldConstants
 from engineworks.passes.layouts import AssignLayouts
+from engineworks.passes.lower_quantised import LowerQuantised
 from engineworks.passes.outputs import SeparateOutputs
 from engineworks.passes.partition import PartitionOptions
-from engineworks.rules.sets import canonical_rules, fusion_rules
+from engineworks.rules.sets import canonical_rules, fusion_rules, quantise_rules
 from engineworks.runtime.cpu.pool import available_cores
 from engineworks.tuner.choice import Choice
 from engineworks.tuner.choose import Chooser, Progress
@@ -81,7 +82,7 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     # Code is generated for a level, not for every feature of this machine, and the engine asks for no more than that.
     target = targets.parse(f"{target.device}:{target.arch}")
     with phases.phase("import"):
-        graph, config = _import(model, config)
+        graph, config = import_graph(model, config)
     rewriter = Rewriter(graph, limit=config.rewrite_limit)
     _optimise(rewriter, isa, config, phases)
     with phases.phase("partition"):
@@ -105,7 +106,7 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     return emitted
 
 
-def _import(model: Model, config: BuildConfig) -> tuple[Graph, BuildConfig]:
+def import_graph(model: Model, config: BuildConfig) -> tuple[Graph, BuildConfig]:
     """The typed graph, and the config with a profile of all inputs."""
     if isinstance(model, Graph):
         return model, config
@@ -145,9 +146,10 @@ def optimising_passes(isa: Isa) -> list[Pass]:
     def claims(node: Node) -> bool:
         return not type(node.op).has("decompose") or BACKEND.claims(workload_of_node(node), isa)
 
+    fold = FoldConstants(kept=frozenset({"dequantize_linear"}))
     return [
-        FoldConstants(), CommonValues(), canonical_rules(), FoldConstants(), CommonValues(), fusion_rules(),
-        FoldConstants(),
+        fold, CommonValues(), canonical_rules(), fold, CommonValues(), fusion_rules(), fold,
+        quantise_rules(), fold, CommonValues(), LowerQuantised(), FoldConstants(), fusion_rules(), FoldConstants(),
         Decompose(claims), FoldConstants(), CommonValues(), AssignLayouts(), SeparateOutputs(),
     ]  # fmt: skip
 
