@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from engineworks.core.dims import Dim
-from engineworks.core.shapes import normalize_axes, slice_bounds
+from engineworks.core.shapes import normalize_axes, normalize_axis, slice_bounds
 from engineworks.errors import InvalidModel
-from engineworks.ir import GraphBuilder, Value
+from engineworks.ir import ForeignNode, GraphBuilder, Value
 
+OPEN = 2**63 - 1
+"""An end that a slice takes for none."""
 Bounds = dict[int, tuple[Dim, Dim, int]]
 """(first element, number of elements, step) by axis."""
 
@@ -58,3 +60,10 @@ def sliced(
         axes=tuple(axes[k] for k in kept),
         steps=tuple(strides[k] for k in kept),
     )
+
+
+def torch_slice(n: ForeignNode) -> tuple[Value, int, Dim, Dim, int]:
+    """(x, axis, start, end, step) of an operator with torch's arguments of a slice."""
+    x, start, end = n.arg("self"), n.arg("start"), n.arg("end")
+    axis = normalize_axis(n.arg("dim"), x.type.rank)
+    return x, axis, 0 if start is None else start, OPEN if end is None else end, n.arg("step")

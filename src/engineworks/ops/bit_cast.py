@@ -4,7 +4,7 @@ from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i32, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, from_torch, i32, op
 from engineworks.ir.scalar import Scalar, apply
 from engineworks.ops._kinds import Pointwise
 from engineworks.ops._onnx_types import dtype_attribute
@@ -40,3 +40,11 @@ class BitCast(Pointwise):
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     dtype = dtype_attribute(n, "to", n[0].type.dtype)
     return n[0] if dtype is n[0].type.dtype else g.bit_cast(n[0], dtype=dtype)
+
+
+@from_torch("aten.view.dtype", "aten.view_copy.dtype")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x, dtype = n.arg("self"), n.result_dtype()
+    if x.type.dtype.bits != dtype.bits:
+        raise n.unsupported(f"a view of {x.type.dtype} as {dtype}, which has another width")
+    return x if dtype is x.type.dtype else g.bit_cast(x, dtype=dtype)

@@ -8,7 +8,7 @@ from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, f64, from_onnx, i64, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, f64, from_onnx, from_torch, i64, op
 from engineworks.ir import scalar as language
 from engineworks.ir.scalar import Scalar, apply, const
 from engineworks.ops._onnx_types import dtype_attribute
@@ -102,3 +102,13 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
 @from_onnx("CastLike")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return _import_cast(g, n, n[1].type.dtype)
+
+
+@from_torch(
+    "aten._to_copy.default", "aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten.to.other"
+)
+@from_torch("aten.type_as.default", "prims.convert_element_type.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """Devices, layouts and memory formats change nothing here. 8-bit floats do not saturate."""
+    x = n[0]
+    return x if x.type.dtype is n.result_dtype() else g.cast(x, dtype=n.result_dtype(), saturate=False)

@@ -8,7 +8,18 @@ from engineworks.core.dims import Dim, known_equal
 from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+)
 from engineworks.ir.scalar import Scalar, apply, size, where
 
 
@@ -74,12 +85,32 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
 
 
 def concat(g: GraphBuilder, n: ForeignNode, axis: int) -> Value:
-    """The inputs that hold something, joined; other sizes that may differ become run-time checks."""
-    first = n[0].type
-    axis = normalize_axis(axis, first.rank)
-    for value in n.given(1):
-        for a, d in enumerate(value.type.shape if value.type.rank == first.rank else ()):
+    """The inputs that hold something, joined."""
+    return _joined(g, n, n.given(), axis)
+
+
+def _joined(g: GraphBuilder, n: ForeignNode, values: Sequence[Value], axis: int) -> Value:
+    """The values that hold something, joined; other sizes that may differ become run-time checks."""
+    first = values[0]
+    axis = normalize_axis(axis, first.type.rank)
+    for value in values[1:]:
+        for a, d in enumerate(value.type.shape if value.type.rank == first.type.rank else ()):
             if a != axis:
-                g.graph.scope.require(d, first.shape[a], f"Concat at node '{n.foreign.name}': axis {a}")
-    parts = [v for v in n.given() if v.type.rank != first.rank or v.type.shape[axis] != 0] or n.given()[:1]
+                why = f"{n.foreign.kind} at node '{n.foreign.name}': axis {a}"
+                g.graph.scope.require(d, first.type.shape[a], why)
+    parts = [v for v in values if v.type.rank != first.type.rank or v.type.shape[axis] != 0] or values[:1]
     return parts[0] if len(parts) == 1 else g.concat(*parts, axis=axis)
+
+
+@from_torch("aten.cat.default", "aten.concat.default", "aten.concatenate.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """In the common dtype; torch's old empty vectors are left out."""
+    parts = [v for v in n.arg("tensors") if v.type.shape != (0,)] or [n.arg("tensors")[0]]
+    return _joined(g, n, [g.cast_to(v, n.result_dtype()) for v in parts], n.arg("dim"))
+
+
+@from_torch("aten.stack.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    parts = [g.cast_to(v, n.result_dtype()) for v in n.arg("tensors")]
+    axis = normalize_axis(n.arg("dim"), parts[0].type.rank + 1)
+    return _joined(g, n, [g.unsqueeze(v, (axis,)) for v in parts], axis)

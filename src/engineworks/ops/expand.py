@@ -8,7 +8,18 @@ from engineworks.core.dims import Dim, known_equal
 from engineworks.core.shapes import broadcast, shape_text
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+)
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._kinds import broadcast_index
 
@@ -49,3 +60,18 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     assert wanted is not None
     shape = broadcast(n[0].type.shape, wanted, scope=g.graph.scope)
     return n[0] if shape == n[0].type.shape else g.expand(n[0], shape=shape)
+
+
+@from_torch("aten.expand.default", "aten.expand_copy.default", "aten.broadcast_to.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """A size of -1 stays as it is."""
+    x, sizes = n.arg("self"), n.arg("size")
+    new = len(sizes) - x.type.rank
+    shape = tuple(x.type.shape[k - new] if d == -1 else d for k, d in enumerate(sizes))
+    return x if shape == x.type.shape else g.expand(x, shape=shape)
+
+
+@from_torch("aten.expand_as.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x, shape = n.arg("self"), n.arg("other").type.shape
+    return x if shape == x.type.shape else g.expand(x, shape=shape)

@@ -8,7 +8,7 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, from_onnx, op
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, from_onnx, from_torch, op
 from engineworks.ir.scalar import Scalar, apply, const, where
 from engineworks.ops._onnx_types import dtype_attribute
 
@@ -44,3 +44,9 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return g.eye(
         rows=x.shape[0], columns=x.shape[1], k=n.attr("k", 0), dtype=dtype_attribute(n, "dtype", x.dtype)
     )
+
+
+@from_torch("aten.eye.default", "aten.eye.m")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    columns = n.arg("m") if "m" in n.foreign.attributes else n.arg("n")
+    return g.eye(rows=n.arg("n"), columns=columns, dtype=n.result_dtype())

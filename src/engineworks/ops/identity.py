@@ -5,7 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+)
 from engineworks.ir.scalar import Scalar
 
 
@@ -34,3 +45,12 @@ class Identity(Op):
 @from_onnx("Identity")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return n[0]
+
+
+from_torch(
+    "aten.alias.default", "aten.alias_copy.default", "aten.clone.default", "aten.detach.default",
+    "aten.detach_copy.default", "aten.contiguous.default", "aten.lift.default", "aten.lift_fresh.default",
+    "aten.lift_fresh_copy.default", "aten.positive.default", "aten.real.default", "aten.resolve_conj.default",
+    "aten.resolve_neg.default", "aten.conj.default", "aten._conj.default", "aten.conj_physical.default",
+    "aten._conj_physical.default",
+)(lambda g, n: n.arg("self"))  # fmt: skip

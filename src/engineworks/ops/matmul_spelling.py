@@ -7,7 +7,6 @@ from engineworks.core.dims import Dim
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
 from engineworks.ops._integer_products import integer_matmul
 
-
 Multiply = Callable[[Value, Value], Value]
 
 

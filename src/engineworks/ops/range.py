@@ -6,7 +6,8 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, dim_max, symbol
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, i64, op
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, from_torch, i64, op
+from engineworks.ops._torch import in_dtype
 
 MOST_AT_RUN_TIME = 1 << 20
 """Elements of a range whose limits are known at run time only: memory for so many is set aside."""
@@ -68,3 +69,35 @@ def _from(g: GraphBuilder, start: Value, delta: Value, steps: Value) -> Value:
 
 def _is(value: Value, number: int) -> bool:
     return value.known is not None and bool(value.known.item() == number)
+
+
+@from_torch("aten.arange.default", "aten.arange.start", "aten.arange.start_step")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """The numbers are ints, floats or sizes; `result_shape` counts what floats round to."""
+    given = n.foreign.attributes
+    start = n.arg("start") if "start" in given else 0
+    step = n.arg("step") if "step" in given else 1
+    dtype = n.result_dtype()
+    if isinstance(step, int) and not any(isinstance(v, float) for v in (start, n.arg("end"))):
+        span = n.arg("end") - start if step > 0 else start - n.arg("end")
+        count = dim_max(ceil_div(span, abs(step)), 0)
+        wide = dtype if dtype in (dtypes.i64, dtypes.f64) else dtypes.i64
+    else:
+        (count,), wide = n.result_shape(), dtypes.f64 if dtype.is_float else dtypes.i64
+    first, delta = in_dtype(g, start, wide), in_dtype(g, step, wide)
+    return g.cast_to(_from(g, first, delta, g.iota(count=count, dtype=wide)), dtype)
+
+
+@from_torch("aten.linspace.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """From both ends toward the middle, as torch rounds."""
+    start, end, steps, dtype = n.arg("start"), n.arg("end"), n.arg("steps"), n.result_dtype()
+    first, last = in_dtype(g, start, dtypes.f64), in_dtype(g, end, dtypes.f64)
+    if steps == 1:
+        return g.reshape_to(g.cast_to(first, dtype), (1,))
+    delta = g.div(g.sub(last, first), in_dtype(g, steps - 1, dtypes.f64))
+    place = g.iota(count=steps, dtype=dtypes.f64)
+    left = g.less(place, in_dtype(g, steps // 2, dtypes.f64))
+    back = g.sub(in_dtype(g, steps - 1, dtypes.f64), place)
+    line = g.where(left, g.add(first, g.mul(delta, place)), g.sub(last, g.mul(delta, back)))
+    return g.cast_to(line, dtype)

@@ -8,7 +8,18 @@ from engineworks.core.dims import Dim, known_equal, product
 from engineworks.core.shapes import shape_text, solve_reshape
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+)
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._views import regrouped_index
 
@@ -57,3 +68,23 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
         n[0].type.shape, requested, allow_zero=bool(n.attr("allowzero", 0)), scope=g.graph.scope, why=where
     )
     return g.reshape_to(n[0], shape)
+
+
+@from_torch(
+    "aten.view.default", "aten.reshape.default", "aten._unsafe_view.default", "aten.view_copy.default"
+)
+@from_torch("aten._reshape_copy.default", "aten._reshape_alias.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = n.arg("self")
+    shape = n.arg("size" if "size" in n.foreign.attributes else "shape")
+    where = f"the view at node '{n.foreign.name}'"
+    if product(x.type.shape) == 0:  # beside sizes of 0 a -1 is what torch says
+        return g.reshape_to(x, n.result_shape())
+    return g.reshape_to(
+        x, solve_reshape(x.type.shape, shape, allow_zero=True, scope=g.graph.scope, why=where)
+    )
+
+
+@from_torch("aten.view_as.default", "aten.reshape_as.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return g.reshape_to(n.arg("self"), n.arg("other").type.shape)

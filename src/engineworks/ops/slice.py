@@ -5,12 +5,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from engineworks.core.dims import Dim
-from engineworks.core.shapes import normalize_axes
+from engineworks.core.shapes import normalize_axes, normalize_axis
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+)
 from engineworks.ir.scalar import Scalar, size
 from engineworks.ops._axes import ints_of
-from engineworks.ops._slices import Bounds, bounds_of, sliced
+from engineworks.ops._slices import Bounds, bounds_of, sliced, torch_slice
 from engineworks.ops._views import plain
 
 
@@ -75,3 +86,36 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     starts, ends = tuple(n.attr("starts", ())), tuple(n.attr("ends", ()))
     axes = tuple(n.attr("axes", range(len(starts))))
     return sliced(g, n[0], starts, ends, normalize_axes(axes, n[0].type.rank))
+
+
+@from_torch("aten.slice.Tensor", "aten.slice_copy.Tensor")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x, axis, first, last, step = torch_slice(n)
+    return sliced(g, x, (first,), (last,), (axis,), (step,))
+
+
+@from_torch("aten.narrow.default", "aten.narrow_copy.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x, start = n.arg("self"), n.arg("start")
+    axis = normalize_axis(n.arg("dim"), x.type.rank)
+    start = start + x.type.shape[axis] if isinstance(start, int) and start < 0 else start
+    return sliced(g, x, (start,), (start + n.arg("length"),), (axis,))
+
+
+@from_torch("aten.select.int", "aten.select_copy.int")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = n.arg("self")
+    axis = normalize_axis(n.arg("dim"), x.type.rank)
+    index = n.arg("index")
+    at = index + x.type.shape[axis] if isinstance(index, int) and index < 0 else index
+    return g.squeeze(sliced(g, x, (at,), (at + 1,), (axis,)), (axis,))
+
+
+@from_torch("aten.unbind.int", "aten.unbind_copy.int")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
+    x = n.arg("self")
+    axis = normalize_axis(n.arg("dim"), x.type.rank)
+    return tuple(
+        g.squeeze(sliced(g, x, (k,), (k + 1,), (axis,)), (axis,)) if name else None
+        for k, name in enumerate(n.output_names)
+    )

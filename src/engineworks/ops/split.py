@@ -1,8 +1,10 @@
 """ONNX Split: built as slices, so that every part is a view."""
 
+from collections.abc import Sequence
+
 from engineworks.core.dims import Dim, ceil_div
 from engineworks.core.shapes import normalize_axis
-from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
+from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx, from_torch
 from engineworks.ops._slices import sliced
 
 
@@ -35,3 +37,30 @@ def part_sizes(n: ForeignNode, extent: Dim) -> tuple[Dim, ...]:
     if n.opset < 18 and extent % count != 0:
         raise n.invalid(f"size {extent} is not divisible by {count} outputs")
     return (*[part] * (count - 1), extent - part * (count - 1))
+
+
+@from_torch("aten.split_with_sizes.default", "aten.split_with_sizes_copy.default", "aten.split.sizes")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
+    sizes = n.arg("split_sizes" if "split_sizes" in n.foreign.attributes else "split_size")
+    return _parts(g, n, sizes)
+
+
+@from_torch("aten.split.Tensor", "aten.split_copy.Tensor", "aten.chunk.default")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
+    """As many equal parts as there are outputs; the last may be smaller."""
+    extent = n.arg("self").type.shape[normalize_axis(n.arg("dim"), n.arg("self").type.rank)]
+    size = ceil_div(extent, n.arg("chunks")) if "chunks" in n.foreign.attributes else n.arg("split_size")
+    count = n.output_count
+    return _parts(g, n, (*[size] * (count - 1), extent - size * (count - 1)))
+
+
+def _parts(g: GraphBuilder, n: ForeignNode, sizes: Sequence[Dim]) -> tuple[Value | None, ...]:
+    """Consecutive slices; None where an output is not asked for."""
+    x = n.arg("self")
+    axis = normalize_axis(n.arg("dim"), x.type.rank)
+    parts: list[Value | None] = []
+    start: Dim = 0
+    for size, name in zip(sizes, n.output_names, strict=True):
+        parts.append(sliced(g, x, (start,), (start + size,), (axis,)) if name else None)
+        start = start + size
+    return tuple(parts)

@@ -2,7 +2,7 @@
 
 from engineworks.core.dims import known_equal
 from engineworks.core.shapes import normalize_axes
-from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
+from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx, from_torch
 from engineworks.ops._axes import axes_of
 
 
@@ -20,3 +20,10 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     for axis in normalize_axes(given, x.rank):
         g.graph.scope.require(x.shape[axis], 1, f"Squeeze at node '{n.foreign.name}': axis {axis}")
     return g.squeeze(n[0], given)
+
+
+@from_torch("aten.squeeze.default", "aten.squeeze.dim", "aten.squeeze.dims")
+@from_torch("aten.squeeze_copy.default", "aten.squeeze_copy.dim", "aten.squeeze_copy.dims")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """Axes of another size than 1 stay; what may be 1 is what torch.export has said."""
+    return g.reshape_to(n.arg("self"), n.result_shape())

@@ -4,10 +4,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engineworks.core.dims import Dim
+from engineworks.core.dims import Dim, product
+from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+)
 from engineworks.ir.scalar import Scalar, size
 from engineworks.ops._views import ZERO
 
@@ -58,3 +70,25 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     repeats: list[Dim] = [1] * n[0].type.rank
     repeats[int(axes.ravel()[0])] = tiles[0]
     return g.tile(n[0], repeats=tuple(repeats))
+
+
+@from_torch("aten.repeat.default", "aten.tile.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """The shorter of shape and repeats is filled up with ones before."""
+    x = n.arg("self")
+    repeats = n.arg("repeats" if "repeats" in n.foreign.attributes else "dims")
+    repeats = (*[1] * (x.type.rank - len(repeats)), *repeats)
+    x = g.reshape_to(x, (*[1] * (len(repeats) - x.type.rank), *x.type.shape))
+    return x if all(r == 1 for r in repeats) else g.tile(x, repeats=repeats)
+
+
+@from_torch("aten.repeat_interleave.self_int")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """Each element of an axis (without one: of x flattened) several times in a row."""
+    x, times, axis = n.arg("self"), n.arg("repeats"), n.arg("dim")
+    if axis is None:
+        x, axis = g.reshape_to(x, (product(x.type.shape),)), 0
+    axis, shape = normalize_axis(axis, x.type.rank), x.type.shape
+    apart = g.reshape_to(x, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
+    wide = g.expand(apart, shape=(*shape[: axis + 1], times, *shape[axis + 1 :]))
+    return g.reshape_to(wide, (*shape[:axis], shape[axis] * times, *shape[axis + 1 :]))

@@ -4,9 +4,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from engineworks.core.shapes import normalize_axes, normalize_axis
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+)
 from engineworks.ir.scalar import Scalar
 
 
@@ -42,3 +54,50 @@ class Transpose(Op):
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     rank = n[0].type.rank
     return g.transpose(n[0], perm=tuple(n.attr("perm", tuple(reversed(range(rank))))))
+
+
+@from_torch("aten.permute.default", "aten.permute_copy.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = n.arg("self")
+    return permuted(g, x, normalize_axes(n.arg("dims"), x.type.rank))
+
+
+@from_torch("aten.transpose.int", "aten.transpose_copy.int", "aten.swapaxes.default", "aten.swapdims.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = n.arg("self")
+    given = [value for name, value in n.foreign.attributes.items() if name != "self"]
+    a, b = (normalize_axis(axis, max(x.type.rank, 1)) for axis in given)
+    return permuted(g, x, _exchanged(x.type.rank, a, b))
+
+
+@from_torch("aten.t.default", "aten.t_copy.default", "aten.mT.default", "aten.numpy_T.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """The last two axes exchanged; numpy's T reverses all."""
+    x = n.arg("self")
+    rank = x.type.rank
+    if n.foreign.kind == "aten.numpy_T.default":
+        return permuted(g, x, tuple(reversed(range(rank))))
+    return x if rank < 2 else permuted(g, x, _exchanged(rank, rank - 2, rank - 1))
+
+
+def _exchanged(rank: int, a: int, b: int) -> tuple[int, ...]:
+    return tuple(b if k == a else a if k == b else k for k in range(rank))
+
+
+def permuted(g: GraphBuilder, x: Value, perm: tuple[int, ...]) -> Value:
+    """The transposition; x itself where nothing moves."""
+    return x if perm == tuple(range(x.type.rank)) else g.transpose(x, perm=perm)
+
+
+@from_torch("aten.movedim.int", "aten.movedim.intlist", "aten.moveaxis.int", "aten.moveaxis.intlist")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = n.arg("self")
+    rank = x.type.rank
+    source, target = (n.arg(name) for name in ("source", "destination"))
+    if isinstance(source, int):
+        source, target = (source,), (target,)
+    if rank == 0:
+        return x
+    places = dict(zip(normalize_axes(target, rank), normalize_axes(source, rank), strict=True))
+    others = iter(a for a in range(rank) if a not in places.values())
+    return permuted(g, x, tuple(places[k] if k in places else next(others) for k in range(rank)))

@@ -7,7 +7,19 @@ import numpy as np
 from engineworks.core import dtypes
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, i64, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    i64,
+    op,
+)
 from engineworks.ir.scalar import Scalar, apply, cast, const, where
 
 
@@ -56,3 +68,12 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
         k = 0 if n[1] is None else int(n[1].array.ravel()[0])
         return g.trilu(n[0], upper=upper, k=k)
     return g.trilu(n[0], n[1], upper=upper)
+
+
+@from_torch("aten.triu.default", "aten.tril.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """A diagonal that follows from sizes is added at run time."""
+    k, upper = n.arg("diagonal"), n.foreign.kind == "aten.triu.default"
+    if isinstance(k, int):
+        return g.trilu(n.arg("self"), upper=upper, k=k)
+    return g.trilu(n.arg("self"), g.dims(k), upper=upper)
