@@ -1,0 +1,274 @@
+"""The kernel of AMX convolutions: blocks of tiles over positions and output channels, and the epilogue on sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from engineworks.codegen.llvm import amx
+from engineworks.codegen.llvm.function import Function, Isa, Size
+from engineworks.codegen.llvm.loads import load_vector, store_vector
+from engineworks.codegen.llvm.prims import emit_epilogue
+from engineworks.codegen.llvm.tile import TileOperand, by_columns, column_mask
+from engineworks.core.dims import Dim, ceil_div
+from engineworks.kernels.cpu.conv import known, ranges
+from engineworks.kernels.cpu.conv_amx_plan import AmxPlan, byte_offsets, step_table
+from engineworks.kernels.cpu.conv_epilogue import Finish, outputs_of, tile_operands
+from engineworks.kernels.cpu.image_parts import ImageParts
+from engineworks.kernels.cpu.words import Words
+from engineworks.kernels.tactic import Word
+from engineworks.kernels.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class AmxConfig:
+    """One way to run the tiles.
+
+    Attributes:
+        rows: positions of a tile.
+        row_tiles, columns: tiles of a block along positions and along output channels.
+        order: what threads share out: 'positions' (each runs all panels over its blocks) or 'panels'.
+        together: blocks that stay in cache while all panels pass over them; 0: all of a thread's.
+    """
+
+    rows: int
+    row_tiles: int
+    columns: int
+    order: Literal["positions", "panels"] = "positions"
+    together: int = 1
+
+    @property
+    def height(self) -> int:
+        """Positions of a block."""
+        return self.rows * self.row_tiles
+
+    @property
+    def width(self) -> int:
+        """Output channels of a panel."""
+        return self.columns * amx.TILE_COLUMNS
+
+
+def emit_tiles(
+    parts: ImageParts, work: Workload, end: Finish, plan: AmxPlan, config: AmxConfig, isa: Isa,
+    source: Word, filters: Word,
+) -> None:  # fmt: skip
+    """Append the step that multiplies."""
+    f = Function("conv_amx")
+    kernel = _Kernel(f, isa, work, end, plan, config, parts, source, filters)
+    tasks = kernel.emit()
+    parts.step("conv_amx", f, kernel.arguments, tasks)
+
+
+class _Kernel:
+    """One kernel while it is emitted."""
+
+    def __init__(
+        self, f: Function, isa: Isa, work: Workload, end: Finish, plan: AmxPlan, config: AmxConfig,
+        parts: ImageParts, source: Word, filters: Word,
+    ) -> None:  # fmt: skip
+        self.f, self.isa, self.end, self.plan, self.config = f, isa, end, plan, config
+        self.arguments = arguments = Words(f)
+        self.x, self.w = arguments.pointer(source), arguments.pointer(filters)
+        self.outputs = outputs_of(arguments, work, end)
+        g, placed = plan.g, plan.placed
+        self.is_flat = not placed.copied
+        self.slices: Dim = 1 if self.is_flat else g.batch * g.out[0]
+        self.positions, self.pitch = arguments.size(placed.positions), arguments.size(placed.pitch)
+        self.blocks_dim: Dim = ceil_div(placed.positions, config.height)
+        self.blocks = arguments.size(self.blocks_dim)
+        self.slice_count = arguments.size(self.slices)
+        self.depths, self.across = arguments.size(g.out[0]), arguments.size(g.out[2])
+        self.plane_bytes = arguments.size(placed.plane_bytes)
+        self.image_bytes = arguments.size(placed.image_bytes)
+        self.y_strides = arguments.sizes(g.y_strides)
+        self.y_pixel = known(g.y_strides[3])
+        self.block = amx.TileBlock(
+            plan.product, (config.rows,) * config.row_tiles, config.columns, plan.steps.step_bytes
+        )
+        self.panels = -(-plan.group_outputs // config.width)
+        self.steps = self._step_offsets(parts)
+        self.saved = f.variable(f"[{self.block.height * self.block.width} x i32]")
+
+    def _step_offsets(self, parts: ImageParts) -> str:
+        """Address of the bytes from a position to each step of its k loop."""
+        table, f = step_table(self.plan), self.f
+        if all(isinstance(d, int) for d in (self.plan.placed.row_bytes, self.plan.placed.plane_bytes)):
+            offsets = byte_offsets(self.plan, table)
+            return self.arguments.pointer(parts.pack(lambda _: offsets))
+        rows = self.arguments.pointer(parts.pack(lambda _: table))
+        placed = self.plan.placed
+        depth_size, row_size = self.arguments.sizes((placed.depth.size, placed.height.size))
+        row_bytes = self.arguments.size(placed.row_bytes)
+        found = f.variable(f"[{len(table)} x i64]")
+        with f.loop(0, len(table)) as step:
+            at = f.at(rows, f.mul(step, 40))
+            word = [f.value(f"load i64, ptr {f.at(at, 8 * k)}") for k in range(5)]
+            depth = f.mul(f.add(f.mul(word[0], depth_size), word[1]), self.plane_bytes)
+            row = f.mul(f.add(f.mul(word[2], row_size), word[3]), row_bytes)
+            total = f.add(f.add(depth, row), word[4])
+            f.line(f"store i64 {total}, ptr {f.at(found, f.mul(step, 8))}")
+        return found
+
+    # -- the task space -----------------------------------------------------------------------------------------
+    def emit(self) -> Dim:
+        """The loops over panels, slices and blocks; the size of the task space."""
+        f, config = self.f, self.config
+        amx.configure(f, self.block)
+        panels = self.panels * self.plan.groups
+        each = f.mul(self.slice_count, self.blocks)
+        if config.order == "panels":
+            with f.loop(f.udiv("%lo", each), f.ceil_div("%hi", each)) as panel:
+                start = f.mul(panel, each)
+                low, high = f.smax(f.sub("%lo", start), 0), f.smin(f.sub("%hi", start), each)
+                with ranges(f, low, high, self.slices, self.blocks) as (number, first, end):
+                    self._blocks(number, first, end, panel, panel)
+        else:
+            with ranges(f, "%lo", "%hi", self.slices, self.blocks) as (number, first, end):
+                self._chunks(number, first, end, panels)
+        amx.release(f)
+        tasks = self.slices * self.blocks_dim
+        return tasks * panels if config.order == "panels" else tasks
+
+    def _chunks(self, number: Size, first: Size, end: Size, panels: int) -> None:
+        f, together = self.f, self.config.together
+        if not together or panels == 1:
+            self._blocks(number, first, end, 0, panels)
+            return
+        with f.loop(first, end, together) as start:
+            self._blocks(number, start, f.smin(f.add(start, together), end), 0, panels)
+
+    def _blocks(self, number: Size, first: Size, end: Size, panel: Size, panels: Size) -> None:
+        """Blocks [first, end) of a slice with the panel, or with all of `panels` (an int)."""
+        f = self.f
+        if panel != 0 or panels == 1:
+            with f.loop(first, end) as block:
+                self._tiles(number, block, panel)
+            return
+        with f.loop(0, panels) as one, f.loop(first, end) as block:
+            self._tiles(number, block, one)
+
+    # -- one block ----------------------------------------------------------------------------------------------
+    def _tiles(self, number: Size, block: Size, panel: Size) -> None:
+        f, plan, config = self.f, self.plan, self.config
+        group, within = (
+            (0, panel) if plan.groups == 1 else (f.udiv(panel, self.panels), f.urem(panel, self.panels))
+        )
+        column = f.mul(within, config.width)
+        channel = f.add(f.mul(group, plan.group_outputs), column)
+        image, depth = f.udiv(number, self.depths), f.urem(number, self.depths)
+        x = f.mul(group, plan.group_channels * plan.element_bytes)
+        y = channel
+        if not self.is_flat:
+            x = f.add(x, f.add(f.mul(image, self.image_bytes), f.mul(depth, self.plane_bytes)))
+            y = f.add(y, f.add(f.mul(image, self.y_strides[0]), f.mul(depth, self.y_strides[1])))
+        first = f.mul(block, config.height)
+        wanted = [f.add(first, k * config.rows) for k in range(config.row_tiles)]
+        starts = [self._start(q) for q in wanted]
+        base = f.at(self.x, x)
+        self._multiply([f.at(base, f.mul(s, plan.placed.position_bytes)) for s in starts], panel)
+
+        def store(count: Size | None) -> None:
+            for k, (start, q) in enumerate(zip(starts, wanted, strict=True)):
+                self._store(k, start, f.sub(q, start), (y, channel), count)
+
+        by_columns(f, config.width, f.sub(plan.group_outputs, column), plan.group_outputs, store)
+
+    def _start(self, position: Size) -> Size:
+        """Where a tile begins: in place it must not read beyond x, so the last one reaches back."""
+        if not self.is_flat:
+            return position
+        return self.f.smin(position, self.f.sub(self.positions, self.config.rows))
+
+    def _multiply(self, tiles: Sequence[str], panel: Size) -> None:
+        """The k loop, and the sums saved."""
+        f, plan, block = self.f, self.plan, self.block
+        group_bytes = self.config.width * 4
+        step_bytes = plan.steps.step_bytes // 4 * group_bytes
+        right = f.at(self.w, f.mul(panel, plan.steps.count * step_bytes))
+        amx.clear(f, block)
+        with f.loop(0, plan.steps.count) as step:
+            offset = f.value(f"load i64, ptr {f.at(self.steps, f.mul(step, 8))}")
+            left = amx.Left([f.at(t, offset) for t in tiles], plan.placed.position_bytes)
+            amx.steps(f, block, 1, left, amx.Right(f.at(right, f.mul(step, step_bytes)), group_bytes))
+        amx.save(f, block, self.saved, group_bytes)
+
+    # -- the epilogue -------------------------------------------------------------------------------------------
+    def _store(
+        self, tile: int, start: Size, skip: Size, place: tuple[Size, Size], count: Size | None
+    ) -> None:
+        """Rows `skip` … of a tile whose row 0 is position `start`, without positions that are no outputs.
+
+        Args:
+            place: the output element of position 0 in this panel's first channel, and that channel.
+            count: channels that exist, None for all.
+        """
+        f = self.f
+        rows = _Rows(self, tile, place, count)
+        if self.is_flat:
+            with f.loop(skip, self.config.rows) as row:
+                rows.store(row, f.mul(f.add(start, row), self.y_pixel))
+            return
+        row_variable = f.variable("i64", 0)
+        limit = f.smin(f.sub(self.positions, start), self.config.rows)
+        head, inside, end = f.fresh("run"), f.fresh("runs"), f.fresh("ran")
+        f.line(f"br label %{head}")
+        f.label(head)
+        row = f.get("i64", row_variable)
+        f.line(f"br i1 {f.compare('slt', row, limit)}, label %{inside}, label %{end}")
+        f.label(inside)
+        position = f.add(start, row)
+        line = f.udiv(position, self.pitch)
+        begin = f.mul(line, self.pitch)
+        stop = f.smin(f.sub(f.add(begin, self.across), start), limit)
+        element = f.sub(f.mul(line, self.y_strides[2]), f.mul(f.sub(begin, start), self.y_pixel))
+        with f.loop(row, stop) as each:
+            rows.store(each, f.add(element, f.mul(each, self.y_pixel)))
+        f.set("i64", row_variable, f.sub(f.add(begin, self.pitch), start))
+        f.line(f"br label %{head}")
+        f.label(end)
+
+
+class _Rows:
+    """Rows of one tile on their way to the output."""
+
+    def __init__(self, kernel: _Kernel, tile: int, place: tuple[Size, Size], count: Size | None) -> None:
+        self.kernel, self.tile, self.place = kernel, tile, place
+        f, lanes, width = kernel.f, kernel.isa.lanes, kernel.config.width
+        vectors = width // lanes if not isinstance(count, int) else -(-count // lanes)
+        self.masks = [column_mask(f, lanes, count, j) for j in range(vectors)]
+        given = tile_operands(f, kernel.outputs.operands, kernel.end, 0, place[1])
+        self.operands = [[self._fixed(o, j) for o in given] for j in range(vectors)]
+
+    def _fixed(self, operand: TileOperand, j: int) -> str | TileOperand:
+        """The vector of an operand that is the same for all rows, else the operand."""
+        f, lanes = self.kernel.f, self.kernel.isa.lanes
+        if operand.kind == "channel":
+            at = f.at(operand.pointer, j * lanes * operand.dtype.size_bytes)
+            return load_vector(f, lanes, operand.dtype, at, self.masks[j])
+        if operand.kind == "scalar":
+            return load_vector(f, lanes, operand.dtype, operand.pointer, None, broadcast=True)
+        return operand
+
+    def store(self, row: Size, element: Size) -> None:
+        """Saved row `row` to `element` elements behind the slice's first."""
+        kernel, f, lanes = self.kernel, self.kernel.f, self.kernel.isa.lanes
+        width, out = kernel.config.width, kernel.outputs
+        sums = f.at(kernel.saved, f.mul(f.add(row, self.tile * kernel.config.rows), width * 4))
+        first = f.add(self.place[0], element)
+        for j, mask in enumerate(self.masks):
+            at = f.add(first, j * lanes)
+            value = load_vector(f, lanes, kernel.plan.product.sums, f.at(sums, j * lanes * 4), align=64)
+            if kernel.end.expression is not None:
+                arguments = [value, *(self._argument(o, at, mask) for o in self.operands[j])]
+                value = emit_epilogue(f, kernel.isa, kernel.end.expression, arguments)
+            pointer = f.value(f"getelementptr i8, ptr {out.y}, i64 {f.mul(at, out.dtype.size_bytes)}")
+            store_vector(f, lanes, out.dtype, pointer, value, mask)
+
+    def _argument(self, operand: str | TileOperand, element: Size, mask: str | None) -> str:
+        if isinstance(operand, str):
+            return operand
+        f = self.kernel.f
+        at = f.mul(element, operand.dtype.size_bytes)
+        pointer = f.value(f"getelementptr i8, ptr {operand.pointer}, i64 {at}")
+        return load_vector(f, self.kernel.isa.lanes, operand.dtype, pointer, mask)

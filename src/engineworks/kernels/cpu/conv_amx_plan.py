@@ -1,0 +1,250 @@
+"""How a convolution becomes products of AMX tiles: where windows lie in memory, the k steps, and packed filters.
+
+A tile of A is up to 16 *positions*: places of windows at one distance from each other. With rows of the input stored
+one after another, each with its zeros, that distance stays the same across rows; the positions behind the last output
+of a row are computed and dropped. The k loop of a position is a list of *segments* of contiguous bytes: a row of the
+kernel where the channels of neighbouring taps follow each other, else one tap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engineworks.codegen.llvm.amx import TILE_BYTES, TILE_COLUMNS, TILE_ROWS, TileProduct
+from engineworks.core.dims import Dim, bounds, ceil_div
+from engineworks.kernels.cpu.conv import Geometry, known
+
+WORD_BYTES = 4
+"""k elements that a tile multiplies and adds at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One axis of the input as stored: `phases` runs of `size`, each holding every stride-th place.
+
+    Position o of tap k reads place `o + k * dilation // stride` of phase `k * dilation % stride`.
+    """
+
+    phases: int
+    size: Dim
+
+    @property
+    def whole(self) -> Dim:
+        return self.phases * self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where the windows lie.
+
+    Attributes:
+        copied: x is copied with its padding first; else it is read in place, as one row of positions.
+        compact: the copy leaves out the columns between windows.
+        depth, height: the copy's depths and rows.
+        row_bytes, plane_bytes, image_bytes: of the copy.
+        pitch: positions from one output row to the next.
+        positions: of one slice (image and depth), or of everything when not copied.
+        position_bytes: between neighbouring positions.
+    """
+
+    copied: bool
+    compact: bool
+    depth: Plane
+    height: Plane
+    row_bytes: Dim
+    plane_bytes: Dim
+    image_bytes: Dim
+    pitch: Dim
+    positions: Dim
+    position_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Contiguous bytes of the k loop: taps (depth, row, `column` … column + columns) with all channels of a group."""
+
+    depth: int
+    row: int
+    column: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The k loop.
+
+    Attributes:
+        segments: all have `segment_bytes`.
+        step_bytes: of one step, a multiple of 4.
+        starts: bytes from a segment's start to each of its steps; the last one may begin before the end of the one
+            before it, so that nothing behind the segment is read.
+    """
+
+    segments: tuple[Segment, ...]
+    segment_bytes: int
+    step_bytes: int
+    starts: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.segments) * len(self.starts)
+
+
+@dataclass(frozen=True, slots=True)
+class AmxPlan:
+    """All that follows from the workload; `merged` groups share tiles, their filters filled up with zeros."""
+
+    g: Geometry
+    product: TileProduct
+    element_bytes: int
+    merged: int
+    placed: Placed
+    steps: Steps
+
+    @property
+    def groups(self) -> int:
+        return self.g.groups // self.merged
+
+    @property
+    def group_channels(self) -> int:
+        return self.g.group_channels * self.merged
+
+    @property
+    def group_outputs(self) -> int:
+        return self.g.group_outputs * self.merged
+
+
+def plan_of(g: Geometry, product: TileProduct, *, channels_innermost: bool) -> AmxPlan:
+    """The plan of a convolution."""
+    element = WORD_BYTES // product.group
+    merged = merged_groups(g)
+    channels = g.group_channels * merged
+    in_place = channels_innermost and g.is_pointwise and _is_readable(g, channels * element)
+    placed = _in_place(g, element) if in_place else _copied(g, element)
+    whole_rows = g.groups == merged and g.dilations[2] == 1 and not placed.compact
+    columns = g.kernel[2] if whole_rows else 1
+    segments = tuple(
+        Segment(d, r, c, columns)
+        for d in range(g.kernel[0])
+        for r in range(g.kernel[1])
+        for c in range(0, g.kernel[2], columns)
+    )
+    return AmxPlan(g, product, element, merged, placed, _steps(segments, columns * channels * element))
+
+
+def merged_groups(g: Geometry) -> int:
+    """The fewest groups that fill the columns of a tile."""
+    for merged in range(1, g.groups + 1):
+        if g.groups % merged == 0 and merged * g.group_outputs >= TILE_COLUMNS:
+            return merged
+    return g.groups
+
+
+def _is_readable(g: Geometry, segment_bytes: int) -> bool:
+    """Tiles of A read nothing beyond x: there are enough pixels, and steps end where a pixel's channels do."""
+    least = bounds(g.batch * g.out[0] * g.out[1] * g.out[2])[0]
+    enough = least is not None and least >= TILE_ROWS
+    static = isinstance(g.batch, int) and g.is_static
+    return (enough or static) and (segment_bytes % WORD_BYTES == 0 or segment_bytes >= TILE_BYTES)
+
+
+def _in_place(g: Geometry, element: int) -> Placed:
+    positions = g.batch * g.out[0] * g.out[1] * g.out[2]
+    one = Plane(1, 1)
+    return Placed(False, False, one, one, 0, 0, 0, positions, positions, known(g.x_strides[3]) * element)
+
+
+def _copied(g: Geometry, element: int) -> Placed:
+    stride, pixel = g.strides[2], g.channels * element
+    compact = g.kernel[2] == 1 and stride > 1 and g.before[2] == 0
+    reach = (g.kernel[2] - 1) * g.dilations[2] + 1
+    if compact:
+        pitch, row = g.out[2], g.out[2] * pixel
+    else:
+        needed = (g.out[2] - 1) * stride + reach
+        pitch = ceil_div(needed - shared_columns(g), stride)
+        row = pitch * stride * pixel
+    depth, height = (_plane(g, a) for a in (0, 1))
+    plane = height.whole * row
+    slack = shared_columns(g) * pixel + (2 * TILE_ROWS + reach) * stride * pixel + 2 * TILE_BYTES
+    positions = (g.out[1] - 1) * pitch + g.out[2]
+    step = pixel if compact else stride * pixel
+    image = ceil_div(depth.whole * plane + slack, TILE_BYTES) * TILE_BYTES
+    return Placed(True, compact, depth, height, row, plane, image, pitch, positions, step)
+
+
+def _plane(g: Geometry, axis: int) -> Plane:
+    taps = [k * g.dilations[axis] for k in range(g.kernel[axis])]
+    phases = 1 + max(t % g.strides[axis] for t in taps)
+    return Plane(phases, g.out[axis] + max(t // g.strides[axis] for t in taps))
+
+
+def shared_columns(g: Geometry) -> int:
+    """Zeros behind a row that are at once the zeros before the next one."""
+    reach = (g.kernel[2] - 1) * g.dilations[2]
+    needed = (g.out[2] - 1) * g.strides[2] + reach + 1
+    behind = needed - g.before[2] - g.size[2]
+    if not isinstance(behind, int) or not isinstance(g.before[2], int) or g.strides[2] > 1:
+        return 0
+    return max(0, min(behind, g.before[2], reach))
+
+
+def _steps(segments: tuple[Segment, ...], length: int) -> Steps:
+    count = -(-length // TILE_BYTES)
+    step = -(-length // (count * WORD_BYTES)) * WORD_BYTES
+    starts = tuple(min(k * step, max(length - step, 0)) for k in range(count))
+    return Steps(segments, length, step, starts)
+
+
+# -- the filters ----------------------------------------------------------------------------------------------
+def pack_filters(w: np.ndarray, plan: AmxPlan, width: int) -> np.ndarray:
+    """[O, C/groups, kernel…] to [groups, panels, steps, words of a step, width, elements of a word]; zeros fill up."""
+    g, steps, element = plan.g, plan.steps, plan.element_bytes
+    dense = _merged(w.reshape(g.outputs, g.group_channels, *g.kernel), plan)
+    panels = -(-plan.group_outputs // width)
+    length, step = steps.segment_bytes // element, steps.step_bytes // element
+    out = np.zeros((plan.groups, len(steps.segments), len(steps.starts), step, panels * width), w.dtype)
+    for s, segment in enumerate(steps.segments):
+        taps = dense[:, :, :, segment.depth, segment.row, segment.column : segment.column + segment.columns]
+        rows = taps.transpose(0, 3, 2, 1).reshape(plan.groups, length, plan.group_outputs)
+        for k, start in enumerate(steps.starts):
+            first, end = k * step, min((k + 1) * step, length)
+            at = first - start // element
+            out[:, s, k, at : at + end - first, : plan.group_outputs] = rows[:, first:end]
+    words = out.reshape(
+        plan.groups, steps.count, step // plan.product.group, plan.product.group, panels, width
+    )
+    return np.ascontiguousarray(words.transpose(0, 4, 1, 2, 5, 3))
+
+
+def _merged(w: np.ndarray, plan: AmxPlan) -> np.ndarray:
+    """[groups, outputs, channels, kernel…] with zeros where an output does not see a channel of its merged group."""
+    g, m = plan.g, plan.merged
+    out = np.zeros((plan.groups, m, g.group_outputs, m, g.group_channels, *g.kernel), w.dtype)
+    own = w.reshape(plan.groups, m, g.group_outputs, g.group_channels, *g.kernel)
+    for k in range(m):
+        out[:, k, :, k] = own[:, k]
+    return out.reshape(plan.groups, plan.group_outputs, plan.group_channels, *g.kernel)
+
+
+def step_table(plan: AmxPlan) -> np.ndarray:
+    """[steps, 5] i64: phase and place of the depth, phase and place of the row, and bytes beside them."""
+    g, placed = plan.g, plan.placed
+    column_bytes = g.dilations[2] * g.channels * plan.element_bytes
+    rows = []
+    for s in plan.steps.segments:
+        depth, row = s.depth * g.dilations[0], s.row * g.dilations[1]
+        place = (depth % g.strides[0], depth // g.strides[0], row % g.strides[1], row // g.strides[1])
+        column = 0 if placed.compact else s.column * column_bytes
+        rows += [(*place, column + start) for start in plan.steps.starts]
+    return np.array(rows, np.int64)
+
+
+def byte_offsets(plan: AmxPlan, table: np.ndarray) -> np.ndarray:
+    """[steps] i64: the table's rows as bytes from a position, where all sizes are known."""
+    p = plan.placed
+    depth = table[:, 0] * known(p.depth.size) + table[:, 1]
+    row = table[:, 2] * known(p.height.size) + table[:, 3]
+    return depth * known(p.plane_bytes) + row * known(p.row_bytes) + table[:, 4]
