@@ -34,37 +34,51 @@ def needs_of(graph: Graph) -> tuple[InputNeed, ...]:
     return tuple(InputNeed(v.name, v.type) for v in graph.inputs)
 
 
-def fitting_batches(data: Data, needs: Sequence[InputNeed]) -> Iterator[Batch]:
-    """Batches that the inputs take, from batches of any size.
+class FittingBatches:
+    """Batches that the inputs take, from batches of any size; to be iterated once.
 
     Where all inputs have samples along their first axis, batches are cut to the largest number that the model takes,
     and what is fewer than the smallest number waits for the samples that follow. Only samples of one batch, and those
     that wait, are held.
 
-    Args:
+    Attributes:
+        left_out: samples that filled no batch so far.
+    """
+
+    def __init__(self, data: Data, needs: Sequence[InputNeed]) -> None:
+        """Args: as follows.
+
         data: an iterable (a generator that can be read once will do, or a torch DataLoader), or a function that gives
             one. Each item is a mapping by input name; an array, for a model of one input; or a tuple or list of
-            arrays in the order of the inputs. Arrays may be torch tensors, or anything that numpy reads. A single array
-            or mapping is one batch. An array without the first axis is one sample.
-    Raises:
-        CalibrationError: an item of another form; a name, rank or dtype that the model does not take; values that are
-            not finite. Each sentence says which batch.
-    """
-    waiting: Batch = {}
-    sizes = _sizes(needs)
-    for number, item in enumerate(_items(data), 1):
-        batch = _checked(
-            _named(item, needs, f"calibration batch {number}"), needs, f"calibration batch {number}"
-        )
-        if sizes is None or len({len(a) for a in batch.values()}) != 1:
-            yield batch
-            continue
-        for piece in _pieces(_joined(waiting, batch), sizes):
-            if len(next(iter(piece.values()))) >= sizes[0]:
-                yield piece
+            arrays in the order of the inputs. Arrays may be torch tensors, or anything that numpy reads. A single
+            array or mapping is one batch. An array without the first axis is one sample.
+        """
+        self.left_out = 0
+        self._data, self._needs = data, needs
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches.
+
+        Raises:
+            CalibrationError: an item of another form; a name, rank or dtype that the model does not take; values that
+                are not finite. Each sentence says which batch.
+        """
+        waiting: Batch = {}
+        sizes = _sizes(self._needs)
+        for number, item in enumerate(_items(self._data), 1):
+            where = f"calibration batch {number}"
+            batch = _checked(_named(item, self._needs, where), self._needs, where)
+            if sizes is None or len({len(a) for a in batch.values()}) != 1:
+                yield batch
+                continue
+            if not _can_join(waiting, batch):
+                self.left_out += _samples(waiting)
                 waiting = {}
-            else:
-                waiting = piece
+            for piece in _pieces(_joined(waiting, batch), sizes):
+                waiting = {} if _samples(piece) >= sizes[0] else piece
+                if not waiting:
+                    yield piece
+        self.left_out += _samples(waiting)
 
 
 def length_of(data: Data) -> int | None:
@@ -169,16 +183,24 @@ def _converted(array: np.ndarray, wanted: np.dtype, need: InputNeed, where: str)
     )
 
 
+def _samples(batch: Batch) -> int:
+    return len(next(iter(batch.values()))) if batch else 0
+
+
+def _can_join(waiting: Batch, batch: Batch) -> bool:
+    return all(a.shape[1:] == batch[n].shape[1:] for n, a in waiting.items())
+
+
 def _joined(waiting: Batch, batch: Batch) -> Batch:
-    """The samples that wait, then the new ones. Samples of another size do not join: the old ones are dropped."""
-    if not waiting or any(waiting[n].shape[1:] != a.shape[1:] for n, a in batch.items()):
+    """The samples that wait, then the new ones."""
+    if not waiting:
         return batch
     return {name: np.concatenate([waiting[name], array]) for name, array in batch.items()}
 
 
 def _pieces(batch: Batch, sizes: tuple[int, int | None]) -> Iterator[Batch]:
     """Cuts of the largest size; the last may be smaller."""
-    count = len(next(iter(batch.values())))
+    count = _samples(batch)
     step = sizes[1] or max(count, 1)
     for first in range(0, count, step):
         yield {name: array[first : first + step] for name, array in batch.items()}

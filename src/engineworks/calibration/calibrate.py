@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from engineworks.calibration.batches import Batch, Data, fitting_batches, length_of, needs_of
+from engineworks.calibration.batches import Batch, Data, FittingBatches, length_of, needs_of
 from engineworks.calibration.histogram import Histogram
 from engineworks.calibration.methods import Method, method_named
 from engineworks.calibration.observe import Measuring, Observed, measuring
@@ -78,7 +78,7 @@ def calibrate(
 
     Args:
         graph: fp32, as the ranges will be used on it; it stays as it is, but nameless values get names.
-        data: see `fitting_batches`.
+        data: see `FittingBatches`.
         compile: builds and loads an engine from a graph, which it may change.
         method: 'entropy', 'entropy_v1', 'minmax', 'percentile', 'legacy', or a Method with parameters.
         max_clipped: the share of a tensor's elements (0 to 1) from which a warning names it.
@@ -92,7 +92,8 @@ def calibrate(
     engine = compile(plan.graph)
     session = _Session(plan, engine)
     total = length_of(data)
-    for batch in fitting_batches(data, needs_of(graph)):
+    batches = FittingBatches(data, needs_of(graph))
+    for batch in batches:
         session.run(batch)
         if progress is not None:
             done = session.batches
@@ -102,7 +103,10 @@ def calibrate(
             "there is no calibration data: not one whole batch. Give the model some dozens of typical inputs "
             "(a generator that was read before is empty now)."
         )
-    return session.result(chosen, max_clipped)
+    left_out = (
+        f"{batches.left_out} samples filled no whole batch of the size that the model takes, and were left out",
+    )
+    return session.result(chosen, max_clipped, left_out if batches.left_out else ())
 
 
 class _Session:
@@ -129,12 +133,12 @@ class _Session:
         first = next(iter(batch.values()), np.zeros(0))
         self.samples += len(first) if first.ndim else 1
 
-    def result(self, method: Method, max_clipped: float) -> Calibration:
-        """Ranges from what was collected."""
+    def result(self, method: Method, max_clipped: float, warnings: tuple[str, ...]) -> Calibration:
+        """Ranges from what was collected, with these warnings before those of the tensors."""
         measured = {name: _statistics(h, method) for name, h in self.histograms.items()}
         every = measured | {name: measured[source] for name, source in self.plan.same_as.items()}
         scales = {name: s.range / LEVELS for name, s in every.items()}
-        warnings = tuple(_warnings(measured, max_clipped))
+        warnings += tuple(_warnings(measured, max_clipped))
         return Calibration(Ranges(scales, method.algorithm), every, self.batches, self.samples, warnings)
 
 

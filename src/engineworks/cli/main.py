@@ -25,6 +25,7 @@ COMMANDS = {
     "inspect": "What is in an engine or a model; executes nothing.",
     "explain": "What the builder decided and why.",
     "compare": "How far an engine is from its model, and where the error starts.",
+    "calibrate": "Find ranges for INT8 from example inputs.",
     "tune": "Measure the kernels of a model and keep the times.",
     "opt": "Print the graph after a phase, in the textual form.",
     "ops": "Operators that models may use.",
