@@ -88,7 +88,7 @@ class _Kernel:
         )
         self.panels = -(-plan.group_outputs // config.width)
         self.steps = self._step_offsets(parts)
-        self.saved = f.variable(f"[{self.block.height * self.block.width} x i32]")
+        self.saved = f.variable(f"[{config.height * config.width} x i32]")
 
     def _step_offsets(self, parts: ImageParts) -> str:
         """Address of the bytes from a position to each step of its k loop."""
