@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim
-from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
+from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx, from_torch
 from engineworks.ops._integer_products import integer_matmul
 
 Multiply = Callable[[Value, Value], Value]
@@ -58,3 +58,11 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     scales = g.mul(_by_rows(g, g.cast_to(a_scale, dtypes.f32), total), g.cast_to(b_scale, dtypes.f32))
     rows_first = max(total.type.rank - 2, 0)
     return g.quantize_linear(g.mul(total, scales), y_scale, y_zero, dtype=y_zero.type.dtype, axis=rows_first)
+
+
+@from_torch(
+    "aten.mm.default", "aten.bmm.default", "aten.matmul.default", "aten.mv.default", "aten.dot.default"
+)
+@from_torch("aten.vdot.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return product_of(g, n[0], n[1])

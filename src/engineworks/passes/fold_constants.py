@@ -19,9 +19,11 @@ class FoldConstants:
     Args:
         max_bytes: a result may be this large, or as large as its inputs, whichever is more; beyond, the node stays
             (expanding a scalar to a large tensor belongs into the kernel that reads it).
+        kept: ops that are left alone, for rules that look for them.
     """
 
     max_bytes: int = 4 << 20
+    kept: frozenset[str] = frozenset()
     name: ClassVar[str] = "fold constants"
 
     def run(self, rewriter: Rewriter) -> None:
@@ -33,7 +35,7 @@ class FoldConstants:
                 self._replace(rewriter, node, values)
 
     def _is_foldable(self, node: Node) -> bool:
-        if node.op.is_random or regions_of(node.op):
+        if node.op.is_random or regions_of(node.op) or node.op.name in self.kept:
             return False
         if any(v is not None and not v.is_constant for v in node.inputs):
             return False

@@ -43,7 +43,13 @@ def partition(graph: Graph, options: PartitionOptions) -> list[Group]:
         if is_fusible(node):
             continue
         group = grow_epilogue(graph, node, taken, ancestors, fuses=node.op.name in options.epilogue_ops)
-        taken.update(id(n) for n in group.nodes)
+        # What only widens an operand stays free for its readers elsewhere.
+        inside, leaving = {id(n) for n in group.nodes}, {id(v) for v in group.outputs}
+        taken.update(
+            id(n) for n in group.nodes
+            if all(id(v) in leaving or all(id(u) in inside for u, _ in v.uses) for v in n.outputs)
+        )  # fmt: skip
+        taken.add(id(group.anchor))
         groups.append(group)
     grower = LoopGrower(graph, taken, ancestors, options.max_cost, options.extra_outputs)
     read = {id(v) for v in (*graph.outputs, *[v for g in groups for v in g.inputs])}

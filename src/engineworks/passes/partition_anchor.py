@@ -8,10 +8,13 @@ from engineworks.core.types import row_major
 from engineworks.ir.graph import Graph, Node, Value
 from engineworks.ir.group import Group, OperandKind
 from engineworks.ops._kinds import Pointwise
+from engineworks.passes.decompose import is_fusible
 from engineworks.passes.layouts import CHANNELS_LAST_OPS, lies
 
-MAX_EPILOGUE_NODES = 24
+MAX_EPILOGUE_NODES = 48
 MAX_FULL_OPERANDS = 3
+WIDENING = frozenset({"cast", "sub", "mul", "add"})
+"""What turns a narrow operand into the numbers it stands for."""
 
 
 def operand_kind(value: Value, anchor: Node) -> OperandKind | None:
@@ -34,9 +37,12 @@ def operand_kind(value: Value, anchor: Node) -> OperandKind | None:
 def grow_epilogue(
     graph: Graph, anchor: Node, taken: set[int], ancestors: Mapping[int, int], *, fuses: bool
 ) -> Group:
-    """The anchor with the longest run of pointwise readers behind which exactly one value leaves the group."""
+    """The anchor with the longest run of pointwise readers behind which exactly one value leaves the group.
+
+    Narrow operands are widened inside: nodes that only do that are members too, and may be members of several groups.
+    """
     members: list[Node] = [anchor]
-    best, notes = 1, []
+    lengths, notes = [1], []
     if fuses:
         while len(members) < MAX_EPILOGUE_NODES:
             node, why = _next_member(anchor, members, taken, ancestors)
@@ -45,23 +51,68 @@ def grow_epilogue(
                 break
             members.append(node)
             if len(_leaving(graph, members)) == 1:
-                best = len(members)
-    members = members[:best]
-    outputs = _leaving(graph, members) if best > 1 else list(anchor.outputs)
+                lengths.append(len(members))
+    members = members[: _narrowest(graph, members, lengths)]
+    outputs = _leaving(graph, members) if len(members) > 1 else list(anchor.outputs)
     _lay_like(members, anchor.output)
-    inputs = list(anchor.inputs)
-    inside = {id(v) for n in members for v in n.outputs}
-    for node in members[1:]:
-        extra = inputs[len(anchor.inputs) :]
-        inputs += [
-            v
-            for v in node.inputs
-            if v is not None
-            and id(v) not in inside
-            and not (v.is_constant and v.array.size == 1)
-            and not any(v is w for w in extra)
-        ]
-    return Group("anchor", tuple(members), tuple(inputs), tuple(outputs), notes=tuple(notes))
+    behind = [*_widened_inside(members), *members[1:]]
+    return Group("anchor", (anchor, *behind), _inputs(anchor, behind), tuple(outputs), notes=tuple(notes))
+
+
+def _inputs(anchor: Node, behind: list[Node]) -> tuple[Value | None, ...]:
+    """The anchor's inputs, then what the nodes behind it read from outside, each once; numbers are part of the code."""
+    inside = {id(v) for n in (anchor, *behind) for v in n.outputs}
+    extra: dict[int, Value] = {}
+    for value in (v for node in behind for v in node.inputs):
+        if (
+            value is not None
+            and id(value) not in inside
+            and not (value.is_constant and value.array.size == 1)
+        ):
+            extra.setdefault(id(value), value)
+    return (*anchor.inputs, *extra.values())
+
+
+def _widened_inside(members: list[Node]) -> list[Node]:
+    """Nodes beside the members that widen their operands, in order."""
+    made = {id(v) for n in members for v in n.outputs}
+    found: dict[int, Node] = {}
+    for value in (v for node in members[1:] for v in node.inputs):
+        if value is not None and id(value) not in made:
+            found.update((id(n), n) for n in _widening(value, members[0]))
+    return list(found.values())
+
+
+def _widening(value: Value, anchor: Node) -> list[Node]:
+    """The nodes, in order, that make `value` from a narrower tensor that lies like the anchor's output, by a cast and
+    arithmetic with numbers; none where it is made another way.
+    """
+    nodes: list[Node] = []
+    source = value
+    while (node := source.producer) is not None and node.op.name in WIDENING:
+        given = [v for v in node.inputs if v is not None and not (v.is_constant and v.array.size == 1)]
+        if len(given) != 1 or node.output.type.shape != given[0].type.shape:
+            break
+        nodes.append(node)
+        source = given[0]
+        if node.op.name == "cast":
+            break
+    narrower = source.type.dtype.bits < value.type.dtype.bits
+    return nodes[::-1] if narrower and operand_kind(source, anchor) == "full" else []
+
+
+def _narrowest(graph: Graph, members: list[Node], lengths: list[int]) -> int:
+    """The longest of `lengths`; shorter where what follows only widens the value for readers that can do it too."""
+    longest = lengths[-1]
+    last = members[longest - 1].output
+    if graph.is_output(last) or not all(is_fusible(user) for user, _ in last.uses):
+        return longest
+    for length in range(longest - 1, 1, -1):
+        if members[length].op.name not in WIDENING:
+            return longest
+        if length in lengths and members[length - 1].output.type.dtype.bits < last.type.dtype.bits:
+            return length
+    return longest
 
 
 def _lay_like(members: list[Node], first: Value) -> None:

@@ -14,6 +14,8 @@ from engineworks.passes.partition_views import FREE_VIEWS, is_alias, is_simple_v
 
 CHEAP_RECOMPUTE = 2
 """A producer of at most this many primitive applications may be computed again for each reader."""
+NO_GROWTH = 1.25
+"""So many times the elements are not worth a kernel of their own."""
 EXPENSIVE = frozenset({"exp", "log", "tanh", "erf", "sigmoid", "gelu", "pow", "sin", "cos", "sqrt", "div", "silu",
                        "mish", "softplus", "elu", "selu", "celu"})  # fmt: skip
 
@@ -243,10 +245,10 @@ def _inputs_of(
 
 
 def _count_grows(smaller: tuple[Dim, ...], larger: tuple[Dim, ...]) -> bool:
-    """True unless `smaller` surely has at least as many elements as `larger`."""
+    """True unless `smaller` surely has about as many elements as `larger`, or more: a border of padding is no growth."""
     a, b = product(smaller), product(larger)
     if isinstance(a, int) and isinstance(b, int):
-        return a < b
+        return a * NO_GROWTH < b
     return a != b
 
 

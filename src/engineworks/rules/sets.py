@@ -43,3 +43,9 @@ def canonical_rules() -> ApplyRules:
 def fusion_rules() -> ApplyRules:
     """Named compounds: norms, activations, attention, folded scales."""
     return ApplyRules(RuleSet(_rules_in("fusion")))
+
+
+@functools.cache
+def quantise_rules() -> ApplyRules:
+    """Q/DQ pairs to where products are; products of integers."""
+    return ApplyRules(RuleSet(_rules_in("quantise")))
