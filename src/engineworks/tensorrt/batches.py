@@ -63,11 +63,13 @@ def _part(part: Any, dtype: np.dtype, shape: Shape, where: str) -> np.ndarray:
 
 
 def _of_array(array: np.ndarray, dtype: np.dtype, sizes: tuple[int, ...], where: str) -> np.ndarray:
-    if array.dtype != dtype or array.size != int(np.prod(sizes)):
+    """An array may hold another number of examples than the calibration shape, or lie flat."""
+    fits = array.shape[1:] == sizes[1:] and array.ndim == len(sizes)
+    if array.dtype != dtype or not (fits or array.size == int(np.prod(sizes))):
         raise CalibrationError(
             f"{where} is {array.dtype}{list(array.shape)}; the calibration shape is {dtype}{list(sizes)}"
         )
-    return array.reshape(sizes).copy()
+    return (array if fits else array.reshape(sizes)).copy()
 
 
 def _of_address(address: int, dtype: np.dtype, sizes: tuple[int, ...], where: str) -> np.ndarray:

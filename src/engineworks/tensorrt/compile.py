@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,83 +11,32 @@ from typing import Any
 
 import msgspec
 
-from engineworks.builder import profiles as build_profiles
 from engineworks.builder.build import build_engine
 from engineworks.builder.config import BuildConfig
-from engineworks.core.types import Shape
 from engineworks.engine import container
 from engineworks.engine.schema import Manifest, Profile, Range
-from engineworks.errors import BuildError, InvalidModel
-from engineworks.frontends.importer import import_model
-from engineworks.ir.graph import Graph
+from engineworks.errors import BuildError
 from engineworks.tensorrt.config import IBuilderConfig, IOptimizationProfile
 from engineworks.tensorrt.enums import BuilderFlag
+from engineworks.tensorrt.graphs import graph_of, merged_shapes
 from engineworks.tensorrt.network import INetworkDefinition
-from engineworks.tensorrt.values import Dims
-
-Shapes = dict[str, tuple[Dims, Dims, Dims]]
-
-
-def types_of(network: INetworkDefinition, *names: str) -> dict[str, tuple[str, Shape]]:
-    """dtype and shape of the values that the network computes, or of those that `names` need."""
-    foreign = network.as_foreign()
-    if names:
-        foreign = dataclasses.replace(foreign, outputs=list(names))
-    graph = import_model(foreign, input_shapes=network.fixed_shapes)
-    named = [v for v in graph.values() if v.name] + graph.outputs
-    found = {v.name: (v.type.dtype.name, v.type.shape) for v in named}
-    return found | {
-        n: (v.type.dtype.name, v.type.shape) for n, v in zip(graph.output_names, graph.outputs, strict=True)
-    }
 
 
 def compile_network(network: INetworkDefinition, config: IBuilderConfig) -> bytes:
     """The engine file. Raises BuildError."""
     with _timing_cache(config) as cache:
-        merged = _merged(network, config.profiles)
+        merged = merged_shapes(network, config.profiles)
         options = BuildConfig(
             profile=merged or None,
             effort=min(5, max(0, int(config.builder_optimization_level))),
             timing_cache=cache,
             name=network.name,
         )
-        graph = _graph(network, merged)
+        graph = graph_of(network, merged)
         with _monitored(config.progress_monitor) as progress:
             emitted = build_engine(graph, options, progress)
         manifest = _with_profiles(emitted.manifest, network, config.profiles)
         return container.encode(manifest, emitted.sections)
-
-
-def _graph(network: INetworkDefinition, merged: Shapes) -> Graph:
-    foreign = network.as_foreign()
-    profiled = {t.source: merged[t.name] for t in network.inputs if t.name in merged}
-    fixed = {
-        name: tuple(d for d in shape if isinstance(d, int))
-        for name, shape in network.fixed_shapes.items()
-        if name not in profiled and all(isinstance(d, int) for d in shape)
-    }
-    options = BuildConfig(profile=profiled or None, fixed_shapes=fixed)
-    shapes, dims = build_profiles.shapes_and_ranges(foreign, options)
-    graph = import_model(foreign, input_shapes=shapes, dims=dims)
-    for value in graph.inputs:
-        value.name = next(t.name for t in network.inputs if t.source == value.name)
-    graph.output_names = [t.name for t in network.outputs]
-    return graph
-
-
-def _merged(network: INetworkDefinition, profiles: Sequence[IOptimizationProfile]) -> Shapes:
-    """One range for each input, which covers all profiles; typical is the first one's."""
-    known = {t.name for t in network.inputs}
-    merged: Shapes = {}
-    for profile in profiles:
-        for name, (low, typical, high) in profile.shapes.items():
-            if name not in known:
-                raise InvalidModel(
-                    f"a profile sets the shape of '{name}'; the network's inputs are {', '.join(sorted(known))}"
-                )
-            before = merged.get(name, (low, typical, high))
-            merged[name] = Dims(map(min, before[0], low)), before[1], Dims(map(max, before[2], high))
-    return merged
 
 
 def _with_profiles(

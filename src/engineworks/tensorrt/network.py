@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from engineworks.core.types import Shape
 from engineworks.errors import InvalidModel
@@ -38,24 +38,29 @@ class INetworkDefinition(Face):
         """The model that the parser read."""
         self.foreign, self.name = foreign, self.name or foreign.name
         self.inputs = [self.tensor(i.name, i) for i in foreign.inputs]
-        self.outputs = [self.tensor(name) for name in foreign.outputs]
+        # Outputs that are plain integers come from torch alone.
+        self.outputs = [self.tensor(name) for name in foreign.outputs if isinstance(name, str)]
         self.layers = [ILayer(self, node) for node in foreign.nodes]
 
     def tensor(self, name: str, given: ForeignInput | None = None) -> ITensor:
         return self._tensors.setdefault(name, ITensor(self, name, given))
+
+    def tensors(self) -> Iterable[ITensor]:
+        """Those that the program may have looked at."""
+        return self._tensors.values()
 
     def fix(self, given: ForeignInput, shape: Sequence[int]) -> None:
         """Sizes of an input; -1 leaves one as it is."""
         stated = given.shape or (None,) * len(shape)
         sizes = [s if d == -1 else int(d) for d, s in zip(shape, stated, strict=True)]
         self.fixed_shapes[given.name] = tuple(
-            f"{given.name}_{axis}" if s is None else s for axis, s in enumerate(sizes)
+            s if isinstance(s, (int, str)) else f"{given.name}_{axis}" for axis, s in enumerate(sizes)
         )
         self._types = None
 
     def stated(self, name: str) -> tuple[str, Shape]:
         """(dtype, shape) of a value by the model's name, from a trial import."""
-        from engineworks.tensorrt.compile import types_of
+        from engineworks.tensorrt.graphs import types_of
 
         if self._types is None:
             self._types = types_of(self)

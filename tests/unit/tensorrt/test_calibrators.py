@@ -77,7 +77,7 @@ def test_none_or_nothing_ends_the_batches(end) -> None:
 
 @pytest.mark.parametrize(("given", "why"), [
     ([X], "1 parts; the network has 2 inputs: x, ids"),
-    ([X[:1], IDS], r"float32\[1, 3\]; the calibration shape is float32\[2, 3\]"),
+    ([X[:, :1], IDS], r"float32\[2, 1\]; the calibration shape is float32\[2, 3\]"),
     ([X.astype(np.float64), IDS], "float64"),
     ([8, IDS], "cannot be read at 0x8"),
     ([1 << 64, IDS], "cannot be read"),

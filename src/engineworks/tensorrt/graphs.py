@@ -1,0 +1,64 @@
+"""From a network to a graph: names, fixed sizes, and profiles as ranges of sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from engineworks.builder import profiles as build_profiles
+from engineworks.builder.config import BuildConfig
+from engineworks.core.types import Shape
+from engineworks.errors import InvalidModel
+from engineworks.frontends.importer import import_model
+from engineworks.ir.graph import Graph
+from engineworks.tensorrt.config import IOptimizationProfile
+from engineworks.tensorrt.network import INetworkDefinition
+from engineworks.tensorrt.values import Dims
+
+Shapes = dict[str, tuple[Dims, Dims, Dims]]
+
+
+def types_of(network: INetworkDefinition, *names: str) -> dict[str, tuple[str, Shape]]:
+    """dtype and shape of the values that the network computes, or of those that `names` need."""
+    foreign = network.as_foreign()
+    if names:
+        foreign = dataclasses.replace(foreign, outputs=list(names))
+    graph = import_model(foreign, input_shapes=network.fixed_shapes)
+    named = [v for v in graph.values() if v.name] + graph.outputs
+    found = {v.name: (v.type.dtype.name, v.type.shape) for v in named}
+    return found | {
+        n: (v.type.dtype.name, v.type.shape) for n, v in zip(graph.output_names, graph.outputs, strict=True)
+    }
+
+
+def graph_of(network: INetworkDefinition, merged: Shapes) -> Graph:
+    """The network with the names and outputs that the program gave, over the sizes that `merged` covers."""
+    foreign = network.as_foreign()
+    profiled = {t.source: merged[t.name] for t in network.inputs if t.name in merged}
+    fixed = {
+        name: tuple(d for d in shape if isinstance(d, int))
+        for name, shape in network.fixed_shapes.items()
+        if name not in profiled and all(isinstance(d, int) for d in shape)
+    }
+    options = BuildConfig(profile=profiled or None, fixed_shapes=fixed)
+    shapes, dims = build_profiles.shapes_and_ranges(foreign, options)
+    graph = import_model(foreign, input_shapes=shapes, dims=dims)
+    for value in graph.inputs:
+        value.name = next(t.name for t in network.inputs if t.source == value.name)
+    graph.output_names = [t.name for t in network.outputs]
+    return graph
+
+
+def merged_shapes(network: INetworkDefinition, profiles: Sequence[IOptimizationProfile]) -> Shapes:
+    """One range for each input, which covers all profiles; typical is the first one's."""
+    known = {t.name for t in network.inputs}
+    merged: Shapes = {}
+    for profile in profiles:
+        for name, (low, typical, high) in profile.shapes.items():
+            if name not in known:
+                raise InvalidModel(
+                    f"a profile sets the shape of '{name}'; the network's inputs are {', '.join(sorted(known))}"
+                )
+            before = merged.get(name, (low, typical, high))
+            merged[name] = Dims(map(min, before[0], low)), before[1], Dims(map(max, before[2], high))
+    return merged
