@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +13,9 @@ from engineworks.core.dtypes import DType
 from engineworks.core.shapes import AutoPad, Window, place_windows
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
+from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.foreign import ForeignNode
+from engineworks.ir.graph import Value
 from engineworks.ops._product_types import is_byte, product_dtype
 
 
@@ -175,3 +177,34 @@ class _Attributes:
         self, strides: tuple[int, ...], pads: tuple[int, ...], dilations: tuple[int, ...], auto_pad: AutoPad
     ) -> None:
         self.strides, self.pads, self.dilations, self.auto_pad = strides, pads, dilations, auto_pad
+
+
+# -- torch ----------------------------------------------------------------------------------------------------
+AXES = {"1d": 1, "2d": 2, "3d": 3}
+"""Spatial axes by the end of an operator's name."""
+
+
+def spread_axes(values: Sequence[int] | int, axes: int) -> tuple[int, ...]:
+    """torch's number, or list of one, for every spatial axis."""
+    given = (values,) if isinstance(values, int) else tuple(values)
+    return given * axes if len(given) == 1 else given
+
+
+def over_batch(g: GraphBuilder, n: ForeignNode, x: Value, axes: int, make: Callable[[Value], Value]) -> Value:
+    """make(x), where torch lets the axis of the batch be left out before channels and `axes` spatial ones.
+
+    Raises:
+        UnsupportedOperator: x is not floating point.
+    """
+    if not x.type.dtype.is_float:
+        raise n.unsupported(f"windows over {x.type.dtype}; cast to a floating dtype before")
+    if x.type.rank == axes + 2:
+        return make(x)
+    return g.squeeze(make(g.unsqueeze(x, (0,))), (0,))
+
+
+def pool_arguments(n: ForeignNode, axes: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """(kernel, strides, padding before and after) of torch's pools; strides are the kernel's sizes unless given."""
+    kernel = spread_axes(n.arg("kernel_size"), axes)
+    stride = spread_axes(n.arg("stride"), axes) or kernel
+    return kernel, stride, spread_axes(n.arg("padding"), axes)

@@ -4,6 +4,7 @@ import numpy as np
 
 from engineworks.ir import op
 from engineworks.ops._positions import Position, position_from_onnx
+from engineworks.ops._torch_reductions import position_from_torch
 
 
 @op("argmax")
@@ -19,3 +20,6 @@ class ArgMax(Position):
 
 
 position_from_onnx("ArgMax", "argmax")
+
+
+position_from_torch("argmax", "aten.argmax.default")

@@ -4,6 +4,7 @@ import numpy as np
 
 from engineworks.ir import op
 from engineworks.ops._positions import Position, position_from_onnx
+from engineworks.ops._torch_reductions import position_from_torch
 
 
 @op("argmin")
@@ -19,3 +20,6 @@ class ArgMin(Position):
 
 
 position_from_onnx("ArgMin", "argmin")
+
+
+position_from_torch("argmin", "aten.argmin.default")

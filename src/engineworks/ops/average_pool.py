@@ -1,11 +1,22 @@
 """Mean over sliding windows."""
 
+import math
+
 import numpy as np
 
+from engineworks.core.dims import dim_max
 from engineworks.core.shapes import AutoPad
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
-from engineworks.ops._windows import onnx_windows, place_all, pooled_type, taps
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, from_torch, op
+from engineworks.ops._windows import (
+    AXES,
+    onnx_windows,
+    over_batch,
+    place_all,
+    pool_arguments,
+    pooled_type,
+    taps,
+)
 
 
 @op("average_pool")
@@ -67,3 +78,30 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
         count_include_pad=bool(n.attr("count_include_pad", 0)),
         **windows,
     )
+
+
+@from_torch("aten.avg_pool1d.default", "aten.avg_pool2d.default", "aten.avg_pool3d.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x, axes = n.arg("self"), AXES[n.foreign.kind.split(".")[1][-2:]]
+    kernel, stride, padding = pool_arguments(n, axes)
+    divisor = n.arg("divisor_override") if "divisor_override" in n.foreign.attributes else None
+    pool = AveragePool(
+        kernel, stride, padding * 2, (), bool(n.arg("ceil_mode")), bool(n.arg("count_include_pad"))
+    )
+    if divisor is None:
+        return over_batch(g, n, x, axes, lambda v: g.add_node(pool, [v])[0])
+    return over_batch(g, n, x, axes, lambda v: _divided(g, v, pool, divisor))
+
+
+def _divided(g: GraphBuilder, x: Value, pool: AveragePool, divisor: int) -> Value:
+    """Sums of windows, by a divisor of its own: of zeros around x, so that every window is whole."""
+    axes = len(pool.kernel)
+    placed = place_all(pool, x.type.shape[2:], pool.kernel, ceil_mode=pool.ceil_mode)
+    before = (0, 0, *pool.pads[:axes])
+    after = (0, 0, *(
+        dim_max((w.out - 1) * s + k - d - b, 0)
+        for w, s, k, d, b in zip(placed, pool.strides, pool.kernel, x.type.shape[2:], pool.pads, strict=False)
+    ))  # fmt: skip
+    wide = g.pad(x, g.constant(0, x.type.dtype), before=before, after=after)
+    mean = g.average_pool(wide, kernel=pool.kernel, strides=pool.strides)
+    return g.mul(mean, math.prod(pool.kernel) / divisor)

@@ -26,4 +26,3 @@ same_as_onnx("BitwiseAnd", BitwiseAnd)
 
 
 bitwise_from_torch(BitwiseAnd, "logical_and", "aten.bitwise_and.Tensor", "aten.bitwise_and.Scalar")
-bitwise_from_torch(BitwiseAnd, "logical_and", "aten.__and__.Tensor", "aten.__and__.Scalar")

@@ -26,4 +26,3 @@ same_as_onnx("BitwiseOr", BitwiseOr)
 
 
 bitwise_from_torch(BitwiseOr, "logical_or", "aten.bitwise_or.Tensor", "aten.bitwise_or.Scalar")
-bitwise_from_torch(BitwiseOr, "logical_or", "aten.__or__.Tensor", "aten.__or__.Scalar")

@@ -26,4 +26,3 @@ same_as_onnx("BitwiseXor", BitwiseXor)
 
 
 bitwise_from_torch(BitwiseXor, "logical_xor", "aten.bitwise_xor.Tensor", "aten.bitwise_xor.Scalar")
-bitwise_from_torch(BitwiseXor, "logical_xor", "aten.__xor__.Tensor", "aten.__xor__.Scalar")

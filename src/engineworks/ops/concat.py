@@ -102,7 +102,7 @@ def _joined(g: GraphBuilder, n: ForeignNode, values: Sequence[Value], axis: int)
     return parts[0] if len(parts) == 1 else g.concat(*parts, axis=axis)
 
 
-@from_torch("aten.cat.default", "aten.concat.default", "aten.concatenate.default")
+@from_torch("aten.cat.default")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     """In the common dtype; torch's old empty vectors are left out."""
     parts = [v for v in n.arg("tensors") if v.type.shape != (0,)] or [n.arg("tensors")[0]]

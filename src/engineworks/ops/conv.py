@@ -17,12 +17,13 @@ from engineworks.ir import (
     f16,
     f32,
     from_onnx,
+    from_torch,
     i8,
     op,
     u8,
 )
 from engineworks.ir.cases import Sample
-from engineworks.ops._windows import filters_dtype, onnx_windows, place_all, taps
+from engineworks.ops._windows import filters_dtype, onnx_windows, over_batch, place_all, spread_axes, taps
 
 
 @op("conv")
@@ -136,3 +137,43 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     if stated is not None and tuple(stated) != kernel:
         raise n.invalid(f"kernel_shape {tuple(stated)} does not fit filters of shape {w.type}")
     return g.conv(x, w, n[2], groups=n.attr("group", 1), **onnx_windows(n, x.type.shape[2:], kernel))
+
+
+@from_torch("aten.convolution.default", "aten._convolution.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """Both directions; lists of one number hold for all axes."""
+    x, w, bias = n.arg("input"), n.arg("weight"), n.arg("bias")
+    axes = w.type.rank - 2
+    stride, padding, dilation, extra = (
+        spread_axes(n.arg(name), axes) for name in ("stride", "padding", "dilation", "output_padding")
+    )
+    windows = {"strides": stride, "dilations": dilation, "pads": padding * 2, "groups": n.arg("groups")}
+    if n.arg("transposed"):
+        return over_batch(
+            g, n, x, axes, lambda v: g.conv_transpose(v, w, bias, output_padding=extra, **windows)
+        )
+    return over_batch(g, n, x, axes, lambda v: g.conv(v, w, bias, **windows))
+
+
+@from_torch("aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default")
+@from_torch("aten.conv1d.padding", "aten.conv2d.padding", "aten.conv3d.padding")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x, w, bias = n.arg("input"), n.arg("weight"), n.arg("bias")
+    axes = w.type.rank - 2
+    stride, dilation = (spread_axes(n.arg(name), axes) for name in ("stride", "dilation"))
+    pads = _pads(n, w, dilation)
+    return over_batch(
+        g, n, x, axes,
+        lambda v: g.conv(v, w, bias, strides=stride, dilations=dilation, pads=pads, groups=n.arg("groups")),
+    )  # fmt: skip
+
+
+def _pads(n: ForeignNode, w: Value, dilation: tuple[int, ...]) -> tuple[int, ...]:
+    """'valid' pads nothing; 'same' keeps sizes, the larger half behind."""
+    given = n.arg("padding")
+    if given == "valid":
+        return (0,) * (2 * len(dilation))
+    if given != "same":
+        return spread_axes(given, len(dilation)) * 2
+    whole = [d * (int(k) - 1) for d, k in zip(dilation, w.type.shape[2:], strict=True)]  # type: ignore[arg-type]
+    return (*(p // 2 for p in whole), *(p - p // 2 for p in whole))

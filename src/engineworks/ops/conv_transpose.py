@@ -9,8 +9,8 @@ from engineworks.core.dtypes import DType
 from engineworks.core.shapes import AutoPad, transposed_pads, transposed_size
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
-from engineworks.ops._windows import filters_dtype, per_axis
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, from_torch, op
+from engineworks.ops._windows import filters_dtype, over_batch, per_axis, spread_axes
 
 
 @op("conv_transpose")
@@ -173,3 +173,19 @@ def _pads_for_sizes(
     if len(known) < len(pads):
         raise n.unsupported("an output_shape beside sizes that are not known at build gives pads that vary")
     return known
+
+
+@from_torch("aten.conv_transpose1d.default", "aten.conv_transpose2d.input", "aten.conv_transpose3d.input")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x, w, bias = n.arg("input"), n.arg("weight"), n.arg("bias")
+    axes = w.type.rank - 2
+    stride, padding, dilation, extra = (
+        spread_axes(n.arg(name), axes) for name in ("stride", "padding", "dilation", "output_padding")
+    )
+    return over_batch(
+        g, n, x, axes,
+        lambda v: g.conv_transpose(
+            v, w, bias, strides=stride, pads=padding * 2, dilations=dilation, output_padding=extra,
+            groups=n.arg("groups"),
+        ),
+    )  # fmt: skip

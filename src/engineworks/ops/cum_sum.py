@@ -7,7 +7,7 @@ import numpy as np
 from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, i64, op
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, from_torch, i64, op
 
 
 @op("cum_sum")
@@ -59,3 +59,13 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
         n[0], axis=int(axis.ravel()[0]), exclusive=bool(n.attr("exclusive", 0)), reverse=bool(n.attr("reverse", 0)),
         combine="sum" if n.foreign.kind == "CumSum" else "prod",
     )  # fmt: skip
+
+
+@from_torch("aten.cumsum.default", "aten.cumprod.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = g.cast_to(n.arg("self"), n.result_dtype())
+    if x.type.rank == 0:
+        return x
+    return g.cum_sum(
+        x, axis=n.arg("dim"), combine="sum" if n.foreign.kind == "aten.cumsum.default" else "prod"
+    )

@@ -1,17 +1,18 @@
-"""ONNX Einsum: transpositions, matrix products and sums."""
+"""Einsum, ONNX's and torch's: transpositions, matrix products and sums."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from engineworks.core.dims import Dim, known_equal, product
-from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
+from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx, from_torch
 
 Labels = tuple[str, ...]
 """Names of the axes of an operand; those that '...' stands for are '.0', '.1', … counted from the last."""
 
 
 @from_onnx("Einsum")
+@from_torch("aten.einsum.default")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     """Operands are joined one after the other; a label is summed as soon as nothing to come needs it."""
     operands, out = _parse(n)

@@ -21,4 +21,4 @@ class Expm1(Pointwise):
     )
 
 
-pointwise_from_torch(Expm1, "aten.expm1.default", "aten.special_expm1.default")
+pointwise_from_torch(Expm1, "aten.expm1.default")

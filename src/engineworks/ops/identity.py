@@ -50,7 +50,5 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
 from_torch(
     "aten.alias.default", "aten.alias_copy.default", "aten.clone.default", "aten.detach.default",
     "aten.detach_copy.default", "aten.contiguous.default", "aten.lift.default", "aten.lift_fresh.default",
-    "aten.lift_fresh_copy.default", "aten.positive.default", "aten.real.default", "aten.resolve_conj.default",
-    "aten.resolve_neg.default", "aten.conj.default", "aten._conj.default", "aten.conj_physical.default",
-    "aten._conj_physical.default",
+    "aten.lift_fresh_copy.default", "aten.positive.default",
 )(lambda g, n: n.arg("self"))  # fmt: skip

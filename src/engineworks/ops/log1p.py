@@ -21,4 +21,4 @@ class Log1p(Pointwise):
     )
 
 
-pointwise_from_torch(Log1p, "aten.log1p.default", "aten.special_log1p.default")
+pointwise_from_torch(Log1p, "aten.log1p.default")

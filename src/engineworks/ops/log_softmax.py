@@ -3,8 +3,9 @@
 import numpy as np
 
 from engineworks.core import dtypes
-from engineworks.ir import GraphBuilder, Value, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, from_torch, op
 from engineworks.ops._normalised_lines import NormalisedLines, lines_from_onnx
+from engineworks.ops._torch import at_least_1d
 
 
 @op("log_softmax")
@@ -28,3 +29,9 @@ class LogSoftmax(NormalisedLines):
 
 
 lines_from_onnx("LogSoftmax", "log_softmax")
+
+
+@from_torch("aten.log_softmax.int", "aten._log_softmax.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = g.cast_to(n.arg("self"), n.result_dtype())
+    return g.reshape_to(g.log_softmax(at_least_1d(g, x), axis=n.arg("dim")), x.type.shape)

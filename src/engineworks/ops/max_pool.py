@@ -3,10 +3,19 @@
 import numpy as np
 
 from engineworks.core import dtypes
+from engineworks.core.dims import product
 from engineworks.core.shapes import AutoPad
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
-from engineworks.ops._windows import onnx_windows, place_all, pooled_type, taps
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, from_torch, op
+from engineworks.ops._windows import (
+    AXES,
+    onnx_windows,
+    place_all,
+    pool_arguments,
+    pooled_type,
+    spread_axes,
+    taps,
+)
 
 
 @op("max_pool")
@@ -84,3 +93,27 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value | tuple[Value, ...]:
         indices=wants_indices,
         **windows,
     )
+
+
+@from_torch("aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d.default")
+@from_torch("aten.max_pool1d_with_indices.default", "aten.max_pool2d_with_indices.default")
+@from_torch("aten.max_pool3d_with_indices.default")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
+    """torch's indices are positions in a channel's plane, ours in the whole tensor."""
+    indices = any(n.output_names[1:])
+    x, axes = n.arg("self"), AXES[n.foreign.kind.split("pool")[1][:2]]
+    kernel, stride, padding = pool_arguments(n, axes)
+    pool = MaxPool(
+        kernel,
+        stride,
+        padding * 2,
+        spread_axes(n.arg("dilation"), axes),
+        bool(n.arg("ceil_mode")),
+        0,
+        indices,
+    )
+    batched = x if x.type.rank == axes + 2 else g.unsqueeze(x, (0,))
+    values, *found = g.add_node(pool, [batched])
+    made = [values, *(g.mod(places, g.dims(product(batched.type.shape[2:]))) for places in found)]
+    made = made if batched is x else [g.squeeze(v, (0,)) for v in made]
+    return (*made, *[None] * (2 - len(made)))

@@ -7,6 +7,7 @@ from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import boolean, example, op
 from engineworks.ops._reductions import NumpyReduction
+from engineworks.ops._torch_reductions import truth_from_torch
 
 
 @op("reduce_all")
@@ -29,3 +30,6 @@ class ReduceAll(NumpyReduction):
         example(boolean(2, 5), axes=(1,)),
         example(boolean("N", 3), axes=(0,), keepdims=False, dims={"N": (1, 4)}),
     )
+
+
+truth_from_torch("reduce_all", "aten.all.default", "aten.all.dim", "aten.all.dims")

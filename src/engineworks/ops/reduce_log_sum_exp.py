@@ -6,6 +6,7 @@ from engineworks.core.types import TensorType
 from engineworks.ir import GraphBuilder, Op, Value, example, f32, op
 from engineworks.ops._kinds import reduced_shape
 from engineworks.ops._reductions import reduction_from_onnx, unchanged
+from engineworks.ops._torch_reductions import reduction_from_torch
 
 
 @op("reduce_log_sum_exp")
@@ -47,3 +48,6 @@ class ReduceLogSumExp(Op):
 
 
 reduction_from_onnx("ReduceLogSumExp", "reduce_log_sum_exp", alone=unchanged)
+
+
+reduction_from_torch("reduce_log_sum_exp", "aten.logsumexp.default")

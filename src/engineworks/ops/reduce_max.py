@@ -7,6 +7,7 @@ import numpy as np
 from engineworks.core.dims import dim_max
 from engineworks.ir import example, f32, i64, op
 from engineworks.ops._reductions import NumpyReduction, reduction_from_onnx, unchanged
+from engineworks.ops._torch_reductions import extreme_from_torch, reduction_from_torch
 
 
 @op("reduce_max")
@@ -33,3 +34,7 @@ class ReduceMax(NumpyReduction):
 
 
 reduction_from_onnx("ReduceMax", "reduce_max", alone=unchanged, boolean="reduce_any")
+
+
+reduction_from_torch("reduce_max", "aten.amax.default", "aten.max.default", boolean="reduce_any")
+extreme_from_torch("reduce_max", "argmax", "reduce_any", "aten.max.dim")

@@ -5,6 +5,7 @@ import numpy as np
 from engineworks.ir import example, f32, i64, op
 from engineworks.ir.scalar import Scalar, cast
 from engineworks.ops._reductions import NumpyReduction, reduction_from_onnx, unchanged
+from engineworks.ops._torch_reductions import reduction_from_torch
 
 
 @op("reduce_mean")
@@ -33,3 +34,6 @@ class ReduceMean(NumpyReduction):
 
 
 reduction_from_onnx("ReduceMean", "reduce_mean", alone=unchanged)
+
+
+reduction_from_torch("reduce_mean", "aten.mean.default", "aten.mean.dim")

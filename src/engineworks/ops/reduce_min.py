@@ -7,6 +7,7 @@ import numpy as np
 from engineworks.core.dims import dim_min
 from engineworks.ir import example, f32, i64, op
 from engineworks.ops._reductions import NumpyReduction, reduction_from_onnx, unchanged
+from engineworks.ops._torch_reductions import extreme_from_torch, reduction_from_torch
 
 
 @op("reduce_min")
@@ -33,3 +34,7 @@ class ReduceMin(NumpyReduction):
 
 
 reduction_from_onnx("ReduceMin", "reduce_min", alone=unchanged, boolean="reduce_all")
+
+
+reduction_from_torch("reduce_min", "aten.amin.default", "aten.min.default", boolean="reduce_all")
+extreme_from_torch("reduce_min", "argmin", "reduce_all", "aten.min.dim")

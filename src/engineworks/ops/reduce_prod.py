@@ -6,6 +6,7 @@ import numpy as np
 
 from engineworks.ir import example, f32, i64, op
 from engineworks.ops._reductions import NumpyReduction, reduction_from_onnx, unchanged
+from engineworks.ops._torch_reductions import reduction_from_torch
 
 
 @op("reduce_prod")
@@ -31,3 +32,6 @@ class ReduceProd(NumpyReduction):
 
 
 reduction_from_onnx("ReduceProd", "reduce_prod", alone=unchanged)
+
+
+reduction_from_torch("reduce_prod", "aten.prod.default", "aten.prod.dim_int")

@@ -4,8 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from engineworks.ir import example, f32, i64, op
+from engineworks.core import dtypes
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_torch, i64, op
 from engineworks.ops._reductions import NumpyReduction, reduction_from_onnx, unchanged
+from engineworks.ops._torch_reductions import axes_of_torch, reduced_torch, reduction_from_torch
 
 
 @op("reduce_sum")
@@ -31,3 +33,12 @@ class ReduceSum(NumpyReduction):
 
 
 reduction_from_onnx("ReduceSum", "reduce_sum", alone=unchanged)
+
+
+reduction_from_torch("reduce_sum", "aten.sum.default", "aten.sum.dim_IntList")
+
+
+@from_torch("aten.count_nonzero.default", "aten.count_nonzero.dim_IntList")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = g.cast(g.cast_to(n.arg("self"), dtypes.bool_), dtype=dtypes.i64)
+    return reduced_torch(g, "reduce_sum", x, axes_of_torch(n, x), False)

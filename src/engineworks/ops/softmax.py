@@ -3,8 +3,9 @@
 import numpy as np
 
 from engineworks.core import dtypes
-from engineworks.ir import GraphBuilder, Value, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, from_torch, op
 from engineworks.ops._normalised_lines import NormalisedLines, lines_from_onnx
+from engineworks.ops._torch import at_least_1d
 
 
 @op("softmax")
@@ -30,3 +31,17 @@ class Softmax(NormalisedLines):
 
 
 lines_from_onnx("Softmax", "softmax")
+
+
+@from_torch("aten.softmax.int", "aten._softmax.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = g.cast_to(n.arg("self"), n.result_dtype())
+    return g.reshape_to(g.softmax(at_least_1d(g, x), axis=n.arg("dim")), x.type.shape)
+
+
+@from_torch("aten._safe_softmax.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """Lines that are all -inf become 0."""
+    x = g.cast_to(n.arg("self"), n.result_dtype())
+    hidden = g.equal(g.reduce_max(x, axes=(n.arg("dim"),), keepdims=True), float("-inf"))
+    return g.where(hidden, g.constant(0, x.type.dtype), g.softmax(x, axis=n.arg("dim")))

@@ -62,7 +62,7 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return permuted(g, x, normalize_axes(n.arg("dims"), x.type.rank))
 
 
-@from_torch("aten.transpose.int", "aten.transpose_copy.int", "aten.swapaxes.default", "aten.swapdims.default")
+@from_torch("aten.transpose.int", "aten.transpose_copy.int")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     x = n.arg("self")
     given = [value for name, value in n.foreign.attributes.items() if name != "self"]
@@ -70,7 +70,7 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return permuted(g, x, _exchanged(x.type.rank, a, b))
 
 
-@from_torch("aten.t.default", "aten.t_copy.default", "aten.mT.default", "aten.numpy_T.default")
+@from_torch("aten.t.default", "aten.t_copy.default", "aten.numpy_T.default")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     """The last two axes exchanged; numpy's T reverses all."""
     x = n.arg("self")
@@ -89,7 +89,7 @@ def permuted(g: GraphBuilder, x: Value, perm: tuple[int, ...]) -> Value:
     return x if perm == tuple(range(x.type.rank)) else g.transpose(x, perm=perm)
 
 
-@from_torch("aten.movedim.int", "aten.movedim.intlist", "aten.moveaxis.int", "aten.moveaxis.intlist")
+@from_torch("aten.movedim.int", "aten.movedim.intlist")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     x = n.arg("self")
     rank = x.type.rank

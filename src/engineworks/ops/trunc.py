@@ -21,4 +21,4 @@ class Trunc(Pointwise):
     )
 
 
-rounding_from_torch(Trunc, "aten.trunc.default", "aten.fix.default")
+rounding_from_torch(Trunc, "aten.trunc.default")

@@ -1,0 +1,45 @@
+"""torch's norms of vectors: the p-th root of the sum of p-th powers."""
+
+import math
+
+from engineworks.core import dtypes
+from engineworks.ir import ForeignNode, GraphBuilder, Value, from_torch
+from engineworks.ops._moments import widened
+from engineworks.ops._torch_reductions import axes_of_torch, keeps_axes, reduced_torch
+
+
+@from_torch("aten.linalg_vector_norm.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return _norm(g, n, n.arg("ord"))
+
+
+@from_torch(
+    "aten.norm.Scalar",
+    "aten.norm.ScalarOpt_dim",
+    "aten.norm.ScalarOpt_dtype",
+    "aten.norm.ScalarOpt_dim_dtype",
+)
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return _norm(g, n, 2 if n.arg("p") is None else n.arg("p"))
+
+
+def _norm(g: GraphBuilder, n: ForeignNode, p: float) -> Value:
+    """f16 and bf16 are computed in f32 and rounded once."""
+    wide = widened(g, g.cast_to(n.arg("self"), n.result_dtype()))
+    axes, keepdims = axes_of_torch(n, wide), keeps_axes(n)
+    return g.cast_to(_norm_over(g, g.abs(wide), axes, keepdims, float(p)), n.result_dtype())
+
+
+def _norm_over(g: GraphBuilder, x: Value, axes: tuple[int, ...], keepdims: bool, p: float) -> Value:
+    """Of x that is nowhere below 0."""
+    extremes = {math.inf: "reduce_max", -math.inf: "reduce_min"}
+    if p in extremes:
+        return reduced_torch(g, extremes[p], x, axes, keepdims)
+    if p == 0:
+        counted = g.cast(g.cast(x, dtype=dtypes.bool_), dtype=x.type.dtype)
+        return reduced_torch(g, "reduce_sum", counted, axes, keepdims)
+    if p == 1:
+        return reduced_torch(g, "reduce_sum", x, axes, keepdims)
+    if p == 2:
+        return g.sqrt(reduced_torch(g, "reduce_sum", g.mul(x, x), axes, keepdims))
+    return g.pow(reduced_torch(g, "reduce_sum", g.pow(x, p), axes, keepdims), 1 / p)
