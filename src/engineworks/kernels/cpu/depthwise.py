@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from engineworks.codegen.llvm.function import Function, Isa
+from engineworks.core import dtypes
 from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.conv import (
     Geometry,
     geometry_of,
     pixel_strides,
-    require_f32,
 )
 from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND, typical
 from engineworks.kernels.cpu.conv_epilogue import finish_of
@@ -27,21 +27,25 @@ from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Tactic, Word
 from engineworks.kernels.workload import Workload, input_type
+from engineworks.ops._product_types import product_dtype
+from engineworks.ops.conv import Conv
 
 MAX_VARIANTS = 40
+EXACT_F32 = 1 << 24
+"""Integers up to here are f32 numbers."""
 
 
 class CpuDepthwise:
-    """Convolutions with one input and one output channel a group, over at most two axes, f32."""
+    """Convolutions with one input and one output channel a group, over at most two axes, with sums in f32 or i32."""
 
     name = "cpu.depthwise"
-    version = 1
+    version = 2
 
     def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
         """Tiles by predicted time.
 
         Raises:
-            NoTactic: not depthwise, not f32, or channels that are not innermost in memory.
+            NoTactic: not depthwise, another dtype, or channels that are not innermost in memory.
         """
         g = _geometry(work)
         finish_of(work)
@@ -75,7 +79,6 @@ class CpuDepthwise:
 
 
 def _geometry(work: Workload) -> Geometry:
-    require_f32(work)
     g = geometry_of(work)
     if g.groups != g.channels or g.outputs != g.channels or g.kernel[0] != 1 or g.before[0] != 0:
         raise NoTactic(f"{work.anchor} is not depthwise over at most two axes")
@@ -83,7 +86,20 @@ def _geometry(work: Workload) -> Geometry:
         raise NoTactic("a single channel leaves nothing to vectorise over")
     if pixel_strides(input_type(work, 0)) is None:
         raise NoTactic(f"the input {input_type(work, 0)} does not have its channels innermost in memory")
+    _require_exact_sums(work, g)
     return g
+
+
+def _require_exact_sums(work: Workload, g: Geometry) -> None:
+    """Raises NoTactic unless sums in f32 give the anchor's result."""
+    x, w = input_type(work, 0).dtype, input_type(work, 1).dtype
+    assert isinstance(work.anchor, Conv), f"{work.anchor} is not a convolution"
+    total = product_dtype(x, w, work.anchor.out_dtype)
+    largest = 1 if total.is_float else g.kernel[1] * g.kernel[2] << (x.bits + w.bits)
+    if total not in (dtypes.f32, dtypes.i32) or x.bits > 32 or largest > EXACT_F32:
+        raise NoTactic(f"sums of {g.kernel[1] * g.kernel[2]} products of {x} and {w} are not made in f32")
+    if w is not dtypes.f32 and not _constant(work):
+        raise NoTactic(f"filters of {w} that are computed at run time are not packed")
 
 
 def _constant(work: Workload) -> bool:

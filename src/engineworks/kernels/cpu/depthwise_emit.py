@@ -1,4 +1,7 @@
-"""The kernel of depthwise convolutions: registers run over channels, tiles over output pixels."""
+"""The kernel of depthwise convolutions: registers run over channels, tiles over output pixels.
+
+Elements of every dtype are multiplied and summed in f32, which holds the sums of 8-bit products exactly.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engineworks.codegen.llvm import casts
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector
 from engineworks.codegen.llvm.tile import Store, store_tile
+from engineworks.codegen.llvm.vector import Vector, register_kind, storage_kind
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.kernels.cpu.conv import (
@@ -22,7 +27,9 @@ from engineworks.kernels.cpu.conv_epilogue import Finish, tile_operands
 from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Input, Output, Word
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
+from engineworks.ops._product_types import product_dtype
+from engineworks.ops.conv import Conv
 
 MAX_UNROLLED_TAPS = 49
 """Kernels with more taps loop over them at run time."""
@@ -89,6 +96,10 @@ class DepthwiseKernel:
     ) -> None:
         self.f, self.isa, self.g, self.config = f, isa, g, config
         self.work, self.end, self.arguments = work, end, arguments
+        self.dtype = input_type(work, 0).dtype
+        self.kind = storage_kind(self.dtype)
+        assert isinstance(work.anchor, Conv), f"{work.anchor} is not a convolution"
+        self.sum = product_dtype(self.dtype, input_type(work, 1).dtype, work.anchor.out_dtype)
         self.x, self.w = arguments.pointer(Input(0)), arguments.pointer(filters)
         self.y = arguments.pointer(Output(0))
         self.operands = {index: arguments.pointer(Input(index)) for index, _, _ in end.operands}
@@ -135,23 +146,36 @@ class DepthwiseKernel:
     ) -> None:
         """All channels of one tile, whose window starts at element x and whose first output is element y."""
         f, lanes, channels = self.f, self.isa.lanes, self.g.channels
-        base = f.value(f"getelementptr float, ptr {self.x}, i64 {x}")
+        base = f.value(f"getelementptr {self.kind}, ptr {self.x}, i64 {x}")
         whole = channels // lanes * lanes
 
         def block(channel: Size, count: int | None) -> None:
             mask = None if count is None else iota_below(f, lanes, count)
-            results = [[s] for s in sums(f.at(base, channel, "float"), channel, mask)]
+            results = [[self._summed(s)] for s in sums(f.at(base, channel, self.kind), channel, mask)]
             element = f.add(y, channel)
             dtype = self.work.outputs[0].dtype
             pointer = f.at(self.y, f.mul(element, dtype.size_bytes))
             given = tile_operands(f, self.operands, self.end, element, channel)
-            store_tile(f, self.isa, results, Store(pointer, rows, dtype, count, self.end.expression, given))
+            store = Store(pointer, rows, dtype, count, self.end.expression, given, self.sum)
+            store_tile(f, self.isa, results, store)
 
         if whole:
             with f.loop(0, whole, lanes) as channel:
                 block(channel, None)
         if whole < channels:
             block(whole, channels - whole)
+
+    def _element(self, pointer: str, mask: str | None) -> str:
+        """Elements of x in f32."""
+        lanes = self.isa.lanes
+        value = load_vector(self.f, lanes, self.dtype, pointer, mask)
+        decoded = casts.decode(self.dtype, Vector(self.f, self.isa, register_kind(self.dtype), lanes, value))
+        return casts.cast(decoded, self.dtype, dtypes.f32).name
+
+    def _summed(self, total: str) -> str:
+        """The sums as the dtype of the anchor's result."""
+        wide = Vector(self.f, self.isa, "float", self.isa.lanes, total)
+        return casts.cast(wide, dtypes.f32, self.sum).name
 
     def _weight(self, i: int, j: int, channel: Size) -> str:
         at = self.f.add(channel, (i * self.g.kernel[2] + j) * self.padded)
@@ -176,7 +200,7 @@ class DepthwiseKernel:
                         if not pairs_x:
                             continue
                         at = f.add(f.mul(iy, self.x_strides[2]), f.mul(ix, self.x_strides[3]))
-                        value = load_vector(f, self.isa.lanes, dtypes.f32, f.at(base, at, "float"), mask)
+                        value = self._element(f.at(base, at, self.kind), mask)
                         for i, y in pairs_y:
                             for j, x in pairs_x:
                                 place = y * kind.width + x
@@ -268,8 +292,8 @@ class DepthwiseKernel:
                 )
                 for k, total in enumerate(totals):
                     at = f.add(here, f.mul(k * g.strides[2], self.x_strides[3]))
-                    pointer = f.value(f"getelementptr float, ptr {base}, i64 {at}")
-                    value = load_vector(f, self.isa.lanes, dtypes.f32, pointer, mask)
+                    pointer = f.value(f"getelementptr {self.kind}, ptr {base}, i64 {at}")
+                    value = self._element(pointer, mask)
                     f.set(self.vector, total, self._fma(value, weight, f.get(self.vector, total)))
             return [f.get(self.vector, total) for total in totals]
 
