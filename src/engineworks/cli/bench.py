@@ -11,7 +11,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from engineworks.cli.arrays import given_arrays
-from engineworks.cli.console import duration, emit_json, progress, say, table
+from engineworks.cli.console import duration, emit_json, nodes, progress, say, table
 from engineworks.cli.engines import open_engine
 from engineworks.errors import MissingExtra
 
@@ -124,6 +124,7 @@ def _print(result: dict[str, Any], names: list[str]) -> None:
         total = sum(r["seconds"] for r in result["layers"]) or 1.0
         ordered = sorted(result["layers"], key=lambda r: -r["seconds"])
         rows = [
-            [r["name"], r["tactic"], duration(r["seconds"]), f"{r['seconds'] / total:.1%}"] for r in ordered
+            [nodes(r["name"].split(", ")), r["tactic"], duration(r["seconds"]), f"{r['seconds'] / total:.1%}"]
+            for r in ordered
         ]
         table(["launch", "tactic", "time", "share"], rows, right=(2, 3))

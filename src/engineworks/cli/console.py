@@ -115,3 +115,16 @@ def size(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.2f} GiB"
+
+
+NAMED_NODES = 2
+
+
+def nodes(origin: Sequence[str]) -> str:
+    """The source nodes that a layer came from, in one line of a table: two of them, and how many more.
+
+    The shortest names are shown: what tools put around a node (casts, quantisation) they name after it.
+    """
+    shortest = set(sorted(origin, key=len)[:NAMED_NODES])
+    shown = ", ".join(name for name in origin if name in shortest)
+    return shown if len(origin) <= NAMED_NODES else f"{shown} and {len(origin) - NAMED_NODES} more"

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from engineworks.cli.console import duration, emit_json, progress, say, table
+from engineworks.cli.console import duration, emit_json, nodes, progress, say, table
 from engineworks.cli.flags import BuildFlags, config_of
 
 
@@ -37,7 +37,7 @@ def tune(
     if json:
         emit_json({"seconds": time.perf_counter() - started, "groups": groups})
         return
-    rows = [(", ".join(g["origin"]), g["tactic"], _time(g), len(g.get("alternatives", []))) for g in groups]
+    rows = [(nodes(g["origin"]), g["tactic"], _time(g), len(g.get("alternatives", []))) for g in groups]
     table(["source nodes", "fastest tactic", "time", "tried"], rows, right=(2, 3))
     say(
         f"{len(groups)} kernels in {duration(time.perf_counter() - started)}; the times are kept for later builds"
