@@ -107,7 +107,7 @@ class Builder(GraphBuilder):
         """True where a > b; False where either is NaN."""
     def greater_or_equal(self, *inputs: Operand) -> Value:
         """True where a ≥ b; False where either is NaN."""
-    def grid_sample(self, *inputs: Operand, mode: Literal['linear', 'nearest', 'cubic'] = ..., padding: Literal['zeros', 'border', 'reflection'] = ..., align_corners: bool = ...) -> Value:
+    def grid_sample(self, *inputs: Operand, mode: Literal['linear', 'nearest', 'cubic'] = ..., padding: Literal['zeros', 'border', 'reflection'] = ..., align_corners: bool = ..., folds_taps: bool = ...) -> Value:
         """out[n, c, *o] = x[n, c] at position grid[n, *o], whose coordinates go from -1 to 1, last axis first."""
     def group_normalization(self, *inputs: Operand, groups: Dim, epsilon: float = ...) -> Value:
         """scale[c] (x - mean) / √(variance + epsilon) + bias[c], moments over each of `groups` runs of channels."""

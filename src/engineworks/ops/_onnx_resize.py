@@ -88,11 +88,11 @@ def resized(
     if not made.axes(n[0].type.shape):
         return n[0]
     if n.attr("antialias", 0) and mode != "nearest":
-        return _antialiased(g, n, made)
+        return antialiased(g, n, made)
     return g.add_node(made, [n[0]])[0]
 
 
-def _antialiased(g: GraphBuilder, n: ForeignNode, made: Resize) -> Value:
+def antialiased(g: GraphBuilder, n: ForeignNode, made: Resize) -> Value:
     """Along each axis a product with the filter's matrix, which needs sizes known at build."""
     x, dtype = n[0], n[0].type.dtype
     if not dtype.is_float:

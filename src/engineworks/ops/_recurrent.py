@@ -236,3 +236,50 @@ def import_recurrent(
             inputs[k] = g.transpose(inputs[k], perm=(1, 0, 2))
     y, *states = make(inputs)
     return (g.transpose(y, perm=(2, 0, 1, 3)), *(g.transpose(s, perm=(1, 0, 2)) for s in states))
+
+
+# -- torch ----------------------------------------------------------------------------------------------------
+Layer = Callable[[GraphBuilder, list[Value | None], int], tuple[Value, ...]]
+"""Makes one layer from the inputs of Recurrent and the number of directions."""
+
+
+def torch_layers(
+    g: GraphBuilder, n: ForeignNode, states: Sequence[Value], order: Sequence[int], layer: Layer
+) -> tuple[Value, ...]:
+    """torch's stacked layers: the sequence [T, B, D*H], or batch first, and the last states [layers*D, B, H].
+
+    Args:
+        states: the initial ones, h first, [layers*D, B, H].
+        order: our gates as numbers of torch's.
+    """
+    if n.arg("train") and n.arg("dropout"):
+        raise n.unsupported("dropout between layers; export the module after module.eval()")
+    directions, x = 2 if n.arg("bidirectional") else 1, n.arg("input")
+    each = 4 if n.arg("has_biases") else 2
+    parameters = n.arg("params")
+    if len(parameters) != each * directions * n.arg("num_layers"):
+        raise n.unsupported("projections of the hidden state (proj_size)")
+    x = g.transpose(x, perm=(1, 0, 2)) if n.arg("batch_first") else x
+    finals: list[tuple[Value, ...]] = []
+    for k in range(n.arg("num_layers")):
+        own = parameters[k * directions * each : (k + 1) * directions * each]
+        stacks = [_stacked(g, own[part::each], order) for part in range(each)]
+        bias = g.concat(*stacks[2:], axis=1) if n.arg("has_biases") else None
+        rows = (k * directions,), ((k + 1) * directions,)
+        first = [g.slice(s, starts=rows[0], ends=rows[1], axes=(0,)) for s in states]
+        y, *last = layer(g, [x, stacks[0], stacks[1], bias, None, *first], directions)
+        finals.append(tuple(last))
+        steps, _, batch, hidden = y.type.shape
+        x = g.reshape_to(g.transpose(y, perm=(0, 2, 1, 3)), (steps, batch, directions * hidden))
+    x = g.transpose(x, perm=(1, 0, 2)) if n.arg("batch_first") else x
+    return (x, *(s[0] if len(s) == 1 else g.concat(*s, axis=0) for s in zip(*finals, strict=True)))
+
+
+def _stacked(g: GraphBuilder, weights: Sequence[Value], order: Sequence[int]) -> Value:
+    """One parameter of all directions, [D, gates*H, …], its gates in our order."""
+    turned = []
+    for weight in weights:
+        size = weight.type.shape[0] // len(order)
+        parts = [g.slice(weight, starts=(k * size,), ends=((k + 1) * size,), axes=(0,)) for k in order]
+        turned.append(g.unsqueeze(parts[0] if len(parts) == 1 else g.concat(*parts, axis=0), (0,)))
+    return turned[0] if len(turned) == 1 else g.concat(*turned, axis=0)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from engineworks.core import dtypes
 from engineworks.core.dims import Dim, known_equal
+from engineworks.core.shapes import broadcast
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import GraphBuilder, Op, Value, example, f32, op
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_torch, op
 
 
 @op("attention")
@@ -105,3 +109,53 @@ class Attention(Op):
             f32(1, 2, "S", 16), f32(1, 2, "S", 16), f32(1, 2, "S", 16), scale=0.25, dims={"S": (1, 19, 64)}
         ),
     )
+
+
+@from_torch("aten.scaled_dot_product_attention.default")
+@from_torch("aten._scaled_dot_product_flash_attention_for_cpu.default")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
+    """A boolean mask hides keys where it is False; what sees no key becomes 0."""
+    if n.arg("dropout_p"):
+        raise n.unsupported("dropout inside of attention; export the module after module.eval()")
+    if any(n.output_names[1:]):
+        raise n.unsupported("the logarithm of the sums as an output, which only training wants")
+    q, k, v, mask = _with_heads(g, *(n.arg(name) for name in ("query", "key", "value", "attn_mask")))
+    scale = float(n.arg("scale")) if n.arg("scale") is not None else _usual_scale(n, q)
+    hidden = None
+    if mask is not None and mask.type.dtype is dtypes.bool_:
+        hidden = _sees_nothing(g, mask)
+        mask = g.where(mask, g.constant(0, q.type.dtype), g.constant(-math.inf, q.type.dtype))
+    given = (q, k, v) if mask is None else (q, k, v, g.cast_to(mask, q.type.dtype))
+    out = g.attention(*given, scale=scale, causal=bool(n.arg("is_causal")))
+    if hidden is not None:
+        out = g.where(hidden, g.constant(0, out.type.dtype), out)
+    lead = n.arg("query").type.shape[:-1]
+    exact = out if out.type.rank == len(lead) + 1 else g.reshape_to(out, (*lead, out.type.shape[-1]))
+    return exact, *[None] * (n.output_count - 1)
+
+
+def _usual_scale(n: ForeignNode, q: Value) -> float:
+    width = q.type.shape[-1]
+    if not isinstance(width, int):
+        raise n.unsupported(f"heads of size {width}, which is not known when the engine is built; give scale")
+    return 1 / math.sqrt(width) if width else 1.0
+
+
+def _with_heads(
+    g: GraphBuilder, q: Value, k: Value, v: Value, mask: Value | None
+) -> tuple[Value, Value, Value, Value | None]:
+    """The operands with an axis of heads, and with equal axes before it."""
+    q, k, v = (g.unsqueeze(x, (0,)) if x.type.rank == 2 else x for x in (q, k, v))
+    batch = broadcast(*(x.type.shape[:-3] for x in (q, k, v)), scope=g.graph.scope)
+    q, k, v = (
+        x if x.type.shape[:-3] == batch else g.expand(x, shape=(*batch, *x.type.shape[-3:]))
+        for x in (q, k, v)
+    )
+    return q, k, v, mask
+
+
+def _sees_nothing(g: GraphBuilder, mask: Value) -> Value | None:
+    """bool: the queries for which the mask hides every key; None where it is known that there are none."""
+    if mask.constant is not None and bool(mask.array.any(axis=-1).all()):
+        return None
+    return g.logical_not(g.reduce_any(mask, axes=(mask.type.rank - 1,), keepdims=True))

@@ -3,8 +3,9 @@
 import numpy as np
 
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, from_torch, op
 from engineworks.ops._moments import along_axis, centered, numpy_along_axis, widened
+from engineworks.ops._torch import filled
 
 
 @op("batch_normalization")
@@ -87,3 +88,29 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
             "spatial=0, moments for each element, is not supported; export with opset 9 or later"
         )
     return g.batch_normalization(*n.inputs[:5], epsilon=n.attr("epsilon", 1e-5))
+
+
+@from_torch("aten.batch_norm.default", "aten._native_batch_norm_legit_no_training.default")
+@from_torch("aten.native_batch_norm.default", "aten._native_batch_norm_legit.no_stats")
+@from_torch("aten.cudnn_batch_norm.default", "aten._batch_norm_no_update.default")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
+    """By the running moments, or in training by those of the batch, which are left as they are.
+
+    Raises:
+        UnsupportedOperator: outputs beyond the first, or running moments to be changed: both mean training.
+    """
+    x, epsilon = n.arg("input"), n.arg("eps" if "eps" in n.foreign.attributes else "epsilon")
+    if any(n.output_names[1:]):
+        raise n.unsupported("outputs beyond the first mean training; export the module after module.eval()")
+    training = any(n.arg(name) for name in ("training", "train") if name in n.foreign.attributes)
+    running = n.foreign.attributes.get("running_mean") is not None
+    if training and running:
+        raise n.unsupported("training changes the running moments; export the module after module.eval()")
+    channels = x.type.shape[min(1, x.type.rank - 1)]
+    given = ((1, n.arg("weight")), (0, n.arg("bias")))
+    scale, bias = (filled(g, k, x.type.dtype, (channels,)) if v is None else v for k, v in given)
+    mean, variance = (n.arg("running_mean"), n.arg("running_var")) if running else _moments(g, x)
+    return (
+        g.batch_normalization(x, scale, bias, mean, variance, epsilon=epsilon),
+        *[None] * (n.output_count - 1),
+    )

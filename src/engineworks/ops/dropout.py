@@ -4,7 +4,7 @@ import numpy as np
 
 from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
-from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx
+from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx, from_torch
 
 
 @from_onnx("Dropout", since=12)
@@ -28,3 +28,12 @@ def _mask(g: GraphBuilder, n: ForeignNode, dtype: DType) -> Value | None:
     if n.output_count < 2 or not n.output_names[1]:
         return None
     return g.expand(g.constant(np.ones(()), dtype), shape=n[0].type.shape)
+
+
+@from_torch("aten.dropout.default", "aten.native_dropout.default", "aten.feature_dropout.default")
+@from_torch("aten.alpha_dropout.default", "aten.feature_alpha_dropout.default")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, Value | None]:
+    training = n.arg("train")
+    if training and n.arg("p") != 0:
+        raise n.unsupported("training mode drops at random; export the module after module.eval()")
+    return n.arg("input"), _mask(g, n, dtypes.bool_)

@@ -7,7 +7,19 @@ import numpy as np
 from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, i64, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    i64,
+    op,
+)
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._views import integers, wrapped_index
 
@@ -69,3 +81,8 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
         if isinstance(extent, int) and picked.size and picked.min() < 0:
             indices = g.constant(np.where(picked < 0, picked + extent, picked))
     return g.gather(x, indices, axis=axis)
+
+
+@from_torch("aten.embedding.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return g.gather(n.arg("weight"), n.arg("indices"), axis=0)

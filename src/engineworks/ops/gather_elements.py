@@ -4,11 +4,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from engineworks.core.dims import known_equal
 from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, i64, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    i64,
+    op,
+)
 from engineworks.ir.scalar import Scalar
+from engineworks.ops._torch import at_least_1d
 from engineworks.ops._views import wrapped_index
 
 
@@ -50,3 +64,11 @@ class GatherElements(Op):
 @from_onnx("GatherElements")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return g.gather_elements(n[0], n[1], axis=n.attr("axis", 0))
+
+
+@from_torch("aten.gather.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x, index = at_least_1d(g, n.arg("self")), at_least_1d(g, n.arg("index"))
+    if known_equal(index.type.count, 0):
+        return g.reshape_to(g.cast_to(index, x.type.dtype), n.result_shape())
+    return g.reshape_to(g.gather_elements(x, index, axis=n.arg("dim")), n.result_shape())

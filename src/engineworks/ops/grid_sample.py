@@ -7,7 +7,18 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+)
 from engineworks.ir.scalar import Scalar, apply, cast, const, size, where
 from engineworks.ops._resampling import cubic_weights
 
@@ -21,12 +32,14 @@ class GridSample(Op):
     """out[n, c, *o] = x[n, c] at position grid[n, *o], whose coordinates go from -1 to 1, last axis first.
 
     Inputs: x [n, c, *spatial], grid [n, *out, rank of spatial]. With `align_corners` -1 and 1 are the centres of the
-    corner elements, else their outer edges.
+    corner elements, else their outer edges. Positions beyond the edges are brought back as `padding` says; with
+    `folds_taps` only the places of the elements that the filter mixes are, and the position keeps its fraction.
     """
 
     mode: Mode = "linear"
     padding: Padding = "zeros"
     align_corners: bool = False
+    folds_taps: bool = False
 
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         x, grid = inputs
@@ -75,7 +88,8 @@ class GridSample(Op):
             low, high = const(-0.5, kind), length - 0.5
         if self.mode == "nearest":
             position = apply("round_even", position)
-        position = self._folded(position, low, high, length)
+        if not self.folds_taps:
+            position = self._folded(position, low, high, length)
         if self.mode == "nearest":
             return [(None, *self._place(position, low, high, length, extent))]
         below = apply("floor", position)
@@ -116,6 +130,13 @@ class GridSample(Op):
         example(f32(2, 3, 5, 6), f32(2, 4, 7, 2, low=-1.3, high=1.3)),
         example(f32(1, 2, 4, 5), f32(1, 3, 3, 2, low=-1.5, high=1.5), padding="border", align_corners=True),
         example(f32(1, 2, 4, 5), f32(1, 3, 3, 2, low=-2.5, high=2.5), padding="reflection", mode="cubic"),
+        example(
+            f32(1, 2, 4, 5),
+            f32(1, 3, 3, 2, low=-1.5, high=1.5),
+            padding="border",
+            mode="cubic",
+            folds_taps=True,
+        ),
         example(f32(1, 1, 3, 4, 5), f32(1, 2, 3, 2, 3, low=-1.2, high=1.2), mode="nearest"),
         example(f32(1, 1, "H", 5), f32(1, 3, 2, 2, low=-1.2, high=1.2), dims={"H": (2, 7)}),
     )
@@ -143,3 +164,16 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return g.grid_sample(
         n[0], n[1], mode=mode, padding=padding, align_corners=bool(n.attr("align_corners", 0))
     )
+
+
+MODES: tuple[Mode, ...] = ("linear", "nearest", "cubic")
+PADDINGS: tuple[Padding, ...] = ("zeros", "border", "reflection")
+
+
+@from_torch("aten.grid_sampler.default", "aten.grid_sampler_2d.default", "aten.grid_sampler_3d.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    mode = MODES[n.arg("interpolation_mode")]
+    return g.grid_sample(
+        n.arg("input"), n.arg("grid"), mode=mode, padding=PADDINGS[n.arg("padding_mode")],
+        align_corners=bool(n.arg("align_corners")), folds_taps=mode == "cubic",
+    )  # fmt: skip

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from engineworks.core.dims import Dim, known_equal
+from engineworks.core.dims import Dim, known_equal, product
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, from_torch, op
 from engineworks.ops._moments import along_axis, centered, numpy_along_axis, standardised, widened
+from engineworks.ops._torch import filled
 
 
 @op("group_normalization")
@@ -33,7 +34,7 @@ class GroupNormalization(Op):
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
         x, scale, bias = (np.asarray(a) for a in inputs)
         # pyrefly: ignore[no-matching-overload]
-        grouped = x.reshape(x.shape[0], self.groups, -1)
+        grouped = x.reshape(x.shape[0], self.groups, int(np.prod(x.shape[1:])) // self.groups)
         y = standardised(grouped, (2,), self.epsilon).reshape(x.shape)
         return y * numpy_along_axis(scale, 1, x.ndim) + numpy_along_axis(bias, 1, x.ndim)
 
@@ -77,3 +78,35 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
 
     epsilon = n.attr("epsilon", 1e-5)
     return g.group_normalization(n[0], for_channels(n[1]), for_channels(n[2]), groups=groups, epsilon=epsilon)
+
+
+@from_torch("aten.group_norm.default", "aten.native_group_norm.default", "aten.instance_norm.default")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
+    """Mean and inverse standard deviation, which training wants, are made when they are asked for. An instance
+    normalisation has as many groups as channels.
+    """
+    x = n.arg("input")
+    if "use_input_stats" in n.foreign.attributes and not n.arg("use_input_stats"):
+        return (_by_running_moments(g, n, x),)
+    channels = x.type.shape[1]
+    groups = next((n.arg(name) for name in ("num_groups", "group") if name in n.foreign.attributes), channels)
+    given = ((1, n.arg("weight")), (0, n.arg("bias")))
+    scale, bias = (filled(g, k, x.type.dtype, (channels,)) if v is None else v for k, v in given)
+    y = g.group_normalization(x, scale, bias, groups=groups, epsilon=n.arg("eps"))
+    if not any(n.output_names[1:]):
+        return (y,)
+    grouped = g.reshape_to(widened(g, x), (x.type.shape[0], groups, product(x.type.shape[1:]) // groups))
+    mean, _, variance = centered(g, grouped, (2,))
+    moments = (mean, g.rsqrt(g.add(variance, n.arg("eps"))))
+    return y, *(g.cast_to(g.squeeze(v, (2,)), n.result_dtype(k)) if n.output_names[k] else None
+                for k, v in enumerate(moments, 1))  # fmt: skip
+
+
+def _by_running_moments(g: GraphBuilder, n: ForeignNode, x: Value) -> Value:
+    """An instance normalisation outside of training that has tracked its moments."""
+    channels = (x.type.shape[1],)
+    given = ((1, n.arg("weight")), (0, n.arg("bias")))
+    scale, bias = (filled(g, k, x.type.dtype, channels) if v is None else v for k, v in given)
+    return g.batch_normalization(
+        x, scale, bias, n.arg("running_mean"), n.arg("running_var"), epsilon=n.arg("eps")
+    )

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i32, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, from_torch, i32, op
 from engineworks.ir.scalar import Scalar
-from engineworks.ops._recurrent import Recurrent, Weights, attributes_of, import_recurrent, in_f64
+from engineworks.ops._recurrent import (
+    Recurrent,
+    Weights,
+    attributes_of,
+    import_recurrent,
+    in_f64,
+    torch_layers,
+)
 
 
 @op("gru")
@@ -95,3 +102,23 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     attributes = attributes_of(n, ("sigmoid", "tanh"))
     before = bool(n.attr("linear_before_reset", 0))
     return import_recurrent(g, n, lambda inputs: g.gru(*inputs, linear_before_reset=before, **attributes))
+
+
+@from_torch("aten.gru.input")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
+    """torch's gates are reset, update, new; the reset gate works on the finished recurrent sum."""
+    return torch_layers(g, n, (n.arg("hx"),), (1, 0, 2), _torch_layer)
+
+
+def _torch_layer(g: GraphBuilder, inputs: list[Value | None], directions: int) -> tuple[Value, ...]:
+    usual = Gru()
+    return tuple(
+        g.add_node(
+            Gru(
+                "bidirectional" if directions > 1 else "forward",
+                usual.activations * directions, usual.alphas * directions, usual.betas * directions,
+                linear_before_reset=True,
+            ),
+            inputs,
+        )
+    )  # fmt: skip

@@ -4,8 +4,9 @@ import numpy as np
 
 from engineworks.core import dtypes
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f16, f32, from_onnx, op
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f16, f32, from_onnx, from_torch, op
 from engineworks.ops._moments import centered, standardised, trailing_axes, widened
+from engineworks.ops._torch import filled
 
 
 @op("layer_normalization")
@@ -61,3 +62,20 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
     mean, _, variance = centered(g, widened(g, x), trailing_axes(axis, x.type.rank))
     inverse = g.rsqrt(g.add(variance, epsilon))
     return y, g.cast_to(mean, stash), g.cast_to(inverse, stash)
+
+
+@from_torch("aten.layer_norm.default", "aten.native_layer_norm.default")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
+    """Mean and inverse standard deviation, which training wants, are made when they are asked for."""
+    x, shape = n.arg("input"), n.arg("normalized_shape")
+    axis = x.type.rank - len(shape)
+    scale, bias = n.arg("weight"), n.arg("bias")
+    scale = filled(g, 1, x.type.dtype, shape) if scale is None else scale
+    y = g.layer_normalization(
+        x, *((scale,) if bias is None else (scale, bias)), axis=axis, epsilon=n.arg("eps")
+    )
+    if not any(n.output_names[1:]):
+        return (y,)
+    mean, _, variance = centered(g, widened(g, x), trailing_axes(axis, x.type.rank))
+    return y, *(g.cast_to(v, n.result_dtype(k)) if n.output_names[k] else None
+                for k, v in enumerate((mean, g.rsqrt(g.add(variance, n.arg("eps")))), 1))  # fmt: skip

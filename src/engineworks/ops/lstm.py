@@ -6,9 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i32, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, from_torch, i32, op
 from engineworks.ir.scalar import Scalar
-from engineworks.ops._recurrent import Recurrent, Weights, attributes_of, import_recurrent, in_f64
+from engineworks.ops._recurrent import (
+    Recurrent,
+    Weights,
+    attributes_of,
+    import_recurrent,
+    in_f64,
+    torch_layers,
+)
 
 
 @op("lstm")
@@ -92,3 +99,22 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     attributes = attributes_of(n, ("sigmoid", "tanh", "tanh"))
     forget = bool(n.attr("input_forget", 0))
     return import_recurrent(g, n, lambda inputs: g.lstm(*inputs, input_forget=forget, **attributes))
+
+
+@from_torch("aten.lstm.input")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
+    """torch's gates are input, forget, cell, output."""
+    return torch_layers(g, n, n.arg("hx"), (0, 3, 1, 2), _torch_layer)
+
+
+def _torch_layer(g: GraphBuilder, inputs: list[Value | None], directions: int) -> tuple[Value, ...]:
+    usual = Lstm()
+    return tuple(
+        g.add_node(
+            Lstm(
+                "bidirectional" if directions > 1 else "forward",
+                usual.activations * directions, usual.alphas * directions, usual.betas * directions,
+            ),
+            inputs,
+        )
+    )  # fmt: skip

@@ -5,7 +5,18 @@ import numpy as np
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, bounds, symbol
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, boolean, example, f32, from_onnx, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Value,
+    boolean,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+)
 
 
 @op("non_zero")
@@ -36,3 +47,14 @@ class NonZero(Op):
 @from_onnx("NonZero")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return g.non_zero(n[0], count=g.graph.scope.fresh("nonzero", 0, bounds(n[0].type.count)[1]))
+
+
+@from_torch("aten.nonzero.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """[count, rank]; a tensor of rank 0 has one place, without coordinates."""
+    x = n.arg("self")
+    if x.type.rank == 0:
+        raise n.unsupported("of a tensor of rank 0")
+    return g.transpose(
+        g.non_zero(x, count=g.graph.scope.fresh("nonzero", 0, bounds(x.type.count)[1])), perm=(1, 0)
+    )

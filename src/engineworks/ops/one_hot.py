@@ -9,7 +9,19 @@ from engineworks.core.dims import Dim
 from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, i64, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    i64,
+    op,
+)
 from engineworks.ir.scalar import Scalar, apply, cast, const, where
 from engineworks.ops._views import plain, wrapped_index
 
@@ -61,3 +73,10 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     dims = n.dims(1, "the depth")
     assert dims is not None
     return g.one_hot(n[0], n[2], depth=dims[0], axis=n.attr("axis", -1))
+
+
+@from_torch("aten.one_hot.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    if n.arg("num_classes") == -1:
+        raise n.unsupported("a number of classes that the data decide; give num_classes")
+    return g.one_hot(n.arg("self"), g.constant([0, 1], dtypes.i64), depth=n.arg("num_classes"))

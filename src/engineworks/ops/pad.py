@@ -9,9 +9,21 @@ from engineworks.core.dims import Dim
 from engineworks.core.shapes import normalize_axes
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+)
 from engineworks.ir.scalar import Scalar, apply, size, where
 from engineworks.ops._axes import ints_of
+from engineworks.ops._torch import in_dtype
 from engineworks.ops._views import ZERO, plain
 
 Mode = Literal["constant", "reflect", "edge", "wrap"]
@@ -143,3 +155,36 @@ def padded(
         return g.pad(x, before=tuple(before), after=tuple(after), mode=mode)
     value = g.reshape_to(fill, ()) if isinstance(fill, Value) else g.constant(np.asarray(fill), x.type.dtype)
     return g.pad(x, value, before=tuple(before), after=tuple(after))
+
+
+@from_torch("aten.constant_pad_nd.default", "aten.pad.default")
+@from_torch("aten.reflection_pad1d.default", "aten.reflection_pad2d.default", "aten.reflection_pad3d.default")
+@from_torch(
+    "aten.replication_pad1d.default", "aten.replication_pad2d.default", "aten.replication_pad3d.default"
+)
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """Pads come in pairs, those of the last axis first."""
+    x = n.arg("self")
+    pads = n.arg("padding" if "padding" in n.foreign.attributes else "pad")
+    before: list[Dim] = [0] * x.type.rank
+    after: list[Dim] = [0] * x.type.rank
+    for k in range(len(pads) // 2):
+        before[-1 - k], after[-1 - k] = pads[2 * k], pads[2 * k + 1]
+    if all(p == 0 for p in pads):
+        return x
+    mode = _torch_mode(n)
+    if mode != "constant":
+        return g.pad(x, before=tuple(before), after=tuple(after), mode=mode)
+    value = n.arg("value")
+    fill = in_dtype(g, 0 if value is None else value, x.type.dtype)
+    return g.pad(x, fill, before=tuple(before), after=tuple(after))
+
+
+def _torch_mode(n: ForeignNode) -> Mode:
+    """Our name of the mode, which is an argument or part of the operator's name."""
+    if "mode" in n.foreign.attributes:
+        modes: dict[str, Mode] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+        return modes.get(n.arg("mode"), "constant")
+    if "reflection" in n.foreign.kind:
+        return "reflect"
+    return "edge" if "replication" in n.foreign.kind else "constant"

@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from engineworks.core import dtypes
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, op
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, from_torch, op
 from engineworks.ops._moments import trailing_axes, widened
+from engineworks.ops._torch import filled
 
 
 @op("rms_normalization")
@@ -42,3 +44,17 @@ class RmsNormalization(Op):
 @from_onnx("RMSNormalization")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return g.rms_normalization(n[0], n[1], axis=n.attr("axis", -1), epsilon=n.attr("epsilon", 1e-5))
+
+
+@from_torch("aten.rms_norm.default", "aten._fused_rms_norm.default")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
+    """Without an epsilon it is the one of the dtype in which the squares are added up."""
+    x, shape = n.arg("input"), n.arg("normalized_shape")
+    if any(n.output_names[1:]):
+        raise n.unsupported("the inverse root mean square as an output, which only training wants")
+    scale, epsilon = n.arg("weight"), n.arg("eps")
+    scale = filled(g, 1, x.type.dtype, shape) if scale is None else scale
+    wide = x.type.dtype if x.type.dtype.bits > 32 else dtypes.f32
+    epsilon = float(np.finfo(wide.numpy).eps) if epsilon is None else epsilon
+    y = g.rms_normalization(x, scale, axis=x.type.rank - len(shape), epsilon=epsilon)
+    return g.cast_to(y, n.result_dtype()), None

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, i32, op
+from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, from_torch, i32, op
 from engineworks.ir.scalar import Scalar
-from engineworks.ops._recurrent import Recurrent, Weights, attributes_of, import_recurrent, in_f64
+from engineworks.ops._recurrent import (
+    Recurrent,
+    Weights,
+    attributes_of,
+    import_recurrent,
+    in_f64,
+    torch_layers,
+)
 
 
 @op("rnn")
@@ -43,3 +50,15 @@ class Rnn(Recurrent):
 def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     attributes = attributes_of(n, ("tanh",))
     return import_recurrent(g, n, lambda inputs: g.rnn(*inputs, **attributes))
+
+
+@from_torch("aten.rnn_tanh.input", "aten.rnn_relu.input")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
+    function = "tanh" if n.foreign.kind == "aten.rnn_tanh.input" else "relu"
+
+    def layer(g: GraphBuilder, inputs: list[Value | None], directions: int) -> tuple[Value, ...]:
+        usual, way = Rnn(), "bidirectional" if directions > 1 else "forward"
+        made = Rnn(way, (function,) * directions, usual.alphas * directions, usual.betas * directions)
+        return tuple(g.add_node(made, inputs))
+
+    return torch_layers(g, n, (n.arg("hx"),), (0,), layer)

@@ -7,7 +7,8 @@ from engineworks.core.dims import Dim, known_at_most
 from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, i64, op
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, from_torch, i64, op
+from engineworks.ops._torch import at_least_1d
 from engineworks.ops._views import ordered_bits, plain
 
 
@@ -58,3 +59,46 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, Value]:
 @from_onnx("TopK", since=1)
 def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, Value]:
     return g.top_k(n[0], k=n.attr("k"), axis=n.attr("axis", -1))
+
+
+@from_torch("aten.topk.default")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, Value]:
+    """`sorted=False` leaves the order open; ours is sorted all the same."""
+    return _first(g, n.arg("self"), n.arg("k"), n.arg("dim"), n.arg("largest"))
+
+
+@from_torch("aten.sort.default", "aten.sort.stable")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, Value]:
+    """All elements; of equal ones the one with the lower index comes first."""
+    x, axis = n.arg("self"), n.arg("dim")
+    return _first(g, x, x.type.shape[axis] if x.type.rank else 1, axis, n.arg("descending"))
+
+
+@from_torch("aten.argsort.default", "aten.argsort.stable")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x, axis = n.arg("self"), n.arg("dim")
+    return _first(g, x, x.type.shape[axis] if x.type.rank else 1, axis, n.arg("descending"))[1]
+
+
+@from_torch("aten.kthvalue.default")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, Value]:
+    """The k-th smallest element along an axis, and where it is."""
+    x, k = n.arg("self"), n.arg("k")
+    axis = normalize_axis(n.arg("dim"), max(x.type.rank, 1))
+    lowest = _first(g, x, k, axis, False)
+    if x.type.rank == 0:
+        return lowest
+    last = [g.slice(v, starts=(k - 1,), ends=(k,), axes=(axis,)) for v in lowest]
+    values, places = last if n.arg("keepdim") else [g.squeeze(v, (axis,)) for v in last]
+    return values, places
+
+
+def _first(g: GraphBuilder, x: Value, k: Dim, axis: int, largest: bool) -> tuple[Value, Value]:
+    """The k first elements and where they are; booleans as 0 and 1, a tensor of rank 0 as a vector."""
+    shape = x.type.shape
+    wide = g.cast(x, dtype=dtypes.u8) if x.type.dtype is dtypes.bool_ else x
+    values, places = g.top_k(at_least_1d(g, wide), k=k, axis=axis, largest=largest)
+    values = g.cast_to(values, x.type.dtype)
+    if shape:
+        return values, places
+    return g.reshape_to(values, ()), g.reshape_to(places, ())

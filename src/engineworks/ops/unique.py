@@ -7,7 +7,7 @@ from engineworks.core.dims import Dim, bounds, product, symbol
 from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, i64, op
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, from_torch, i64, op
 from engineworks.ops._views import ordered_bits
 
 
@@ -61,3 +61,21 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
         x, axis = g.reshape_to(x, (product(x.type.shape),)), 0
     count = g.graph.scope.fresh("unique", 0, bounds(x.type.shape[axis])[1])
     return g.unique(x, count=count, axis=axis, is_sorted=bool(n.attr("sorted", 1)))
+
+
+@from_torch("aten._unique2.default", "aten.unique_dim.default")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
+    """(values, inverse, counts), in rising order; what the flags do not ask for is empty."""
+    x, shape = n.arg("self"), n.arg("self").type.shape
+    is_flat = "dim" not in n.foreign.attributes
+    x = g.reshape_to(x, (product(shape),)) if is_flat else x
+    axis = 0 if is_flat else normalize_axis(n.arg("dim"), x.type.rank)
+    count = g.graph.scope.fresh("unique", 0, bounds(x.type.shape[axis])[1])
+    values, _, inverse, counts = g.unique(x, count=count, axis=axis)
+    inverse = g.reshape_to(inverse, shape) if is_flat else inverse
+    nothing = g.constant(np.zeros(0, np.int64))
+    return (
+        values,
+        inverse if n.arg("return_inverse") or not is_flat else nothing,
+        counts if n.arg("return_counts") or not is_flat else nothing,
+    )
