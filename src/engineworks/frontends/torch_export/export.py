@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from engineworks.errors import InvalidModel
+from engineworks.frontends.torch_export.structure import key_text
 
 Profile = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
 
@@ -84,12 +86,12 @@ def _dynamic(
     from torch.utils import _pytree
 
     bound = inspect.signature(module.forward).bind(*args, **kwargs)
-    leaves, spec = _pytree.tree_flatten_with_path((bound.args, bound.kwargs))
-    names = [_leaf_name(path, list(bound.arguments), len(bound.args)) for path, _ in leaves]
+    leaves, spec = _pytree.tree_flatten_with_path(dict(bound.arguments))
+    names = [_leaf_name(path) for path, _ in leaves]
     unknown = sorted(profile.keys() - set(names))
     if unknown:
         raise InvalidModel(
-            f"the profile names {', '.join(unknown)}; the example call has {', '.join(n for n in names if n)}."
+            f"the profile names {', '.join(unknown)}; the example call has {', '.join(names)}."
         )
     shapes, made = ShapesCollection(), []
     for name, (_, leaf) in zip(names, leaves, strict=True):
@@ -100,15 +102,13 @@ def _dynamic(
         made.append(_lengthened(leaf, axes))
         if axes:
             shapes[made[-1]] = axes
-    positional, named = _pytree.tree_unflatten(made, spec)
-    return positional, named, shapes
+    bound.arguments.update(_pytree.tree_unflatten(made, spec))
+    return bound.args, bound.kwargs, shapes
 
 
-def _leaf_name(path: Sequence[Any], parameters: Sequence[str], positional: int) -> str:
-    """The name that torch.export gives the leaf's placeholder: the parameter, then the keys that lead to the leaf."""
-    keys = [str(next(getattr(k, a) for a in ("key", "idx", "name") if hasattr(k, a))) for k in path]
-    first = parameters[min(int(keys[1]), len(parameters) - 1)] if keys[0] == "0" else keys[1]
-    return "_".join([first, *keys[2:]])
+def _leaf_name(path: Sequence[Any]) -> str:
+    """The name that the engine's input will have: the parameter, then the keys that lead to the leaf."""
+    return re.sub(r"\W", "_", "_".join(map(key_text, path)))
 
 
 def _ranged_axes(name: str, tensor: Any, shapes: tuple[Sequence[int], ...]) -> dict[int, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engineworks.errors import UnsupportedOperator
@@ -12,7 +12,7 @@ from engineworks.frontends.torch_export.decompose import decomposed
 from engineworks.frontends.torch_export.guards import requirements, with_assertion
 from engineworks.frontends.torch_export.sizes import Sizes, ranges_of
 from engineworks.frontends.torch_export.sources import module_class, module_path, source_line
-from engineworks.frontends.torch_export.structure import structure_of
+from engineworks.frontends.torch_export.structure import OutputLeaf, input_names, structure_of
 from engineworks.frontends.torch_export.tensors import Weights, dtype_of, has_twin
 from engineworks.ir.foreign import ForeignGraph, ForeignInput, ForeignOp, ForeignType, SizeOf
 
@@ -49,13 +49,14 @@ class _Reader:
         self.foreign = ForeignGraph("torch", module_class(program), {})
 
     def graph(self) -> ForeignGraph:
+        structure = structure_of(self.program)
         self._refuse_mutations()
         self._inputs()
         self.foreign.requirements = requirements(self.program, self.foreign.inputs)
         for node in self.program.graph.nodes:
             if node.op == "call_function":
                 self._call(node)
-        self._outputs()
+        self._outputs(structure.outputs)
         self.foreign.ranges = ranges_of(self.program, self.sizes)
         return self.foreign
 
@@ -74,13 +75,13 @@ class _Reader:
     # -- inputs and weights -----------------------------------------------------------------------------------
     def _inputs(self) -> None:
         placeholders = {n.name: n for n in self.program.graph.nodes if n.op == "placeholder"}
-        structure_of(self.program)
+        names = input_names(self.program)
         weights = Weights()
         for spec in self.program.graph_signature.input_specs:
             kind, name = spec.kind.name, str(getattr(spec.arg, "name", ""))
             if kind == "USER_INPUT":
                 if type(spec.arg).__name__ == "TensorArgument":
-                    self._input(placeholders[name])
+                    self._input(placeholders[name], names[name])
             elif kind in ("PARAMETER", "BUFFER", "CONSTANT_TENSOR"):
                 self.values[placeholders[name]] = name
                 self.foreign.constants[name] = weights.reader(self._stored(spec), f"weight '{spec.target}'")
@@ -93,17 +94,17 @@ class _Reader:
         where: Mapping[str, Any] = self.program.state_dict
         return where[spec.target] if spec.target in where else self.program.constants[spec.target]
 
-    def _input(self, node: Any) -> None:
+    def _input(self, node: Any, name: str) -> None:
         value = node.meta["val"]
-        self.values[node] = node.name
-        self.sizes.name_axes(node.name, value.shape)
+        self.values[node] = name
+        self.sizes.name_axes(name, value.shape)
         sizes = (self.sizes.size(d) for d in value.shape)
         shape = tuple(d.text if isinstance(d, SizeOf) and d.text.isidentifier() else d for d in sizes)
         hints = [_hint(d) for d in value.shape]
         example = tuple(d for d in hints if d is not None)
-        dtype = dtype_of(value.dtype, f"input '{node.name}'")
+        dtype = dtype_of(value.dtype, f"input '{name}'")
         self.foreign.inputs.append(
-            ForeignInput(node.name, dtype, shape, example if len(example) == len(hints) else None)
+            ForeignInput(name, dtype, shape, example if len(example) == len(hints) else None)
         )
 
     # -- nodes ------------------------------------------------------------------------------------------------
@@ -151,9 +152,9 @@ class _Reader:
         return ForeignType(dtype, tuple(self.sizes.size(d) for d in value.shape))
 
     # -- outputs ----------------------------------------------------------------------------------------------
-    def _outputs(self) -> None:
+    def _outputs(self, leaves: Sequence[OutputLeaf]) -> None:
         (node,) = (n for n in self.program.graph.nodes if n.op == "output")
-        for leaf, value in zip(structure_of(self.program).outputs, node.args[0], strict=True):
+        for leaf, value in zip(leaves, node.args[0], strict=True):
             if leaf.name is None:
                 continue
             self.foreign.outputs.append(self._output(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,10 +47,10 @@ def structure_of(program: Any) -> Structure:
     Raises:
         UnsupportedOperator: forward takes an integer that may change from call to call, or an object.
     """
-    inputs = tuple(
-        _input_name(spec) for spec in program.graph_signature.input_specs if _is_user(spec, "INPUT")
-    )
     signature = program.module_call_graph[0].signature
+    names = input_names(program)
+    specs = [spec for spec in program.graph_signature.input_specs if _is_user(spec, "INPUT")]
+    inputs = tuple(names[spec.arg.name] if _is_tensor(spec) else None for spec in specs)
     taken = {name for name in inputs if name}
     paths = _leaf_paths(signature.out_spec)
     results = [s.arg for s in program.graph_signature.output_specs if _is_user(s, "OUTPUT")]
@@ -66,17 +67,35 @@ def _is_user(spec: Any, kind: str) -> bool:
     return spec.kind.name == f"USER_{kind}"
 
 
-def _input_name(spec: Any) -> str | None:
-    """The name of a tensor argument; None for a constant, which the program holds."""
+def input_names(program: Any) -> dict[str, str]:
+    """What the tensors that forward takes are called, by the names of their placeholders.
+
+    A parameter's own name, then the keys that lead to the tensor: torch writes the same in lower case.
+    """
+    from torch.utils import _pytree
+
+    signature = program.module_call_graph[0].signature
+    dummy = _pytree.tree_unflatten(list(range(signature.in_spec.num_leaves)), signature.in_spec)
+    args, kwargs = dummy
+    parameters = zip(signature.forward_arg_names or (), [*args, *kwargs.values()], strict=False)
+    paths = [
+        re.sub(r"\W", "_", "_".join([parameter, *map(key_text, path)]))
+        for parameter, tree in parameters
+        for path, _ in _pytree.tree_flatten_with_path(tree)[0]
+    ]
+    own = {path.lower(): path for path in paths}
+    return {n.name: own.get(n.name, n.name) for n in program.graph.nodes if n.op == "placeholder"}
+
+
+def _is_tensor(spec: Any) -> bool:
+    """Whether an argument is a tensor; constants are in the program. Raises UnsupportedOperator: it is neither."""
     kind = type(spec.arg).__name__
-    if kind == "ConstantArgument":
-        return None
-    if kind == "TensorArgument":
-        return spec.arg.name
-    raise UnsupportedOperator(
-        f"forward takes '{spec.arg.name}', a {kind.removesuffix('Argument')}. Engines take tensors: "
-        f"pass a plain number, which becomes part of the engine, or a tensor."
-    )
+    if kind not in ("TensorArgument", "ConstantArgument"):
+        raise UnsupportedOperator(
+            f"forward takes '{spec.arg.name}', a {kind.removesuffix('Argument')}. Engines take tensors: "
+            f"pass a plain number, which becomes part of the engine, or a tensor."
+        )
+    return kind == "TensorArgument"
 
 
 def _leaf_paths(out_spec: Any) -> list[str]:
@@ -89,11 +108,15 @@ def _leaf_paths(out_spec: Any) -> list[str]:
 
 
 def _path_name(path: Sequence[Any]) -> str:
-    keys = [str(next(getattr(k, a) for a in ("key", "idx", "name") if hasattr(k, a))) for k in path]
-    name = ".".join(keys)
+    name = ".".join(map(key_text, path))
     if not name:
         return "output"
     return f"output_{name}" if name[0].isdigit() else name
+
+
+def key_text(key: Any) -> str:
+    """A key of a dict, a position in a sequence, or a field."""
+    return str(next(getattr(key, kind) for kind in ("key", "idx", "name") if hasattr(key, kind)))
 
 
 def _unused(name: str, taken: set[str]) -> str:
