@@ -60,15 +60,26 @@ def test_average_pool_with_partial_windows_equals_torch():
         (AveragePool((3, 2, 2), (2, 1, 2), (1, 0, 1, 1, 1, 1)), last(2, 20, 5, 6, 7)),
         (MaxPool((3, 3), (2, 2)), last(1, 70, 7, 7, dtype="i8")),
         (MaxPool((3, 3), (2, 2)), last(1, 70, 7, 7, dtype="u8")),
+        (MaxPool((3, 3), (2, 2)), last(1, 150, 7, 7, dtype="u8")),
         (MaxPool((3, 3), (2, 2)), last(1, 70, 7, 7, dtype="f16")),
+        (MaxPool((3, 3), (2, 2)), last(1, 70, 7, 7, dtype="bf16")),
         (AveragePool((20, 18), pads=(9, 9, 10, 8)), last(1, 20, 9, 9)),
     ],
-    ids=["one axis", "three axes", "i8", "u8", "f16", "wide windows"],
+    ids=["one axis", "three axes", "i8", "u8", "wide u8", "f16", "bf16", "wide windows"],
 )
-def test_other_ranks_and_dtypes(op, x):
+@pytest.mark.parametrize("isa", [AVX512, AVX2], ids=lambda i: i.name)
+def test_other_ranks_and_dtypes(op, x, isa):
     case = Case(op, (x,))
-    for _, arrays, (y,) in run(CpuPool(), case, AVX512):
+    for _, arrays, (y,) in run(CpuPool(), case, isa):
         np.testing.assert_allclose(y.astype(np.float64), reference(case, arrays)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("isa", [AVX512, AVX2], ids=lambda i: i.name)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("f16", 2e-3), ("bf16", 2e-2)])
+def test_means_of_narrow_floats_are_summed_in_f32(dtype, tolerance, isa):
+    case = Case(OPS["average"], (last(1, 70, 9, 7, dtype=dtype),))
+    for _, arrays, (y,) in run(CpuPool(), case, isa, effort=1):
+        np.testing.assert_allclose(y.astype(np.float64), reference(case, arrays)[0], atol=tolerance)
 
 
 def test_epilogue_runs_behind_a_pooling():
@@ -108,20 +119,3 @@ def test_nan_wins_the_maximum():
 def test_positions_are_refused_by_the_vector_kernel():
     with pytest.raises(NoTactic, match="positions"):
         CpuPool().propose(Case(MaxPool((2, 2), indices=True), (last(1, 16, 4, 4),)).workload(), AVX512, 3)
-
-
-def test_max_of_bfloat16_goes_through_loop_nests() -> None:
-    import ml_dtypes
-
-    import engineworks
-    from engineworks.core import dtypes
-    from engineworks.ir import GraphBuilder
-
-    g = GraphBuilder()
-    x = g.input("x", dtypes.bf16, (1, 16, 5, 7))
-    g.output(g.max_pool(x, kernel=(3, 3), strides=(1, 1), pads=(1, 1, 1, 1)), "y")
-    values = np.random.default_rng(0).normal(size=(1, 16, 5, 7)).astype(ml_dtypes.bfloat16)
-    padded = np.pad(values.astype(np.float32), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
-    made = engineworks.build(g.graph, effort=0)(x=values)["y"]
-    assert np.array_equal(made.astype(np.float32), windows.max(axis=(-2, -1)))

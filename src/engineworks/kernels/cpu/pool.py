@@ -28,7 +28,8 @@ from engineworks.ops.max_pool import MaxPool
 
 MAX_UNROLLED_COLUMNS = 16
 """Wider windows loop over their columns at run time."""
-_MAX_DTYPES = ("f32", "f16", "i8", "u8", "i32", "i16", "u16")
+_MAX_DTYPES = ("f32", "f16", "bf16", "i8", "u8", "i32", "i16", "u16")
+_MEAN_DTYPES = ("f32", "f16", "bf16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class CpuPool:
     """max_pool without positions, average_pool and lp_pool with p = 2, over at most three axes."""
 
     name = "cpu.pool"
-    version = 1
+    version = 2
 
     def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
         """By how many channels are in flight.
@@ -52,13 +53,14 @@ class CpuPool:
                 that are not innermost in memory.
         """
         geometry = _geometry(work)
+        lanes = _lanes(work, isa)
         loads = (
             typical(geometry.rows)
             * typical(geometry.out[2])
             * geometry.window
-            * -(-geometry.channels // isa.lanes)
+            * -(-geometry.channels // lanes)
         )
-        choices = [v for v in (4, 2, 1) if v * isa.lanes <= geometry.channels or v == 1]
+        choices = [v for v in (4, 2, 1) if v * lanes <= geometry.channels or v == 1]
         seconds = 1e-6 + loads / CYCLES_PER_SECOND
         return [Tactic(self.name, PoolConfig(v), seconds * (1 + 0.1 * k)) for k, v in enumerate(choices)][
             : max(1, effort)
@@ -108,7 +110,8 @@ def _geometry(work: Workload) -> _Geometry:
         raise NoTactic("positions of maxima are found by a loop nest")
     if isinstance(op, LpPool) and op.p != 2:
         raise NoTactic(f"norms with p={op.p} are computed by a loop nest")
-    if x.dtype.name not in (_MAX_DTYPES if isinstance(op, MaxPool) else ("f32",)):
+    means = _MEAN_DTYPES if isinstance(op, AveragePool) else ("f32",)
+    if x.dtype.name not in (_MAX_DTYPES if isinstance(op, MaxPool) else means):
         raise NoTactic(f"there is no such kernel for {x.dtype}")
     x_strides, y_strides = pixel_strides(x), pixel_strides(y)
     if x_strides is None or y_strides is None or not isinstance(x.shape[1], int) or x.rank > 5:
@@ -123,8 +126,15 @@ def _geometry(work: Workload) -> _Geometry:
     )  # fmt: skip
 
 
+def _lanes(work: Workload, isa: Isa) -> int:
+    """Elements of a register: of integers as many as it holds, of floats f32s."""
+    op, x, _ = pool_of(work)
+    whole = isinstance(op, MaxPool) and x.dtype.is_integer and work.epilogue is None
+    return isa.vector_bits // x.dtype.bits if whole else isa.lanes
+
+
 class _Pool:
-    """One kernel while it is emitted."""
+    """One kernel while it is emitted. `lanes` is that of the registers in hand: fewer at the end of the channels."""
 
     def __init__(self, f: Function, isa: Isa, work: Workload, vectors: int) -> None:
         self.f, self.isa, self.work, self.vectors = f, isa, work, vectors
@@ -134,7 +144,7 @@ class _Pool:
         assert operand is not None, "a pooling has an input"
         self.dtype: DType = operand.type.dtype
         self.kind = compute_kind(self.dtype)
-        self.vector = f"<{isa.lanes} x {self.kind}>"
+        self.lanes = _lanes(work, isa)
         self.arguments = arguments = Words(f)
         self.x, self.y = arguments.pointer(Input(0)), arguments.pointer(Output(0))
         self.operands = {index: arguments.pointer(Input(index)) for index, _, _ in self.end.operands}
@@ -146,6 +156,11 @@ class _Pool:
         )
         self.after = arguments.sizes(g.after)
         self.x_strides, self.y_strides = arguments.sizes(g.x_strides), arguments.sizes(g.y_strides)
+
+    @property
+    def vector(self) -> str:
+        """The type of a register."""
+        return f"<{self.lanes} x {self.kind}>"
 
     def emit(self) -> None:
         """A task is an output row: pixels at both ends test their columns, the others do not."""
@@ -191,23 +206,21 @@ class _Pool:
         target = f.add(y, f.mul(ox, self.y_strides[3]))
 
         def block(channel: Size, vectors: int, count: int | None) -> None:
-            mask = None if count is None else iota_below(f, self.isa.lanes, count)
+            lanes = self.lanes
+            mask = None if count is None else iota_below(f, lanes, count)
             totals = self._fold(f.add(source, channel), taps, vectors, mask, whole)
             for j, total in enumerate(totals):
-                self._store(
-                    total,
-                    scale,
-                    f.add(target, f.add(channel, j * self.isa.lanes)),
-                    f.add(channel, j * self.isa.lanes),
-                    mask,
-                )
+                at = f.add(channel, j * lanes)
+                self._store(total, scale, f.add(target, at), at, mask)
 
         self._over_channels(block)
 
     def _over_channels(self, block: Callable[[Size, int, int | None], None]) -> None:
-        """Blocks of `vectors` registers, then single ones, then a masked one."""
-        lanes, channels, done = self.isa.lanes, self.g.channels, 0
-        for vectors in dict.fromkeys((self.vectors, 1)):
+        """Blocks of `vectors` registers, then single ones, then shorter ones, the last of them masked."""
+        channels, done = self.g.channels, 0
+        widest = self.lanes
+        for vectors, lanes in dict.fromkeys(((self.vectors, widest), (1, widest), (1, self.isa.lanes))):
+            self.lanes = lanes
             end = done + (channels - done) // (vectors * lanes) * (vectors * lanes)
             if end > done:
                 with self.f.loop(done, end, vectors * lanes) as channel:
@@ -215,6 +228,7 @@ class _Pool:
             done = end
         if done < channels:
             block(done, 1, channels - done)
+        self.lanes = widest
 
     def _reciprocal(self, places: list[Size], taps: list[tuple[Size, Size]]) -> str:
         """1 / the number of positions that count, in all lanes."""
@@ -236,7 +250,7 @@ class _Pool:
         if isinstance(count, int):
             return f"splat (float {f32_constant(1 / count)})"
         number = f.value(f"sitofp i64 {count} to float")
-        return splat(f, self.isa.lanes, "float", f.value(f"fdiv float {f32_constant(1.0)}, {number}"))
+        return splat(f, self.lanes, "float", f.value(f"fdiv float {f32_constant(1.0)}, {number}"))
 
     def _fold(
         self, source: Size, taps: list[tuple[Size, Size]], vectors: int, mask: str | None, whole: bool
@@ -248,9 +262,9 @@ class _Pool:
         def column(base: Size, j: Size) -> None:
             at = f.add(base, f.mul(f.mul(j, g.dilations[2]), self.x_strides[3]))
             for k, total in enumerate(totals):
-                element = f.mul(f.add(at, k * self.isa.lanes), self.dtype.size_bytes)
+                element = f.mul(f.add(at, k * self.lanes), self.dtype.size_bytes)
                 pointer = f.value(f"getelementptr i8, ptr {self.x}, i64 {element}")
-                value = self._decoded(load_vector(f, self.isa.lanes, self.dtype, pointer, mask))
+                value = self._decoded(load_vector(f, self.lanes, self.dtype, pointer, mask))
                 f.set(self.vector, total, self._combined(f.get(self.vector, total), value))
 
         with f.loop(*taps[0]) as d, f.loop(*taps[1]) as i:
@@ -267,7 +281,13 @@ class _Pool:
     def _decoded(self, register: str) -> str:
         """A loaded value in the form that is computed with: f32 for f16 and bf16."""
         kind = {"f16": "half", "bf16": "bfloat"}.get(self.dtype.name, self.kind)
-        return casts.decode(self.dtype, Vector(self.f, self.isa, kind, self.isa.lanes, register)).name
+        return casts.decode(self.dtype, Vector(self.f, self.isa, kind, self.lanes, register)).name
+
+    def _encoded(self, total: str) -> str:
+        """A computed value, rounded, in register form."""
+        value = casts.round_to(self.dtype, Vector(self.f, self.isa, self.kind, self.lanes, total))
+        register = casts.encode(self.dtype, value)
+        return register.bits("bfloat").name if self.dtype.name == "bf16" else register.name
 
     def _identity(self) -> str:
         if not isinstance(self.g.op, MaxPool):
@@ -279,24 +299,24 @@ class _Pool:
             if self.dtype.kind == "int"
             else 0
         )
-        return constant(self.kind, self.isa.lanes, low)
+        return constant(self.kind, self.lanes, low)
 
     def _combined(self, total: str, value: str) -> str:
         f, v = self.f, self.vector
         if isinstance(self.g.op, MaxPool):
-            blank = Vector(f, self.isa, self.kind, self.isa.lanes, "")
+            blank = Vector(f, self.isa, self.kind, self.lanes, "")
             return EMIT["max"](self.dtype, blank.of(total), blank.of(value)).name
         if isinstance(self.g.op, LpPool):
-            return f.call(v, f"llvm.fma.v{self.isa.lanes}f32", f"{v} {value}", f"{v} {value}", f"{v} {total}")
+            return f.call(v, f"llvm.fma.v{self.lanes}f32", f"{v} {value}", f"{v} {value}", f"{v} {total}")
         return f.value(f"fadd {v} {total}, {value}")
 
     def _store(self, total: str, scale: str | None, element: Size, channel: Size, mask: str | None) -> None:
-        f, lanes, dtype = self.f, self.isa.lanes, self.work.outputs[0].dtype
+        f, lanes, dtype = self.f, self.lanes, self.work.outputs[0].dtype
         if scale is not None:
             total = f.value(f"fmul {self.vector} {total}, {scale}")
         elif isinstance(self.g.op, LpPool):
             total = f.call(self.vector, f"llvm.sqrt.v{lanes}f32", f"{self.vector} {total}")
-        total = casts.encode(self.dtype, Vector(f, self.isa, self.kind, lanes, total)).name
+        total = self._encoded(total)
         if self.end.expression is not None:
             given = tile_operands(f, self.operands, self.end, element, channel)
             loaded = [
