@@ -9,9 +9,13 @@ in the TensorRT repository. For a candidate i:
         each level spread evenly over those of its bins that are not empty; Q /= sum(Q)
     divergence(i) = sum of P · log(P / Q)
 
-What they leave different is `EntropyRule`. One guard is ours: candidates that cut off more than half of the elements
-are left out. Where all magnitudes lie far from 0 (behind a global average pool), a range that holds only the smallest
-few has a divergence of nearly 0, since P and Q both have all their mass in the last bin.
+The first bin takes the count of the second beforehand, so that the many zeros behind a ReLU do not decide. That is in
+the second definition alone; the first, taken literally, keeps a tenth of the range of a ReLU6, so both get it here.
+What else they leave different is `EntropyRule`.
+
+One guard is ours: candidates that cut off more than half of the elements are left out. Where all magnitudes lie far
+from 0 (behind a global average pool), a range that holds only the smallest few has a divergence of nearly 0, since P
+and Q both have all their mass in the last bin.
 
 A loop over 1921 candidates of up to 2048 bins takes a second a tensor. Here all candidates are computed at once from
 running sums: with c_L the counts of level L and n_L the number of its bins that are not empty, Q is c_L / n_L on those
@@ -39,7 +43,6 @@ class EntropyRule:
     """What the two published definitions leave different.
 
     Attributes:
-        spare_zero: the first bin takes the count of the second, so that the many zeros behind a ReLU do not decide.
         smoothing: 0: where what was cut off falls in an empty bin, Q is 0 there and the divergence infinite. Otherwise
             that bin counts as filled, and Q has at least this many counts there. (The first definition says nothing
             about it; its published implementations smooth with 1e-4.)
@@ -48,15 +51,14 @@ class EntropyRule:
         above: the range ends this many bins above the candidate.
     """
 
-    spare_zero: bool
     smoothing: float
     full_range: bool
     takes_last: bool
     above: float
 
 
-FIRST_VERSION = EntropyRule(spare_zero=False, smoothing=1e-4, full_range=False, takes_last=False, above=0.5)
-SECOND_VERSION = EntropyRule(spare_zero=True, smoothing=0.0, full_range=True, takes_last=True, above=0.0)
+FIRST_VERSION = EntropyRule(smoothing=1e-4, full_range=False, takes_last=False, above=0.5)
+SECOND_VERSION = EntropyRule(smoothing=0.0, full_range=True, takes_last=True, above=0.0)
 
 
 def threshold_bins(counts: np.ndarray, rule: EntropyRule) -> float | None:
@@ -71,8 +73,7 @@ def threshold_bins(counts: np.ndarray, rule: EntropyRule) -> float | None:
     if last < FIRST:
         return None
     bins = counts[:used].astype(np.float64)
-    if rule.spare_zero:
-        bins[0] = bins[1]
+    bins[0] = bins[1]
     found = divergences(bins, last, rule.smoothing)
     if not np.isfinite(found).any():
         return None
