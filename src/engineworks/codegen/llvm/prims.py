@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from engineworks.codegen.llvm import casts, integers
 from engineworks.codegen.llvm import math as vector_math
 from engineworks.codegen.llvm.function import Function, Isa
+from engineworks.codegen.llvm.narrowing import narrowed, rounded_byte
 from engineworks.codegen.llvm.vector import Vector, compute_kind, register_kind
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
@@ -51,6 +52,9 @@ class VectorEmitter:
         if node.head in LEAVES:
             return casts.decode(node.dtype, blank.of(self.leaf(node), register_kind(node.dtype)))
         if node.head == "cast":
+            byte = rounded_byte(node)
+            if byte is not None:
+                return narrowed(byte, node.dtype, self.values.__getitem__)
             return casts.cast(args[0], node.args[0].dtype, node.dtype)
         if node.head == "bitcast":
             return casts.bitcast(args[0], node.args[0].dtype, node.dtype)
