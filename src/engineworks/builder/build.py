@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from engineworks.builder.config import BuildConfig
 from engineworks.builder.emit import Emitted, Emitter
 from engineworks.builder.places import cache_folder
 from engineworks.builder.planned import Planned, plan_graph
+from engineworks.builder.precision import PrecisionChooser, allowed_precisions
 from engineworks.builder.threads import with_useful_threads
 from engineworks.builder.workloads import flops, workload_of_node
 from engineworks.codegen.llvm.function import Isa
@@ -29,13 +30,16 @@ from engineworks.ir.passes import Pass, run_passes
 from engineworks.ir.rewriter import Rewriter
 from engineworks.kernels.cpu.backend import BACKEND
 from engineworks.kernels.image import ObjectCache, object_cache
+from engineworks.passes.calibrated_pairs import CalibratedPairs
 from engineworks.passes.common_values import CommonValues
 from engineworks.passes.decompose import Decompose
+from engineworks.passes.float_products import FloatProducts
 from engineworks.passes.fold_constants import FoldConstants
 from engineworks.passes.layouts import AssignLayouts
 from engineworks.passes.lower_quantised import LowerQuantised
 from engineworks.passes.outputs import SeparateOutputs
 from engineworks.passes.partition import PartitionOptions
+from engineworks.passes.precision import LayerPrecision, NarrowProducts, Policy
 from engineworks.rules.sets import canonical_rules, fusion_rules, quantise_rules
 from engineworks.runtime.cpu.pool import available_cores
 from engineworks.tuner.choice import Choice
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
     from engineworks.tuner.measure import ProcessTuner
 
 PACKAGE_VERSION = "0.1.0"
+QUANTISING = frozenset({"dequantize_linear"})
+"""Ops that are not folded before the rules that look for them ran."""
 Model = Any
 """Path or bytes of an ONNX file, path of a .pt2 file, a torch.export.ExportedProgram (whose package is not needed to
 build other models), or a Graph."""
@@ -84,12 +90,13 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     with phases.phase("import"):
         graph, config = import_graph(model, config)
     rewriter = Rewriter(graph, limit=config.rewrite_limit)
-    _optimise(rewriter, isa, config, phases)
-    with phases.phase("partition"):
-        options = PartitionOptions(BACKEND.epilogue_ops)
-        plan = plan_graph(graph, options, lambda body: _optimise(Rewriter(body), isa, config, _Phases()))
+    optimiser = _Optimiser(isa, config, phases)
     cache = object_cache(cache_folder("objects") if config.timing_cache is not False else None)
     with _tuner(graph, isa, config, cache) as tuner:
+        optimiser.optimise(rewriter, tuner)
+        with phases.phase("partition"):
+            options = PartitionOptions(BACKEND.epilogue_ops)
+            plan = plan_graph(graph, options, lambda body: optimiser.body(body, tuner))
         with phases.phase("tune"):
             chooser = Chooser(BACKEND, isa, config.effort, tuner, config.strict_math)
             plan.choose(chooser.choose_all(plan.named_works(), progress))
@@ -101,7 +108,7 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
         with phases.phase("threads"):
             choices = [choice for each in plan.all() for choice in each.choices]
             emitted = with_useful_threads(emitted, choices, tuner, config.threads or available_cores())
-    made = _report(emitter, emitted, rewriter, phases, config)
+    made = _report(emitter, emitted, rewriter, optimiser, config)
     emitted.sections["report"] = report.encode(made)
     return emitted
 
@@ -140,26 +147,88 @@ def _read(model: Any) -> ForeignGraph:
     )
 
 
-def optimising_passes(isa: Isa) -> list[Pass]:
-    """What a graph goes through before it is cut into groups, in order."""
+def canonical_passes() -> list[Pass]:
+    """What a graph goes through before its values are measured for int8, or their ranges used.
+
+    Quantised weights stay quantised: rules look for them.
+    """
+    fold = FoldConstants(kept=QUANTISING)
+    return [fold, CommonValues(), canonical_rules(), fold, CommonValues()]
+
+
+def optimising_passes(
+    isa: Isa, precision: Sequence[Pass] = (), calibrated: Sequence[Pass] = ()
+) -> list[Pass]:
+    """What a graph goes through behind `canonical_passes`, before it is cut into groups, in order.
+
+    Args:
+        precision: passes that make products narrow. calibrated: those that quantise by ranges.
+    """
 
     def claims(node: Node) -> bool:
         return not type(node.op).has("decompose") or BACKEND.claims(workload_of_node(node), isa)
 
-    fold = FoldConstants(kept=frozenset({"dequantize_linear"}))
+    fold = FoldConstants(kept=QUANTISING)
     return [
-        fold, CommonValues(), canonical_rules(), fold, CommonValues(), fusion_rules(), fold,
-        quantise_rules(), fold, CommonValues(), LowerQuantised(), FoldConstants(), fusion_rules(), FoldConstants(),
+        fusion_rules(), fold, *calibrated, quantise_rules(), fold, CommonValues(),
+        *precision[:1], LowerQuantised(), FoldConstants(), fusion_rules(), FoldConstants(),
+        *precision[1:], FoldConstants(),
         Decompose(claims), FoldConstants(), CommonValues(), AssignLayouts(), SeparateOutputs(),
     ]  # fmt: skip
 
 
-def _optimise(rewriter: Rewriter, isa: Isa, config: BuildConfig, phases: _Phases) -> None:
-    check: Callable[[Graph], None] | None = None
-    if config.verify:
-        from engineworks.ir.verify import verify as check
-    for timing in run_passes(rewriter, optimising_passes(isa), check=check):
-        phases.done.append(report.PhaseReport(timing.name, timing.duration_s, timing.nodes))
+@dataclass(slots=True)
+class _Optimiser:
+    """Optimises a graph and the bodies of its control flow alike.
+
+    Attributes:
+        precisions: of the products, in the order in which they were decided.
+        warnings: of calibration.
+        ranges: scales of calibrated tensors.
+    """
+
+    isa: Isa
+    config: BuildConfig
+    phases: _Phases
+    precisions: list[LayerPrecision] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+    ranges: Mapping[str, float] = field(default_factory=dict)
+
+    def optimise(self, rewriter: Rewriter, tuner: ProcessTuner | None) -> None:
+        """All passes, with calibration in between where the configuration has data for it."""
+        self._run(rewriter, canonical_passes(), self.phases)
+        allowed = allowed_precisions(self.config, self.isa)
+        if "int8" in allowed and (
+            self.config.calibrate is not None or self.config.calibration_cache is not None
+        ):
+            from engineworks.builder.calibrated_build import ranges_for
+
+            with self.phases.phase("calibrate"):
+                self.ranges, self.warnings = ranges_for(rewriter.graph, self.config)
+        self._run(rewriter, self._passes(tuner), self.phases)
+
+    def body(self, graph: Graph, tuner: ProcessTuner | None) -> None:
+        """A body of control flow; its passes are not timed by themselves."""
+        rewriter = Rewriter(graph)
+        self._run(rewriter, [*canonical_passes(), *self._passes(tuner)], _Phases())
+
+    def _passes(self, tuner: ProcessTuner | None) -> list[Pass]:
+        chooser = PrecisionChooser(self.isa, tuner, self.config.effort, self.config.strict_math)
+        policy = Policy(
+            allowed_precisions(self.config, self.isa), chooser.choose,
+            tuple(self.config.layer_precisions.items()), self.config.precision_constraints,
+        )  # fmt: skip
+        reasons: dict[str, str] = {}
+        calibrated = [CalibratedPairs(policy, self.ranges, reasons)] if self.ranges else []
+        narrow = NarrowProducts(policy, self.precisions.append, reasons)
+        return optimising_passes(self.isa, [FloatProducts(reasons), narrow], calibrated)
+
+    def _run(self, rewriter: Rewriter, passes: list[Pass], phases: _Phases) -> None:
+        check: Callable[[Graph], None] | None = None
+        if self.config.verify:
+            from engineworks.ir.verify import verify as check
+        for timing in run_passes(rewriter, passes, check=check):
+            phases.done.append(report.PhaseReport(timing.name, timing.duration_s, timing.nodes))
 
 
 @contextmanager
@@ -178,7 +247,7 @@ def _tuner(graph: Graph, isa: Isa, config: BuildConfig, cache: ObjectCache) -> I
 
 
 def _report(
-    emitter: Emitter, emitted: Emitted, rewriter: Rewriter, phases: _Phases, config: BuildConfig
+    emitter: Emitter, emitted: Emitted, rewriter: Rewriter, optimiser: _Optimiser, config: BuildConfig
 ) -> report.BuildReport:
     groups = tuple(_group_reports(emitter.plan, ""))
     memory = emitted.memory
@@ -187,7 +256,7 @@ def _report(
         target=str(emitter.target),
         effort=config.effort,
         threads=config.threads or 0,
-        phases=tuple(phases.done),
+        phases=tuple(optimiser.phases.done),
         rewrites=tuple(str(entry) for entry in rewriter.journal),
         missed=tuple(
             {
@@ -195,6 +264,10 @@ def _report(
             }.values()
         ),
         groups=groups,
+        precisions=tuple(
+            report.PrecisionReport(p.origin, p.op, p.precision, p.reason) for p in optimiser.precisions
+        ),
+        warnings=optimiser.warnings,
         memory=report.MemoryReport(
             memory.total,
             memory.lower_bound,

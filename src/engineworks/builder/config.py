@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from engineworks.errors import BuildError
 
 MAX_EFFORT = 5
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "best")
 MAX_THREADS = 256
 ShapeRange = tuple[Sequence[int], Sequence[int], Sequence[int]]
 """Smallest, typical and largest shape of one input."""
@@ -21,7 +22,17 @@ class BuildConfig:
 
     Attributes:
         target: 'cpu' (this machine), 'cpu:avx512', 'cpu:avx2'.
-        precision: of arithmetic; 'fp32' computes in the model's own types.
+        precision: that products may be computed in, wherever one is faster: 'bf16', 'fp16', 'int8' (with calibration or
+            a model's own Q/DQ), several of them, 'best' for all that the CPU is fast at; 'fp32' computes in the
+            model's own types.
+        layer_precisions: by name or glob of source nodes the precision they compute in; the last match counts.
+        precision_constraints: layer_precisions that cannot be are an error ('obey') or reported ('prefer'); 'none'
+            ignores all of them.
+        keep_io_types: inputs and outputs keep the model's types; otherwise f32 ones take the narrowest float allowed.
+        calibrate: example inputs for int8: batches as dicts of arrays, arrays, or a function that gives them.
+        calibration_cache: file with the ranges of earlier calibrations, read if it is there and written by `calibrate`.
+        calibration_method: 'entropy', 'minmax', 'percentile'.
+        max_clipped: a calibrated range that leaves more than this share of a tensor's data out is warned of.
         profile: for each input with a dynamic axis its (min, opt, max) shapes.
         effort: 0 predicts the kernels, 3 times the promising ones on this machine, 5 tries all.
         threads: that the kernels are tuned for; None takes the physical cores.
@@ -35,7 +46,14 @@ class BuildConfig:
     """
 
     target: str = "cpu"
-    precision: Literal["fp32"] = "fp32"
+    precision: str | Collection[str] = "fp32"
+    layer_precisions: Mapping[str, str] = field(default_factory=dict)
+    precision_constraints: Literal["obey", "prefer", "none"] = "prefer"
+    keep_io_types: bool = True
+    calibrate: Any = None
+    calibration_cache: Path | Mapping[str, float] | None = None
+    calibration_method: Any = "entropy"
+    max_clipped: float = 0.01
     profile: Mapping[str, ShapeRange] | None = None
     effort: int = 3
     threads: int | None = None
@@ -48,13 +66,28 @@ class BuildConfig:
 
     def __post_init__(self) -> None:
         """Raises BuildError: a value outside of its range; the sentence lists the values there are."""
-        if self.precision != "fp32":
+        for name in (*_names(self.precision), *self.layer_precisions.values()):
+            if name not in PRECISIONS:
+                raise BuildError(f"no precision is called '{name}'; there are {', '.join(PRECISIONS)}")
+        if self.precision_constraints not in ("obey", "prefer", "none"):
             raise BuildError(
-                f"precision '{self.precision}' is not there; 'fp32' computes in the model's own types"
+                f"precision_constraints '{self.precision_constraints}' is none of 'obey', 'prefer', 'none'"
             )
+        if not 0 <= self.max_clipped <= 1:
+            raise BuildError(f"max_clipped={self.max_clipped} is not a share from 0 to 1")
         if not 0 <= self.effort <= MAX_EFFORT:
             raise BuildError(
                 f"effort {self.effort} is outside of 0 (predict the kernels) to {MAX_EFFORT} (time all of them)"
             )
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
             raise BuildError(f"threads={self.threads} is outside of 1 to {MAX_THREADS}")
+
+    @property
+    def precisions(self) -> frozenset[str]:
+        """The names in `precision`."""
+        return frozenset(_names(self.precision))
+
+
+def _names(precision: str | Collection[str]) -> tuple[str, ...]:
+    """One name, several with commas between them, or a collection."""
+    return tuple(n.strip() for n in precision.split(",")) if isinstance(precision, str) else tuple(precision)

@@ -55,6 +55,15 @@ class MissedReport(msgspec.Struct, frozen=True):
     why: str
 
 
+class PrecisionReport(msgspec.Struct, frozen=True):
+    """What one product computes in, and why."""
+
+    origin: tuple[str, ...]
+    op: str
+    precision: str
+    reason: str
+
+
 class MemoryReport(msgspec.Struct, frozen=True):
     """The arena against its lower bound (peak of bytes alive at once), and weights."""
 
@@ -66,7 +75,11 @@ class MemoryReport(msgspec.Struct, frozen=True):
 
 
 class BuildReport(msgspec.Struct, frozen=True):
-    """Everything the builder decided. Stored as JSON in the engine's 'report' section."""
+    """Everything the builder decided. Stored as JSON in the engine's 'report' section.
+
+    Attributes:
+        precisions: of products, in the order of computation. warnings: sentences for the user.
+    """
 
     model: str
     target: str
@@ -77,6 +90,8 @@ class BuildReport(msgspec.Struct, frozen=True):
     missed: tuple[MissedReport, ...]
     groups: tuple[GroupReport, ...]
     memory: MemoryReport
+    precisions: tuple[PrecisionReport, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def encode(report: BuildReport) -> bytes:

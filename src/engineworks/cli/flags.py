@@ -8,15 +8,23 @@ import re
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from engineworks.builder.config import BuildConfig
 from engineworks.cli.arrays import parse_shapes
 
-_FROM_SHAPES = ("profile", "fixed_shapes")
-"""Fields that --shapes gives."""
+_NO_FLAGS = ("profile", "fixed_shapes", "calibrate")
+"""Fields that --shapes gives; data comes from `engineworks calibrate`."""
+_KINDS: dict[str, Any] = {
+    "timing_cache": Path | None,
+    "precision": str,
+    "layer_precisions": Annotated[list[str] | None, Parameter(consume_multiple=True)],
+    "calibration_cache": Path | None,
+    "calibration_method": Literal["entropy", "entropy_v1", "minmax", "percentile", "legacy"],
+}
+"""Types of flags that are not those of the fields."""
 
 
 def field_help(config: type) -> dict[str, str]:
@@ -31,11 +39,12 @@ def _made() -> type:
     types, texts = typing.get_type_hints(BuildConfig), field_help(BuildConfig)
     fields: list[tuple[str, Any, Any]] = []
     for field in dataclasses.fields(BuildConfig):
-        if field.name in _FROM_SHAPES:
+        if field.name in _NO_FLAGS:
             continue
-        kind: Any = Path | None if field.name == "timing_cache" else types[field.name]
+        kind = _KINDS.get(field.name, types[field.name])
         annotated = Annotated[kind, Parameter(help=texts.get(field.name, ""), negative="")]
-        fields.append((field.name, annotated, dataclasses.field(default=field.default)))
+        default = None if field.default is dataclasses.MISSING else field.default
+        fields.append((field.name, annotated, dataclasses.field(default=default)))
     off = Annotated[
         bool, Parameter(name="--no-timing-cache", help="Neither read nor write measurements.", negative="")
     ]
@@ -54,7 +63,21 @@ def config_of(flags: Any, shapes: Sequence[str], **more: Any) -> BuildConfig:
     options = {f.name: getattr(flags, f.name) for f in dataclasses.fields(flags)} | more
     if options.pop("without_timing_cache"):
         options["timing_cache"] = False
+    options["layer_precisions"] = _layers(options.get("layer_precisions") or [])
     asked = parse_shapes(shapes)
     options["profile"] = {name: s for name, s in asked.items() if len(s) == 3} or None
     options["fixed_shapes"] = {name: s[0] for name, s in asked.items() if len(s) == 1}
     return BuildConfig(**options)
+
+
+def _layers(given: Sequence[str]) -> dict[str, str]:
+    """NAME:PRECISION, where NAME may be a glob and hold colons itself. Raises UsageError."""
+    from engineworks.cli.main import UsageError
+
+    found = {}
+    for text in given:
+        name, colon, precision = text.rpartition(":")
+        if not colon or not name:
+            raise UsageError(f"--layer-precisions takes NAME:PRECISION, as in 'encoder*:fp32', not '{text}'")
+        found[name] = precision
+    return found

@@ -245,7 +245,7 @@ def _inputs_of(
 
 
 def _count_grows(smaller: tuple[Dim, ...], larger: tuple[Dim, ...]) -> bool:
-    """True unless `smaller` surely has about as many elements as `larger`, or more: a border of padding is no growth."""
+    """True unless `smaller` surely has as many elements as `larger`, or nearly: a border of padding is no growth."""
     a, b = product(smaller), product(larger)
     if isinstance(a, int) and isinstance(b, int):
         return a * NO_GROWTH < b
