@@ -41,11 +41,10 @@ def divergence(counts: list[float], candidate: int, smoothing: float) -> float:
     for position, (p, q) in enumerate(zip(reference, quantised, strict=True)):
         if not p:
             continue
-        if smoothing and position == candidate - 1:
-            q = max(q, smoothing)
-        if not q:
+        share = max(q, smoothing) if position == candidate - 1 else q
+        if not share:
             return math.inf
-        found += p / total * math.log((p / total) / (q / q_total))
+        found += p / total * math.log((p / total) / (share / q_total))
     return found
 
 
