@@ -1,0 +1,97 @@
+"""An engine file in a tensor, opened, and the way of tensors through it without copies."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+
+from engineworks.core import dtypes as ours
+from engineworks.engine import container
+from engineworks.errors import InvalidInput
+from engineworks.runtime import device as devices
+from engineworks.runtime.engine import Engine
+from engineworks.torch_tensorrt.types import TORCH_OF
+
+_ALIGNMENT = 64
+"""Bytes; weights that begin at a multiple of it are used where they lie."""
+_VIA: dict[torch.dtype, torch.dtype] = {
+    torch.bfloat16: torch.int16, torch.float8_e4m3fn: torch.int8, torch.float8_e5m2: torch.int8,
+}  # fmt: skip
+"""Element types that numpy lacks go through integers of their width."""
+
+
+class OpenEngine:
+    """An engine ready to take tensors; may be used from any number of threads.
+
+    Attributes:
+        engine: what was opened; its weights are the tensor's memory.
+        version: of the tensor when it was opened.
+    """
+
+    __slots__ = ("_inputs", "_names", "_outputs", "engine", "version")
+
+    def __init__(self, file: torch.Tensor, version: int) -> None:
+        """Raises EngineError in its kinds: damaged, too new, built for other hardware."""
+        read = container.read(file.detach().contiguous().numpy().data)
+        if file.data_ptr() % _ALIGNMENT == 0:
+            # Sections begin at multiples of a page within the file, so weights need no copy to be aligned.
+            read = dataclasses.replace(read, is_mapped=True)
+        found = devices.find(read.manifest.target.device)
+        self.engine = Engine(read, found, threads=torch.get_num_threads())
+        self.version = version
+        self._names = tuple(t.name for t in self.engine.inputs)
+        self._inputs = tuple(TORCH_OF[t.dtype] for t in self.engine.inputs)
+        self._outputs = tuple(TORCH_OF[t.dtype] for t in self.engine.outputs)
+
+    def run(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The outputs in the engine's order, new memory.
+
+        Raises:
+            InvalidInput: a number of inputs, dtype, shape or run-time check is not met; an input requires grad.
+            DeviceError: no memory.
+        """
+        if len(inputs) != len(self._names):
+            raise InvalidInput(f"the engine takes {len(self._names)} inputs, not {len(inputs)}")
+        arrays = {
+            name: self._array(name, tensor, dtype)
+            for name, tensor, dtype in zip(self._names, inputs, self._inputs, strict=True)
+        }
+        found = self.engine.run(**arrays).values()
+        return [_tensor(array, dtype) for array, dtype in zip(found, self._outputs, strict=True)]
+
+    def _array(self, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
+        if tensor.requires_grad:
+            tensor = _without_gradient(name, tensor)
+        if tensor.dtype is not dtype:
+            raise InvalidInput(
+                f"input '{name}': the engine takes {dtype}, got {tensor.dtype}. Convert it: {name}.to({dtype})"
+            )
+        if not tensor.is_contiguous():
+            tensor = tensor.contiguous()
+        via = _VIA.get(dtype)
+        if via is None:
+            return tensor.numpy()
+        return tensor.view(via).numpy().view(_numpy_of(dtype))
+
+
+def _without_gradient(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    if torch.is_grad_enabled():
+        raise InvalidInput(
+            f"input '{name}' requires grad, and engines compute no gradients. "
+            f"Call the module under torch.inference_mode() or torch.no_grad(), or pass {name}.detach()."
+        )
+    return tensor.detach()
+
+
+def _tensor(array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    via = _VIA.get(dtype)
+    if via is None:
+        return torch.from_numpy(array)
+    return torch.from_numpy(array.view(f"i{array.itemsize}")).view(dtype)
+
+
+def _numpy_of(dtype: torch.dtype) -> Any:
+    return next(ours.by_name(name).numpy for name, found in TORCH_OF.items() if found is dtype)

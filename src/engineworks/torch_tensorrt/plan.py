@@ -1,0 +1,250 @@
+"""What runs where: the engines of a program, and the operators that stay in PyTorch with the reason."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from engineworks.builder.config import BuildConfig
+from engineworks.errors import BuildError, UnsupportedOperator
+from engineworks.frontends.torch_export.sources import source_line
+from engineworks.ir.foreign import spellings
+from engineworks.torch_tensorrt.convert import CannotConvert, Imported, build_piece, import_piece
+from engineworks.torch_tensorrt.extract import Piece, Program, assemble, extract
+from engineworks.torch_tensorrt.fold import constant_nodes, fold
+from engineworks.torch_tensorrt.partition import (
+    counts,
+    is_size,
+    levels,
+    needed_outside,
+    reason_of,
+    with_small_engines_in_pytorch,
+)
+from engineworks.torch_tensorrt.settings import CompilationSettings, names_of_operator
+
+_log = logging.getLogger("engineworks")
+_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Eager:
+    """One operator that runs in PyTorch, and why."""
+
+    operator: str
+    node: str
+    why: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """One engine: what it takes and gives, as `Signature.text`, and its operators with their counts."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    operators: tuple[tuple[str, int], ...]
+
+    @property
+    def count(self) -> int:
+        return sum(n for _, n in self.operators)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which parts of a model become engines, as `compile(…, dryrun=True)` gives it. `str` of it is a page to read."""
+
+    engines: tuple[EnginePlan, ...]
+    eager: tuple[Eager, ...]
+
+    def __str__(self) -> str:
+        total = sum(e.count for e in self.engines) + len(self.eager)
+        inside = total - len(self.eager)
+        lines = [
+            f"{inside} of {total} operations in {len(self.engines)} engine{'s' * (len(self.engines) != 1)}"
+        ]
+        for number, engine in enumerate(self.engines):
+            taken, given = ", ".join(engine.inputs) or "nothing", ", ".join(engine.outputs)
+            lines.append(f"engine {number}: {engine.count} operations; takes {taken}; gives {given}")
+            lines.append("  " + ", ".join(f"{name} x{n}" for name, n in engine.operators))
+        if self.eager:
+            lines.append(f"in PyTorch: {len(self.eager)} operations")
+            lines += [f"  {line}" for line in _grouped(self.eager)]
+        return "\n".join(lines)
+
+
+def _grouped(eager: Sequence[Eager]) -> list[str]:
+    """A line for each operator and reason, with the places."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for e in eager:
+        places.setdefault((e.operator, e.why), []).append(e.where or e.node)
+    lines = []
+    for (name, why), where in places.items():
+        shown = "; ".join(dict.fromkeys(where[:_SHOWN])) + (
+            f" and {len(where) - _SHOWN} more" if len(where) > _SHOWN else ""
+        )
+        lines.append(f"{name} x{len(where)}: {why} ({shown})")
+    return lines
+
+
+class Planner:
+    """Cuts one program, until every engine can be imported."""
+
+    def __init__(self, program: Program, settings: CompilationSettings, config: BuildConfig) -> None:
+        self._settings = settings
+        self._config = config
+        self._imported: dict[tuple[str, ...], Imported] = {}
+        self.program = program
+        self.reasons: dict[fx.Node, str] = _first_reasons(program.graph, settings)
+        self.parts: list[tuple[Piece | None, list[fx.Node]]] = []
+
+    def cut(self) -> None:
+        """Decide the parts. Raises UnsupportedOperator: all must be in engines, and some operators cannot be."""
+        while True:
+            self._divide()
+            failed = self._failures()
+            if not failed:
+                break
+            for node, why in failed.items():
+                self.reasons.setdefault(node, why)
+        if self._settings.require_full_compilation:
+            self._refuse_eager()
+
+    def _divide(self) -> None:
+        self.program = fold(self.program, self.reasons)
+        graph = self.program.graph
+        graph.eliminate_dead_code(lambda n: n.op in ("placeholder", "output"))
+        alive = set(graph.nodes)
+        self.reasons = {n: why for n, why in self.reasons.items() if n in alive}
+        repeated = constant_nodes(self.program)
+        least = self._settings.min_block_size
+        reasons = with_small_engines_in_pytorch(graph, self.reasons, least, repeated)
+        if len(reasons) > len(self.reasons):
+            self.reasons = reasons
+            self._divide()
+            return
+        found = levels(graph, reasons, repeated)
+        needed = needed_outside(graph, found)
+        self.parts = [
+            (extract(self.program, level.engine, needed, repeated) if level.engine else None, level.eager)
+            for level in found
+        ]
+
+    def _failures(self) -> dict[fx.Node, str]:
+        """Nodes that cannot be imported, with the reason."""
+        by_name = {n.name: n for n in self.program.graph.nodes}
+        failed: dict[fx.Node, str] = {}
+        for piece in self.pieces():
+            try:
+                self.imported(piece)
+            except CannotConvert as error:
+                named = by_name.get(error.node or "")
+                is_inside = named is not None and named not in self.reasons and counts(named)
+                nodes = [named] if is_inside else _calls(piece, by_name)
+                failed |= {n: error.why for n in nodes if n is not None}
+        return failed
+
+    def imported(self, piece: Piece) -> Imported:
+        """The graph of a piece, imported once. Raises CannotConvert."""
+        key = tuple(n.name for n in piece.program.graph.nodes)
+        if key not in self._imported:
+            self._imported[key] = import_piece(piece, self._config)
+        return self._imported[key]
+
+    def pieces(self) -> list[Piece]:
+        """The engines, in order."""
+        return [piece for piece, _ in self.parts if piece is not None]
+
+    def build(self) -> fx.GraphModule:
+        """The module that runs the engines.
+
+        Raises:
+            BuildError: an engine cannot be built, and failures are passed on (or everything must be in engines).
+        """
+        by_name = {n.name: n for n in self.program.graph.nodes}
+        while True:
+            engines = []
+            for piece in self.pieces():
+                try:
+                    engines.append(self._built(piece))
+                except BuildError as error:
+                    if self._settings.pass_through_build_failures or self._settings.require_full_compilation:
+                        raise
+                    _log.warning("an engine of %d nodes cannot be built; they run in PyTorch: %s",
+                                 len(list(piece.program.graph.nodes)), error)  # fmt: skip
+                    self.reasons |= dict.fromkeys(
+                        _calls(piece, by_name), f"the engine cannot be built: {error}"
+                    )
+                    break
+            else:
+                return assemble(self.program, self.parts, engines)
+            self.cut()
+
+    def _built(self, piece: Piece) -> tuple[torch.Tensor, str]:
+        key = tuple(n.name for n in piece.program.graph.nodes)
+        imported = self.imported(piece)
+        # The builder optimises the graph in place: it serves once.
+        del self._imported[key]
+        return build_piece(imported)
+
+    # -- telling
+    def plan(self) -> Plan:
+        """What was decided."""
+        engines = tuple(_engine_plan(piece) for piece in self.pieces())
+        eager = tuple(
+            Eager(str(n.target), n.name, self.reasons.get(n, ""), source_line(n))
+            for _, nodes in self.parts
+            for n in nodes
+            if counts(n)
+        )
+        return Plan(engines, eager)
+
+    def _refuse_eager(self) -> None:
+        eager = self.plan().eager
+        if eager:
+            lines = "\n".join(f"  {line}" for line in _grouped(eager))
+            raise UnsupportedOperator(
+                f"require_full_compilation=True, and {len(eager)} operation{'s' * (len(eager) != 1)} cannot be in an "
+                f"engine:\n{lines}\n"
+                f"  Ways out: require_full_compilation=False runs them in PyTorch; change the model; or add them: "
+                f"docs/developers/add-an-operator.md"
+            )
+
+
+def _calls(piece: Piece, by_name: dict[str, fx.Node]) -> list[fx.Node]:
+    return [by_name[n.name] for n in piece.program.graph.nodes if counts(n) and n.name in by_name]
+
+
+def _first_reasons(graph: fx.Graph, settings: CompilationSettings) -> dict[fx.Node, str]:
+    """What no engine can hold by its operator and types, and what the user wants in PyTorch."""
+    known = spellings("torch")
+    eager: Callable[[Any], bool] = lambda target: bool(names_of_operator(target) & settings.eager_names)  # noqa: E731
+    found = {}
+    for node in graph.nodes:
+        if not counts(node) or is_size(node):
+            continue
+        why = "it is in torch_executed_ops" if eager(node.target) else None
+        why = why or reason_of(node, is_known=str(node.target) in known)
+        if why is not None:
+            found[node] = why
+    return found
+
+
+def _engine_plan(piece: Piece) -> EnginePlan:
+    graph = piece.program.graph
+    used = Counter(str(n.target) for n in graph.nodes if counts(n))
+    return EnginePlan(
+        tuple(_shown(n) for n in piece.inputs),
+        tuple(_shown(n) for n in piece.outputs),
+        tuple(used.most_common()),
+    )
+
+
+def _shown(node: fx.Node) -> str:
+    value = node.meta["val"]
+    return f"{node.name}: {str(value.dtype).removeprefix('torch.')}[{', '.join(map(str, value.shape))}]"
