@@ -54,7 +54,8 @@ def test_block_of_products(pair: tuple[str, str], rows: tuple[int, ...], columns
     whole, rest = divmod(depth, product.depth)
     f = Function("block")
     a, b, c, scratch = (f.pointer(i) for i in range(4))
-    starts = [f.at(a, sum(rows[:k]) * depth * size) for k in range(len(rows))]
+    height = sum(rows)
+    starts = [f.at(a, first * depth * size) for first in block.firsts]
     group_bytes = columns * 64
     amx.configure(f, block)
     amx.clear(f, block)
@@ -63,19 +64,19 @@ def test_block_of_products(pair: tuple[str, str], rows: tuple[int, ...], columns
     amx.clear(f, block)
     amx.resume(f, block, c, block.width * 4)
     if rest:
-        amx.copy_tail(f, block.height, f.at(a, whole * 64), depth * size, rest * size, scratch)
-        tails = [f.at(scratch, sum(rows[:k]) * 64) for k in range(len(rows))]
+        amx.copy_tail(f, height, f.at(a, whole * 64), depth * size, rest * size, scratch)
+        tails = [f.at(scratch, first * amx.TILE_BYTES) for first in block.firsts]
         right = amx.Right(f.at(b, whole * amx.TILE_ROWS * group_bytes), group_bytes)
         amx.steps(f, block, 1, amx.Left(tails, amx.TILE_BYTES), right)
     amx.save(f, block, c, block.width * 4)
     amx.release(f)
 
     rng = np.random.default_rng(0)
-    left = random(rng, left_type, block.height, depth)
+    left = random(rng, left_type, height, depth)
     right = random(rng, right_type, depth, block.width)
     weights = packed(right, product.group, (whole + 1) * amx.TILE_ROWS)
-    out = np.zeros((block.height, block.width), product.sums.numpy)
-    space = np.full(block.height * 64, 0x7F, np.uint8)
+    out = np.zeros((height, block.width), product.sums.numpy)
+    space = np.full(height * 64, 0x7F, np.uint8)
     words = np.array([x.ctypes.data for x in (left, weights, out, space)], np.int64)
     image = KernelImage({f.name: f.text()}, frozenset(f.declarations), ())
     load_image(image, ISA).call(f.name, words.ctypes.data, 0, 1, 0)

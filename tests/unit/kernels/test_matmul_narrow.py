@@ -22,7 +22,7 @@ from engineworks.testing.kernels import run_image
 PROVIDERS = {p.name: p for p in (CpuMatMulAmx(),)}
 TILES = AVX512.with_extras("amx-tile", "amx-bf16", "amx-int8")
 BYTES = [("i8", "i8"), ("i8", "u8"), ("u8", "i8"), ("u8", "u8")]
-SHAPES = [(1, 1, 2), (2, 3, 5), (17, 65, 33), (33, 128, 64), (40, 70, 100), (5, 200, 130)]
+SHAPES = [(1, 1, 1), (2, 3, 5), (17, 65, 33), (33, 128, 64), (40, 70, 100), (5, 200, 130)]
 
 
 def isa_id(isa: Isa) -> str:
@@ -108,3 +108,14 @@ def tactics_of(work: Workload, isa: Isa, effort: int = 5) -> list[Tactic]:
 def test_tiles_with_constant_right_sides(pair: tuple[str, str], m: int, k: int, n: int) -> None:
     left, right = pair
     assert check(matmul(tensor(left, m, k), tensor(right, k, n)), runnable(TILES), provider="amx")
+
+
+@pytest.mark.parametrize("pair", [("bf16", "bf16"), *BYTES], ids="-".join)
+@pytest.mark.parametrize(("m", "k", "n"), SHAPES)
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_tiles_with_right_sides_known_only_at_run_time(
+    pair: tuple[str, str], m: int, k: int, n: int, order: tuple[int, int]
+) -> None:
+    left, right = pair
+    work = matmul(tensor(left, m, k, pad=1), tensor(right, k, n, order=order, pad=2), constant=False)
+    assert check(work, runnable(TILES), provider="amx")

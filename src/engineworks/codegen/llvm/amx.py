@@ -15,6 +15,7 @@ Sizes are those of the Intel SDM, volume 1, chapter 18 (palette 1): eight tiles 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -78,36 +79,38 @@ class TileBlock:
 
     Attributes:
         product: the instruction.
-        rows: of each tile of A, 1 … 16 each; two tiles of A and two of B read each element twice as seldom.
+        rows: of each tile of A, 1 … 16 each; two tiles of A and two of B read each element twice as seldom. The last
+            may be known only at run time.
         columns: tiles of B, 16 columns each. Accumulators, tiles of A and one of B are at most eight.
         step_bytes: of a row of A that one step reads, a multiple of 4 up to 64: as many k groups of B as it has words.
     """
 
     product: TileProduct
-    rows: tuple[int, ...]
+    rows: tuple[Size, ...]
     columns: int
     step_bytes: int = TILE_BYTES
 
     def __post_init__(self) -> None:
-        assert all(0 < r <= TILE_ROWS for r in self.rows), f"tiles of {self.rows} rows"
+        assert all(0 < r <= TILE_ROWS for r in self.rows if isinstance(r, int)), f"tiles of {self.rows} rows"
+        assert all(isinstance(r, int) for r in self.rows[:-1]), "only the last tile's rows may be unknown"
         assert self._first_right < TILES, (
             f"{len(self.rows)} x {self.columns} accumulators leave no tile for B"
         )
 
     @property
-    def height(self) -> int:
+    def firsts(self) -> tuple[int, ...]:
+        """The first row of each tile."""
+        known = [r for r in self.rows[:-1] if isinstance(r, int)]
+        return tuple(itertools.accumulate(known, initial=0))
+
+    def height(self, f: Function) -> Size:
         """Rows of all tiles."""
-        return sum(self.rows)
+        return f.add(self.rows[-1], self.firsts[-1])
 
     @property
     def width(self) -> int:
         """Columns of all tiles."""
         return self.columns * TILE_COLUMNS
-
-    @property
-    def saved_bytes(self) -> int:
-        """Of the sums as `save` writes them without gaps."""
-        return self.height * self.width * 4
 
     @property
     def _first_left(self) -> int:
@@ -129,7 +132,7 @@ class TileBlock:
         """Number of the tile that holds B's tile column `column` while it is used."""
         return self._first_right + column % (TILES - self._first_right)
 
-    def shapes(self) -> list[tuple[int, int]]:
+    def shapes(self) -> list[tuple[Size, int]]:
         """(rows, bytes of a row) of each tile in use, by number."""
         sums = [(r, TILE_BYTES) for r in self.rows for _ in range(self.columns)]
         left = [(r, self.step_bytes) for r in self.rows]
@@ -163,13 +166,20 @@ def configure(f: Function, block: TileBlock) -> None:
     f.require("amx-tile", block.product.feature)
     data = bytearray(_CONFIG_BYTES)
     data[0] = 1  # the palette
+    late = {}
     for number, (rows, row_bytes) in enumerate(block.shapes()):
         data[16 + 2 * number : 18 + 2 * number] = row_bytes.to_bytes(2, "little")
-        data[48 + number] = rows
+        if isinstance(rows, int):
+            data[48 + number] = rows
+        else:
+            late[number] = rows
     words = [int.from_bytes(data[k : k + 8], "little") for k in range(0, _CONFIG_BYTES, 8)]
     config = f.variable("[8 x i64]")
     for k, word in enumerate(words):
         f.line(f"store i64 {word}, ptr {f.at(config, 8 * k)}")
+    for number, rows in late.items():
+        byte = f.value(f"trunc i64 {rows} to i8")
+        f.line(f"store i8 {byte}, ptr {f.at(config, 48 + number)}")
     f.call("void", "llvm.x86.ldtilecfg", f"ptr {config}")
 
 
@@ -196,7 +206,14 @@ def save(f: Function, block: TileBlock, target: str, row_bytes: Size) -> None:
         f.call("void", "llvm.x86.tilestored64", f"i8 {number}", f"ptr {pointer}", f"i64 {row_bytes}")
 
 
-def steps(f: Function, block: TileBlock, count: Size, left: Left, right: Right, unroll: int = 2) -> None:
+def steps(
+    f: Function,
+    block: TileBlock,
+    count: Size,
+    left: Left,
+    right: Right,
+    unroll: int = 2,
+) -> None:
     """`count` steps of the k loop."""
     right_step = f.mul(right.group_bytes, TILE_ROWS) if right.step_bytes is None else right.step_bytes
 
@@ -240,12 +257,10 @@ def _load(f: Function, number: int, pointer: str, row_bytes: Size) -> None:
 def _places(f: Function, block: TileBlock, base: str, row_bytes: Size) -> list[tuple[int, str]]:
     """(accumulator, address of its first sum)."""
     found = []
-    first = 0
-    for row, rows in enumerate(block.rows):
+    for row, first in enumerate(block.firsts):
         for column in range(block.columns):
             offset = f.add(f.mul(first, row_bytes), column * TILE_BYTES)
             found.append((block.sum(row, column), f.at(base, offset)))
-        first += rows
     return found
 
 
@@ -272,15 +287,17 @@ def store_saved(
         ]
         store_tile(f, isa, sums, replace(store, rows=tuple(f.mul(row, row_step) for row in rows)))
 
+    height = block.height(f)
     together = max(1, _STORED_TOGETHER // block.columns)
-    whole = block.height // together * together
-    if whole > together:
-        with f.loop(0, whole, together) as row:
-            some(row, together)
-    elif whole:
-        some(0, whole)
-    if whole < block.height:
-        some(whole, block.height - whole)
+    whole = f.mul(f.udiv(height, together), together)
+    with f.loop(0, whole, together) as row:
+        some(row, together)
+    if isinstance(height, int) and isinstance(whole, int):
+        if whole < height:
+            some(whole, height - whole)
+    elif together > 1:
+        with f.loop(whole, height) as row:
+            some(row, 1)
 
 
 # -- what tiles cannot read -----------------------------------------------------------------------------------

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from engineworks.codegen.llvm.function import Isa
 from engineworks.codegen.llvm.tile import CACHE_LINE
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, product
+from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
+from engineworks.kernels.cpu.copy_rows import RowSource, emit_row_copy
 from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.matmul_emit import MatMulConfig, Partial, RightForm, emit_matmul
 from engineworks.kernels.cpu.matmul_grid import Sides
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem, problem_of
 from engineworks.kernels.cpu.matmul_rows import row_tiles
-from engineworks.kernels.cpu.pack import PackSource, emit_pack, emit_padded_copy, packed_constant
+from engineworks.kernels.cpu.pack import PackSource, emit_pack, packed_constant
 from engineworks.kernels.tactic import (
     Effort,
     Input,
@@ -26,7 +28,7 @@ from engineworks.kernels.tactic import (
     Word,
     Workspace,
 )
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 
 CANDIDATES = (1, 2, 4, 8, 16, 1000)
 """How many candidates each effort gets."""
@@ -243,23 +245,17 @@ class _Image:
     def _left(self) -> Sides:
         """The left side, and the right side still where it lies."""
         problem = self.problem
-        left, stride = Input(problem.left_input), problem.left_row
+        placed = left_in_place(problem)
         if self.config.left == "padded":
-            assert isinstance(problem.depth, int), "only rows of known length are copied"
-            padded = -(-problem.depth // 16) * 16 + PAD
-            target = self.parts.buffer(problem.rows * padded * 4)
-            self.parts.add(
-                *emit_padded_copy(left, target, problem.rows, problem.depth, stride, padded, self.isa)
-            )
-            left, stride = target, padded
+            placed = copied_left(self.parts, self.work, problem, dtypes.f32, self.isa)
         return Sides(
-            left,
+            placed.word,
             Input(problem.right_input),
-            stride,
-            problem.left_depth,
+            placed.row,
+            placed.depth,
             self.width,
             problem.right_depth,
-            problem.batches,
+            placed.batches,
         )
 
     def _right(self, sides: Sides) -> Sides:
@@ -276,18 +272,10 @@ class _Image:
                 right=right,
                 right_panel=panel,
                 right_step=self.width,
-                batches=dense_right(problem.batches, panel * panels),
+                batches=dense_right(sides.batches, panel * panels),
             )
-        source = PackSource(
-            Input(problem.right_input),
-            problem.depth,
-            problem.columns,
-            problem.right_depth,
-            problem.right_column,
-            tuple((b.size, b.right) for b in problem.right_batches),
-        )
         target = Workspace(len(self.parts.workspace))
-        made = emit_pack(source, target, self.width, self.isa)
+        made = emit_pack(right_source(self.work, problem), target, self.width, self.isa)
         self.parts.buffer(made.size_bytes)
         self.parts.add(made.symbol, made.text, made.declarations, made.step)
         return replace(
@@ -295,7 +283,7 @@ class _Image:
             right=target,
             right_panel=made.panel,
             right_step=self.width,
-            batches=dense_right(problem.batches, made.matrix),
+            batches=dense_right(sides.batches, made.matrix),
         )
 
 
@@ -303,6 +291,53 @@ def _shifted(word: Word, size_bytes: int) -> Word:
     """The address `size_bytes` further on."""
     assert isinstance(word, Input | Packed | Workspace), "operands have addresses"
     return replace(word, offset=word.offset + size_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedLeft:
+    """Where the left side lies: elements from row to row and along the depth, and the batch axes with its steps."""
+
+    word: Word
+    row: Dim
+    depth: Dim
+    batches: tuple[Batch, ...]
+
+
+def left_in_place(problem: Problem) -> PlacedLeft:
+    """The left side where the workload has it."""
+    return PlacedLeft(Input(problem.left_input), problem.left_row, problem.left_depth, problem.batches)
+
+
+def copied_left(parts: ImageParts, work: Workload, problem: Problem, dtype: DType, isa: Isa) -> PlacedLeft:
+    """Add a step that copies the left side to rows of `dtype` that do not lie a power of two apart."""
+    stride = ceil_div(problem.depth, 16) * 16 + PAD
+    target = Workspace(len(parts.workspace))
+    differ = tuple((b.size, b.left) for b in problem.batches if b.left != 0)
+    source = RowSource(
+        Input(problem.left_input), problem.rows, problem.depth, problem.left_row, problem.left_depth,
+        input_type(work, problem.left_input).dtype, differ,
+    )  # fmt: skip
+    parts.buffer(product([*(size for size, _ in differ), problem.rows]) * stride * dtype.size_bytes)
+    parts.add(*emit_row_copy(source, target, dtype, stride, isa))
+    batches: list[Batch] = []
+    step = problem.rows * stride
+    for axis in reversed(problem.batches):
+        batches.insert(0, axis if axis.left == 0 else replace(axis, left=step))
+        step = step if axis.left == 0 else step * axis.size
+    return PlacedLeft(target, stride, 1, tuple(batches))
+
+
+def right_source(work: Workload, problem: Problem) -> PackSource:
+    """The right operand as a packing step reads it."""
+    return PackSource(
+        Input(problem.right_input),
+        problem.depth,
+        problem.columns,
+        problem.right_depth,
+        problem.right_column,
+        tuple((b.size, b.right) for b in problem.right_batches),
+        input_type(work, problem.right_input).dtype,
+    )
 
 
 def dense_right(batches: tuple[Batch, ...], matrix: Dim) -> tuple[Batch, ...]:

@@ -10,12 +10,12 @@ from engineworks.core.dims import Dim, ceil_div
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
 from engineworks.kernels.cpu.image_parts import ImageParts
-from engineworks.kernels.cpu.matmul import CANDIDATES, dense_right
-from engineworks.kernels.cpu.matmul_amx_emit import AmxConfig, emit_amx_matmul, scratch_bytes
+from engineworks.kernels.cpu.matmul import CANDIDATES, copied_left, dense_right, left_in_place, right_source
+from engineworks.kernels.cpu.matmul_amx_emit import ROWS, AmxConfig, emit_amx_matmul, scratch_bytes
 from engineworks.kernels.cpu.matmul_grid import Sides
 from engineworks.kernels.cpu.matmul_problem import Problem, problem_of
-from engineworks.kernels.cpu.pack import PanelForm, packed_constant
-from engineworks.kernels.tactic import Effort, Input, KernelImage, Tactic
+from engineworks.kernels.cpu.pack import PanelForm, emit_pack, packed_constant
+from engineworks.kernels.tactic import Effort, KernelImage, Tactic, Word, Workspace
 from engineworks.kernels.workload import Workload, input_type
 
 PRODUCT_CYCLES = 16.0
@@ -30,7 +30,7 @@ class CpuMatMulAmx:
 
     def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
         problem, product = _problem(work, isa)
-        found = [Tactic(self.name, c, predict(problem, c, product)) for c in _configs(problem)]
+        found = [Tactic(self.name, c, predict(problem, c, product)) for c in _configs(problem, product)]
         return sorted(found, key=lambda t: t.predicted_s)[: CANDIDATES[effort]]
 
     def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
@@ -38,7 +38,7 @@ class CpuMatMulAmx:
         config = tactic.config
         assert isinstance(config, AmxConfig), tactic.text()
         parts = ImageParts(scratch_bytes=scratch_bytes(config))
-        sides = _right(parts, work, problem, product, config, isa)
+        sides = _sides(parts, work, problem, product, config, isa)
         parts.add(*emit_amx_matmul(work, problem, sides, product, config, isa))
         return parts.image()
 
@@ -53,26 +53,27 @@ def _problem(work: Workload, isa: Isa) -> tuple[Problem, amx.TileProduct]:
     product = amx.tile_product(left, right, isa)
     if product is None:
         raise NoTactic(f"no tile instruction multiplies {left} by {right}")
-    if problem.left_depth != 1:
-        raise NoTactic("the depth is not contiguous on the left side")
-    if not problem.right_constant:
-        raise NoTactic("the right side is not constant")
     return problem, product
 
 
-def _configs(problem: Problem) -> Iterator[AmxConfig]:
+def _configs(problem: Problem, product: amx.TileProduct) -> Iterator[AmxConfig]:
     """Two by two tiles where there are rows for it; with few rows one by several."""
     rows = problem.rows if isinstance(problem.rows, int) else None
     if rows is not None and rows <= amx.TILE_ROWS:
-        for columns in (4, 2, 6, 1):
+        for columns in (2, 4, 6, 1):
             if columns == 1 or (columns - 1) * amx.TILE_COLUMNS < cost.typical(problem.columns, 1 << 30):
                 yield AmxConfig(max(rows, 1), columns)
         return
-    most = 2 * amx.TILE_ROWS
-    for config in (AmxConfig(most, 2), AmxConfig(most, 1), AmxConfig(amx.TILE_ROWS, 4)):
-        yield config
-        if cost.typical(problem.rows) > 8 * config.rows:
-            yield AmxConfig(config.rows, config.columns, block=4)
+    steps = -(-cost.typical(problem.depth, 1 << 20) // product.depth)
+    for high in (4, 8, 2, 1):
+        if (high - 1) * ROWS >= cost.typical(problem.rows, 1 << 20):
+            continue
+        for part in (0, 12, 8, 16):
+            if (part and high == 1) or part >= steps:
+                continue
+            yield AmxConfig(high * ROWS, 2, part)
+            if cost.typical(problem.rows) > 2 * high * ROWS:
+                yield AmxConfig(high * ROWS, 2, part, block=1)
 
 
 # -- prediction -----------------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ def panel_form(work: Workload, problem: Problem, product: amx.TileProduct, colum
     return PanelForm(columns * amx.TILE_COLUMNS, dtype, product.group, amx.TILE_ROWS)
 
 
-def _right(
+def _sides(
     parts: ImageParts,
     work: Workload,
     problem: Problem,
@@ -109,17 +110,29 @@ def _right(
     isa: Isa,
 ) -> Sides:
     form = panel_form(work, problem, product, config.columns)
-    panel: Dim = form.panel(problem.depth)
-    right = parts.constant(packed_constant(problem.right_input, form, transposed=problem.right_input == 0))
-    matrix = panel * ceil_div(problem.columns, form.width)
+    if problem.right_constant:
+        panel: Dim = form.panel(problem.depth)
+        right: Word = parts.constant(
+            packed_constant(problem.right_input, form, transposed=problem.right_input == 0)
+        )
+        matrix = panel * ceil_div(problem.columns, form.width)
+    else:
+        right = Workspace(len(parts.workspace))
+        made = emit_pack(right_source(work, problem), right, form, isa)
+        parts.buffer(made.size_bytes)
+        parts.add(made.symbol, made.text, made.declarations, made.step)
+        panel, matrix = made.panel, made.matrix
+    left = left_in_place(problem)
+    if problem.left_depth != 1:
+        left = copied_left(parts, work, problem, input_type(work, problem.left_input).dtype, isa)
     return Sides(
-        Input(problem.left_input),
+        left.word,
         right,
-        problem.left_row,
-        problem.left_depth,
+        left.row,
+        left.depth,
         panel,
         form.width * form.group,
-        dense_right(problem.batches, matrix),
+        dense_right(left.batches, matrix),
     )
 
 

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from engineworks.codegen.llvm import amx
 from engineworks.codegen.llvm.function import Isa, Size
 from engineworks.codegen.llvm.tile import by_columns
+from engineworks.core.dims import ceil_div
 from engineworks.kernels.cpu.matmul_grid import Elements, Emitted, Grid, MatMulKernel, Sides
 from engineworks.kernels.cpu.matmul_problem import Problem
-from engineworks.kernels.cpu.matmul_rows import row_tiles
+from engineworks.kernels.cpu.matmul_rows import RowTiles
 from engineworks.kernels.workload import Workload
 
 _NONE = -1
-"""No block's shapes are configured yet."""
+"""No shapes are set yet."""
+ROWS = 2 * amx.TILE_ROWS
+"""Of two tiles, which share each tile of B."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,28 +24,22 @@ class AmxConfig:
     """How one matmul is tiled.
 
     Attributes:
-        rows: of a task, at most 32 (two tile rows).
+        rows: of a task, a multiple of 32, or fewer than 17. Its blocks of sums share the panel of B.
         columns: tile columns of a task, 16 columns each.
+        steps: k steps taken through all rows of the task before the next ones, so that this part of the panel stays
+            in the first cache; 0: all.
         block: tasks' rows taken through all panels before the next ones; 0: all rows for each panel in turn.
-        unroll: k steps a turn.
     """
 
     rows: int
     columns: int
+    steps: int = 0
     block: int = 0
-    unroll: int = 2
-
-
-def tile_rows(rows: int) -> tuple[int, ...]:
-    """Rows of each tile when a task has `rows`."""
-    count = -(-rows // amx.TILE_ROWS)
-    small, more = divmod(rows, count)
-    return (small + 1,) * more + (small,) * (count - more)
 
 
 def scratch_bytes(config: AmxConfig) -> int:
-    """The sums, and the ends of the rows of A."""
-    return config.rows * (config.columns * amx.TILE_COLUMNS * 4 + amx.TILE_BYTES)
+    """The sums of a task, and the ends of its rows of A."""
+    return config.rows * config.columns * amx.TILE_COLUMNS * 4 + ROWS * amx.TILE_BYTES
 
 
 def emit_amx_matmul(
@@ -50,6 +47,11 @@ def emit_amx_matmul(
 ) -> Emitted:
     """The multiplying kernel."""
     return _Kernel(work, problem, sides, product, config, isa).emit("matmul_amx")
+
+
+def _fits(rows: Size) -> bool:
+    """Whether one tile may hold so many rows."""
+    return isinstance(rows, str) or rows <= amx.TILE_ROWS
 
 
 class _Kernel(MatMulKernel):
@@ -69,73 +71,166 @@ class _Kernel(MatMulKernel):
         elements = Elements(left, right, product.group, product.sums)
         width = config.columns * amx.TILE_COLUMNS
         super().__init__(
-            work, problem, sides, Grid(width, row_tiles(problem.rows, config.rows), config.block), elements
+            work,
+            problem,
+            sides,
+            Grid(width, RowTiles(config.rows, ceil_div(problem.rows, config.rows), ()), config.block),
+            elements,
         )
         self.product, self.config, self.isa = product, config, isa
-        self.several = len(self.tiling.split) != 1
+        self.whole, self.rest = (g(self.depth, product.depth) for g in (self.f.udiv, self.f.urem))
+        self.blocks: Size = 1
+        if config.steps:
+            self.blocks = self.f.smax(self.f.ceil_div(self.whole, config.steps), 1)
 
     def _body(self) -> None:
-        f = self.f
-        if self.several:
-            self.configured = f.variable("i64", _NONE)
+        rows = self.rows
+        if isinstance(rows, int) and (rows % ROWS == 0 or rows < ROWS):
+            self.configured = ""
+            if rows:
+                amx.configure(self.f, self._blocks_of(rows)[0] if rows < ROWS else self._whole_block())
         else:
-            amx.configure(f, self._block(self.tiling.split[0][0]))
+            self.configured = self.f.variable("i64", _NONE)
         super()._body()
-        amx.release(f)
-
-    def _block(self, rows: int) -> amx.TileBlock:
-        return amx.TileBlock(self.product, tile_rows(rows), self.config.columns)
-
-    def _configure(self, block: amx.TileBlock) -> None:
-        """Set the shapes of the tiles unless they are those of the task before."""
-        f = self.f
-        if not self.several:
-            return
-        with f.when(f.compare("ne", f.get("i64", self.configured), block.height)):
-            amx.configure(f, block)
-            f.set("i64", self.configured, block.height)
+        amx.release(self.f)
 
     def _tile(self, rows: int, row: Size, a: str, b: str, out: Size, column: Size) -> None:
-        f, block = self.f, self._block(rows)
+        raise AssertionError("rows are taken by `_rows`")
+
+    def _rows(self, tile: Size, a: str, b: str, out: Size, column: Size) -> None:
+        """All rows of a task: blocks of 32 rows, and what is left; part by part of the depth."""
+        f, config = self.f, self.config
+        row = 0 if self.tile_count == 1 else f.mul(tile, config.rows)
+        count = f.smin(f.sub(self.rows, row), config.rows)
+        if isinstance(self.rows, int) and self.rows % config.rows == 0:
+            count = config.rows
+        self.column, self.panel_at = column, b
+        self.a, self.out_at = f.at(a, f.mul(row, self.row_bytes)), f.add(out, f.mul(row, self.out_row))
+        whole = f.udiv(count, ROWS)
+        rest = f.sub(count, f.mul(whole, ROWS))
+        with f.loop(0, self.blocks) as part:
+            self.part = 0 if self.blocks == 1 else part
+            if config.rows >= ROWS:
+                self._whole_blocks(whole)
+            self._last_block(f.mul(whole, ROWS), rest)
+
+    def _whole_blocks(self, count: Size) -> None:
+        if count == 0:
+            return
+        f, block = self.f, self._whole_block()
         self._configure(block)
-        amx.clear(f, block)
-        self._multiply(block, a, b)
-        left = f.sub(self.columns, column)
-        by_columns(
-            f, self.width, left, self.columns, lambda columns: self._finish(block, out, column, columns)
-        )
+        with f.loop(0, count) as number:
+            self._sums(block, f.mul(number, ROWS))
 
-    def _multiply(self, block: amx.TileBlock, a: str, b: str) -> None:
-        """Whole steps read A where it lies; what is left of its rows is copied first."""
-        f, size = self.f, self.elements.left.size_bytes
-        depth = self.product.depth
-        firsts = [sum(block.rows[:k]) for k in range(len(block.rows))]
-        tiles = [f.at(a, f.mul(first, self.row_bytes)) for first in firsts]
-        right = amx.Right(b, self.step_bytes)
-        whole, rest = f.udiv(self.depth, depth), f.urem(self.depth, depth)
-        amx.steps(f, block, whole, amx.Left(tiles, self.row_bytes), right, self.config.unroll)
+    def _last_block(self, first: Size, rows: Size) -> None:
+        """Fewer than 32 rows: one tile or two."""
+        f = self.f
 
-        def tail() -> None:
-            ends = f.at("%scratch", self.config.rows * self.width * 4)
-            at = f.at(a, f.mul(whole, amx.TILE_BYTES))
-            amx.copy_tail(f, block.height, at, self.row_bytes, f.mul(rest, size), ends)
-            last = f.at(b, f.mul(whole, f.mul(amx.TILE_ROWS, self.step_bytes)))
-            copies = [f.at(ends, first * amx.TILE_BYTES) for first in firsts]
-            left = amx.Left(copies, amx.TILE_BYTES)
-            amx.steps(f, block, 1, left, amx.Right(last, self.step_bytes))
+        def block(given: amx.TileBlock) -> None:
+            self._configure(given)
+            self._sums(given, first)
+
+        if isinstance(rows, int):
+            for given in self._blocks_of(rows):
+                block(given)
+            return
+        with f.when(f.compare("ne", rows, 0)):
+            one, *two = self._blocks_of(rows)
+            if two:
+                f.branch(f.compare("sle", rows, amx.TILE_ROWS), lambda: block(one), lambda: block(two[0]))
+            else:
+                block(one)
+
+    def _whole_block(self) -> amx.TileBlock:
+        return amx.TileBlock(self.product, (amx.TILE_ROWS,) * 2, self.config.columns)
+
+    def _blocks_of(self, rows: Size) -> list[amx.TileBlock]:
+        """For fewer than 32 rows: the block of that many, or of unknown rows those of one tile and of two."""
+        if rows == 0:
+            return []
+        one = amx.TileBlock(self.product, (rows,), self.config.columns) if _fits(rows) else None
+        if one and (self.config.rows <= amx.TILE_ROWS or isinstance(rows, int)):
+            return [one]
+        rest = self.f.sub(rows, amx.TILE_ROWS)
+        two = amx.TileBlock(self.product, (amx.TILE_ROWS, rest), self.config.columns)
+        return [one, two] if one else [two]
+
+    def _configure(self, block: amx.TileBlock) -> None:
+        """Set the shapes of the tiles unless they are those of the block before: it takes hundreds of cycles."""
+        if not self.configured:
+            return
+        f, height = self.f, block.height(self.f)
+        with f.when(f.compare("ne", f.get("i64", self.configured), height)):
+            amx.configure(f, block)
+            f.set("i64", self.configured, height)
+
+    def _sums(self, block: amx.TileBlock, first: Size) -> None:
+        """One part of the depth for the rows from `first` on; after the last part they are stored."""
+        f = self.f
+        row_bytes = self.width * 4
+        sums = f.at("%scratch", f.mul(first, row_bytes))
+        a = f.at(self.a, f.mul(first, self.row_bytes))
+        last = f.sub(self.blocks, 1)
+
+        def begin() -> None:
+            amx.clear(f, block)
+
+        def finish() -> None:
+            self._tail(block, a)
+            self._finish(block, f.add(self.out_at, f.mul(first, self.out_row)), sums)
+
+        if self.blocks == 1:
+            begin()
+        else:
+            f.branch(f.compare("eq", self.part, 0), begin, lambda: amx.resume(f, block, sums, row_bytes))
+        self._steps(block, a)
+        if self.blocks == 1:
+            finish()
+        else:
+            f.branch(f.compare("eq", self.part, last), finish, lambda: amx.save(f, block, sums, row_bytes))
+
+    def _steps(self, block: amx.TileBlock, a: str) -> None:
+        f = self.f
+        start = f.mul(self.part, self.config.steps)
+        count = self.whole if self.blocks == 1 else f.smin(f.sub(self.whole, start), self.config.steps)
+        b = f.at(self.panel_at, f.mul(start, f.mul(amx.TILE_ROWS, self.step_bytes)))
+        at = f.at(a, f.mul(start, amx.TILE_BYTES))
+        tiles = [f.at(at, f.mul(first, self.row_bytes)) for first in block.firsts]
+        left, right = amx.Left(tiles, self.row_bytes), amx.Right(b, self.step_bytes)
+        amx.steps(f, block, count, left, right)
+
+    def _tail(self, block: amx.TileBlock, a: str) -> None:
+        """The end of rows of A that is shorter than a step is copied first."""
+        f, rest = self.f, self.rest
+        if rest == 0:
+            return
+        ends = f.at("%scratch", self.config.rows * self.width * 4)
+
+        def emit() -> None:
+            at = f.at(a, f.mul(self.whole, amx.TILE_BYTES))
+            size = self.elements.left.size_bytes
+            amx.copy_tail(f, block.height(f), at, self.row_bytes, f.mul(rest, size), ends)
+            b = f.at(self.panel_at, f.mul(self.whole, f.mul(amx.TILE_ROWS, self.step_bytes)))
+            copies = [f.at(ends, first * amx.TILE_BYTES) for first in block.firsts]
+            amx.steps(f, block, 1, amx.Left(copies, amx.TILE_BYTES), amx.Right(b, self.step_bytes))
 
         if isinstance(rest, str):
             with f.when(f.compare("ne", rest, 0)):
-                tail()
-        elif rest:
-            tail()
+                emit()
+        else:
+            emit()
 
-    def _finish(self, block: amx.TileBlock, out: Size, column: Size, columns: Size | None) -> None:
+    def _finish(self, block: amx.TileBlock, out: Size, sums: str) -> None:
         """Sums that are the result go where it belongs; others through the scratch and the epilogue."""
         f = self.f
-        if columns is None and self.expression is None and self.out is self.product.sums:
-            amx.save(f, block, f.at(self.target, f.mul(out, 4)), f.mul(self.out_row, 4))
-            return
-        amx.save(f, block, "%scratch", self.width * 4)
-        store = self._store(0, out, column, columns)
-        amx.store_saved(f, self.isa, block, "%scratch", self.width * 4, store, self.out_row)
+        plain = self.expression is None and self.out is self.product.sums
+
+        def store(columns: Size | None) -> None:
+            if plain and columns is None:
+                amx.save(f, block, f.at(self.target, f.mul(out, 4)), f.mul(self.out_row, 4))
+                return
+            amx.save(f, block, sums, self.width * 4)
+            given = self._store(0, out, self.column, columns)
+            amx.store_saved(f, self.isa, block, sums, self.width * 4, given, self.out_row)
+
+        by_columns(f, self.width, f.sub(self.columns, self.column), self.columns, store)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
+from engineworks.codegen.llvm.vector import storage_kind
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.core.dtypes import DType
@@ -69,7 +70,7 @@ def pack_panels(right: np.ndarray, form: PanelForm) -> np.ndarray:
 class PackSource:
     """A matrix in memory, to be packed: strides count elements.
 
-    `batches`: (size, stride) of the axes along which it differs, outermost first.
+    `batches`: (size, stride) of the axes along which it differs, outermost first. `dtype`: of its elements.
     """
 
     word: Word
@@ -78,6 +79,7 @@ class PackSource:
     depth_stride: Dim
     column_stride: Dim
     batches: tuple[tuple[Dim, Dim], ...] = ()
+    dtype: DType = dtypes.f32
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +97,21 @@ class PackedPanels:
     size_bytes: Dim
 
 
-def emit_pack(source: PackSource, target: Word, width: int, isa: Isa) -> PackedPanels:
-    """The kernel that packs `source` into f32 panels at `target`; a task is one panel of one batch."""
-    panels = ceil_div(source.columns, width)
-    # Whole blocks of `lanes` k rows are written, so that transposing needs no masks.
-    panel = ceil_div(source.depth, isa.lanes) * isa.lanes * width
+def emit_pack(source: PackSource, target: Word, form: int | PanelForm, isa: Isa) -> PackedPanels:
+    """The kernel that packs `source` into panels at `target`; a task is one panel of one batch.
+
+    Args:
+        form: or a width, of f32 panels.
+    """
+    form = PanelForm(form) if isinstance(form, int) else form
+    # Whole blocks of `lanes` k groups are written, so that transposing needs no masks.
+    form = replace(form, multiple=max(form.multiple, isa.lanes))
+    panels = ceil_div(source.columns, form.width)
+    panel, size = form.panel(source.depth), form.dtype.size_bytes
     f = kernel_function()
     words = Words(f)
     packer = _Packer(
-        f, isa, width, source, words, words.pointer(target), words.size(panel * 4), words.size(panels)
+        f, isa, form, source, words, words.pointer(target), words.size(panel * size), words.size(panels)
     )
     with f.loop("%lo", "%hi") as task:
         packer.task(task)
@@ -116,7 +124,7 @@ def emit_pack(source: PackSource, target: Word, width: int, isa: Isa) -> PackedP
         frozenset(f.declarations),
         panel,
         panel * panels,
-        count * panel * 4,
+        count * panel * size,
     )
 
 
@@ -127,42 +135,46 @@ class _Packer:
         self,
         f: Function,
         isa: Isa,
-        width: int,
+        form: PanelForm,
         source: PackSource,
         words: Words,
         target: str,
         panel_bytes: Size,
         panels: Size,
     ) -> None:
-        self.f, self.isa, self.width, self.target = f, isa, width, target
+        self.f, self.isa, self.form, self.target, self.dtype = f, isa, form, target, source.dtype
         self.panel_bytes, self.panels = panel_bytes, panels
         self.source = words.pointer(source.word)
         self.depth, self.columns = words.size(source.depth), words.size(source.columns)
+        size = source.dtype.size_bytes
         self.depth_bytes, self.column_bytes = (
-            words.size(source.depth_stride * 4),
-            words.size(source.column_stride * 4),
+            words.size(source.depth_stride * size),
+            words.size(source.column_stride * size),
         )
-        self.batches = [(words.size(count), words.size(stride * 4)) for count, stride in source.batches]
+        self.batches = [(words.size(count), words.size(stride * size)) for count, stride in source.batches]
 
     def task(self, task: str) -> None:
-        f = self.f
+        f, form = self.f, self.form
         panel = f.urem(task, self.panels)
         batch: Size = f.udiv(task, self.panels)
         offset: Size = 0
         for count, stride in reversed(self.batches):
             offset = f.add(offset, f.mul(f.urem(batch, count), stride))
             batch = f.udiv(batch, count)
-        column = f.mul(panel, self.width)
+        column = f.mul(panel, form.width)
         source = f.at(self.source, f.add(offset, f.mul(column, self.column_bytes)))
         target = f.at(self.target, f.mul(task, self.panel_bytes))
-        width, left = self.width, f.sub(self.columns, column)
-        given = Panel(source, target, width, self.depth, left, self.depth_bytes, self.column_bytes, width * 4)
+        left, row_bytes = f.sub(self.columns, column), form.width * form.group * form.dtype.size_bytes
+        given = Panel(
+            source, target, form.width, self.depth, left, self.depth_bytes, self.column_bytes, row_bytes,
+            self.dtype, form,
+        )  # fmt: skip
         pack_panel(f, self.isa, given)
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel [depth rounded up to lanes][width] while it is packed.
+    """One panel [k groups rounded up to lanes][width][group] while it is packed.
 
     Attributes:
         source, target: addresses of the first elements.
@@ -170,7 +182,9 @@ class Panel:
         columns: of the source from here on, at least one; columns beyond them are filled with anything finite that
             the source holds, or left as they were.
         depth_bytes, column_bytes: between neighbours in the source.
-        row_bytes: from one k row of the target to the next.
+        row_bytes: from one k group of the target to the next.
+        dtype: of the source.
+        form: of the target; None: f32 without groups.
     """
 
     source: str
@@ -181,56 +195,156 @@ class Panel:
     depth_bytes: Size
     column_bytes: Size
     row_bytes: int
+    dtype: DType = dtypes.f32
+    form: PanelForm | None = None
+
+    @property
+    def out(self) -> PanelForm:
+        return self.form or PanelForm(self.width)
 
 
 def pack_panel(f: Function, isa: Isa, panel: Panel) -> None:
-    """Emit code that packs the panel."""
-    if panel.column_bytes == 4:
+    """Emit code that packs the panel. k groups that the depth does not fill end with zeros, as do forms that ask for
+    a multiple of groups.
+    """
+    size = panel.dtype.size_bytes
+    if panel.column_bytes == size:
         _pack_rows(f, isa, panel)
-    elif panel.depth_bytes == 4:
+    elif panel.depth_bytes == size:
         _pack_transposed(f, isa, panel)
     else:
-        _pack_elements(f, panel)
+        _clear(f, isa, panel, 0)
+        _pack_elements(f, isa, panel, 0)
 
 
 def _pack_rows(f: Function, isa: Isa, p: Panel) -> None:
-    """Columns are contiguous: copy vectors."""
+    """Columns are contiguous: copy vectors, those of a group interleaved."""
+    form = p.out
     vectors = p.width // isa.lanes
     masks = [iota_below(f, isa.lanes, f.sub(p.columns, j * isa.lanes)) for j in range(vectors)]
-    with f.loop(0, p.depth) as k:
-        row, out = f.at(p.source, f.mul(k, p.depth_bytes)), f.at(p.target, f.mul(k, p.row_bytes))
+    group, size = form.group, form.dtype.size_bytes
+
+    def some(number: Size, rows: int) -> None:
+        row = f.at(p.source, f.mul(f.mul(number, group), p.depth_bytes))
+        out = f.at(p.target, f.mul(number, p.row_bytes))
         for j in range(vectors):
-            value = load_vector(f, isa.lanes, dtypes.f32, f.at(row, j * isa.lanes * 4), masks[j])
-            store_vector(f, isa.lanes, dtypes.f32, f.at(out, j * isa.lanes * 4), value)
+            parts = [
+                _converted(
+                    f,
+                    isa.lanes,
+                    p,
+                    f.at(f.at(row, f.mul(r, p.depth_bytes)), j * isa.lanes * p.dtype.size_bytes),
+                    masks[j],
+                )
+                for r in range(rows)
+            ]
+            parts += ["zeroinitializer"] * (group - rows)
+            value = _interleaved(f, isa.lanes, storage_kind(form.dtype), parts)
+            at = f.at(out, j * isa.lanes * group * size)
+            f.line(
+                f"store <{isa.lanes * group} x {storage_kind(form.dtype)}> {value}, ptr {at}, align {size}"
+            )
+
+    whole = f.udiv(p.depth, group)
+    with f.loop(0, whole) as number:
+        some(number, group)
+    if group == 1:
+        return
+    _clear(f, isa, p, whole)
+    rest = f.sub(p.depth, f.mul(whole, group))
+    for rows in range(1, group):
+        if isinstance(rest, str):
+            with f.when(f.compare("eq", rest, rows)):
+                some(whole, rows)
+        elif rest == rows:
+            some(whole, rows)
 
 
 def _pack_transposed(f: Function, isa: Isa, p: Panel) -> None:
-    """k is contiguous: transpose squares of lanes x lanes. Columns beyond the matrix read its last one again."""
-    lanes = isa.lanes
+    """k is contiguous: transpose squares of lanes x lanes groups. Columns beyond the matrix read its last one again."""
+    form, lanes = p.out, isa.lanes
+    together = lanes * form.group
     last = f.sub(p.columns, 1)
     offsets = [f.mul(f.smin(c, last), p.column_bytes) for c in range(p.width)]
-    with f.loop(0, p.depth, lanes) as k:
-        whole = isinstance(p.depth, int) and p.depth % lanes == 0
-        mask = None if whole else iota_below(f, lanes, f.sub(p.depth, k))
+
+    def square(number: Size, k: Size, mask: str | None) -> None:
         for j in range(0, p.width, lanes):
-            here = f.at(p.source, f.mul(k, 4))
-            rows = [
-                load_vector(f, lanes, dtypes.f32, f.at(here, offset), mask)
-                for offset in offsets[j : j + lanes]
-            ]
-            out = f.at(p.target, f.add(f.mul(k, p.row_bytes), j * 4))
+            here = f.at(p.source, f.mul(k, p.dtype.size_bytes))
+            rows = [_converted(f, together, p, f.at(here, offset), mask) for offset in offsets[j : j + lanes]]
+            if form.dtype is not dtypes.f32:
+                kind = f"<{together} x {storage_kind(form.dtype)}>"
+                rows = [f.value(f"bitcast {kind} {row} to <{lanes} x float>") for row in rows]
+            out = f.at(p.target, f.add(f.mul(number, p.row_bytes), j * 4))
             for i, value in enumerate(transposed(f, lanes, rows)):
                 store_vector(f, lanes, dtypes.f32, f.at(out, i * p.row_bytes), value)
 
+    if form.group == 1:
+        with f.loop(0, p.depth, lanes) as k:
+            whole = isinstance(p.depth, int) and p.depth % lanes == 0
+            square(k, k, None if whole else iota_below(f, lanes, f.sub(p.depth, k)))
+        return
+    blocks = f.udiv(p.depth, together)
+    with f.loop(0, blocks) as block:
+        square(f.mul(block, lanes), f.mul(block, together), None)
+    _clear(f, isa, p, f.mul(blocks, lanes))
+    _pack_elements(f, isa, p, f.mul(blocks, together))
 
-def _pack_elements(f: Function, p: Panel) -> None:
-    """Nothing is contiguous: element by element."""
-    count = f.smin(p.columns, p.width)
-    with f.loop(0, p.depth) as k:
-        row, out = f.at(p.source, f.mul(k, p.depth_bytes)), f.at(p.target, f.mul(k, p.row_bytes))
+
+def _pack_elements(f: Function, isa: Isa, p: Panel, first: Size) -> None:
+    """Element by element from k row `first` on: nothing is contiguous, or too little is left."""
+    form = p.out
+    count, size = f.smin(p.columns, p.width), form.dtype.size_bytes
+    with f.loop(first, p.depth) as k:
+        row = f.at(p.source, f.mul(k, p.depth_bytes))
+        number, within = f.udiv(k, form.group), f.urem(k, form.group)
+        out = f.at(p.target, f.add(f.mul(number, p.row_bytes), f.mul(within, size)))
         with f.loop(0, count) as c:
-            value = f.value(f"load float, ptr {f.at(row, f.mul(c, p.column_bytes))}, align 4")
-            f.line(f"store float {value}, ptr {f.at(out, f.mul(c, 4))}, align 4")
+            value = _converted(f, 1, p, f.at(row, f.mul(c, p.column_bytes)), None)
+            at = f.at(out, f.mul(c, form.group * size))
+            f.line(f"store <1 x {storage_kind(form.dtype)}> {value}, ptr {at}, align {size}")
+
+
+def _clear(f: Function, isa: Isa, p: Panel, first: Size) -> None:
+    """Zeros from k group `first` to the end of the panel, where the form has groups to fill up."""
+    form = p.out
+    if form.group == 1:
+        return
+    groups = f.mul(f.ceil_div(p.depth, form.group * form.multiple), form.multiple)
+    with f.loop(first, groups) as number:
+        for j in range(0, p.width, isa.lanes):
+            at = f.at(p.target, f.add(f.mul(number, p.row_bytes), j * 4))
+            f.line(f"store <{isa.lanes} x float> zeroinitializer, ptr {at}, align 4")
+
+
+def _converted(f: Function, lanes: int, p: Panel, pointer: str, mask: str | None) -> str:
+    """`lanes` elements of the source as the panels hold them."""
+    return widened(f, lanes, p.dtype, p.out.dtype, load_vector(f, lanes, p.dtype, pointer, mask))
+
+
+def widened(f: Function, lanes: int, source: DType, target: DType, value: str) -> str:
+    """Elements of `source` as the same or a wider dtype: 16-bit floats as f32, bytes as i16."""
+    if source is target:
+        return value
+    kind, wide = (f"<{lanes} x {storage_kind(t)}>" for t in (source, target))
+    if source.name == "f16":
+        return f.value(f"fpext {kind} {value} to {wide}")
+    if source.name == "bf16":
+        bits, words = f"<{lanes} x i16>", f"<{lanes} x i32>"
+        low = f.value(f"zext {bits} {f.value(f'bitcast {kind} {value} to {bits}')} to {words}")
+        return f.value(f"bitcast {words} {f.value(f'shl {words} {low}, splat (i32 16)')} to {wide}")
+    return f.value(f"{'zext' if source.kind == 'uint' else 'sext'} {kind} {value} to {wide}")
+
+
+def _interleaved(f: Function, lanes: int, kind: str, parts: Sequence[str]) -> str:
+    """Element c of each part in turn, for c = 0, 1, …: one, two or four vectors."""
+    if len(parts) == 1:
+        return parts[0]
+    if len(parts) == 2:
+        order = [k // 2 + (k % 2) * lanes for k in range(2 * lanes)]
+        vector = f"<{lanes} x {kind}>"
+        return f.value(f"shufflevector {vector} {parts[0]}, {vector} {parts[1]}, {_indices(order)}")
+    even, odd = (_interleaved(f, lanes, kind, parts[k::2]) for k in (0, 1))
+    return _interleaved(f, 2 * lanes, kind, [even, odd])
 
 
 def transposed(f: Function, lanes: int, rows: Sequence[str]) -> list[str]:
@@ -254,25 +368,3 @@ def transposed(f: Function, lanes: int, rows: Sequence[str]) -> list[str]:
 
 def _indices(order: Sequence[int]) -> str:
     return f"<{len(order)} x i32> <" + ", ".join(f"i32 {k}" for k in order) + ">"
-
-
-def emit_padded_copy(
-    source: Word, target: Word, rows: Dim, depth: int, row_stride: Dim, padded_stride: int, isa: Isa
-) -> tuple[str, str, frozenset[str], Step]:
-    """(symbol, definition, declarations, launch) of a kernel that copies rows of `depth` floats to another stride."""
-    f = kernel_function()
-    words = Words(f)
-    from_, to = words.pointer(source), words.pointer(target)
-    stride_bytes = words.size(row_stride * 4)
-    with f.loop("%lo", "%hi") as row:
-        a, b = f.at(from_, f.mul(row, stride_bytes)), f.at(to, f.mul(row, padded_stride * 4))
-        whole = depth // isa.lanes * isa.lanes
-        with f.loop(0, whole, isa.lanes) as k:
-            value = load_vector(f, isa.lanes, dtypes.f32, f.at(a, f.mul(k, 4)))
-            store_vector(f, isa.lanes, dtypes.f32, f.at(b, f.mul(k, 4)), value)
-        if depth > whole:
-            mask = iota_below(f, isa.lanes, depth - whole)
-            value = load_vector(f, isa.lanes, dtypes.f32, f.at(a, whole * 4), mask)
-            store_vector(f, isa.lanes, dtypes.f32, f.at(b, whole * 4), value, mask)
-    symbol, text = finish(f, "pad_rows")
-    return symbol, text, frozenset(f.declarations), Step(symbol, tuple(words.words), rows)
