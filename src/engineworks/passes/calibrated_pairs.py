@@ -12,7 +12,7 @@ from engineworks.core import dtypes
 from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.graph import Node, Value
 from engineworks.ir.rewriter import Rewriter
-from engineworks.passes.precision import Policy
+from engineworks.passes.precision import Policy, impossible_floats
 from engineworks.passes.precision_storage import VIEWS, NarrowForms
 
 LEVELS = 127
@@ -48,12 +48,10 @@ class CalibratedPairs:
 
     def _visit(self, rewriter: Rewriter, node: Node, forms: NarrowForms) -> None:
         why = self._impossible(node)
-        precision, reason = self.policy.decide(node, {"int8": why} if why else {})
+        precision, reason = self.policy.decide(node, impossible_floats(node) | ({"int8": why} if why else {}))
+        self.reasons.update(dict.fromkeys(node.origin, why or reason))
         if precision != "int8":
-            if why:
-                self.reasons.update(dict.fromkeys(node.origin, why))
             return
-        self.reasons.update(dict.fromkeys(node.origin, reason))
         for position in (0, 1):
             value = node.inputs[position]
             assert value is not None
@@ -98,9 +96,6 @@ def _pair(g: GraphBuilder, value: Value, scale: float) -> Value:
     if is_never_negative(value):
         dtype, scale = dtypes.u8, scale * LEVELS / UNSIGNED_LEVELS
     step = g.constant(np.float32(scale))
-    if dtype is dtypes.i8:
-        # Symmetric: -128 stays unused, as in the cache.
-        value = g.max(value, float(np.float32(-LEVELS) * np.float32(scale)))
     return g.dequantize_linear(g.quantize_linear(value, step, dtype=dtype), step)
 
 

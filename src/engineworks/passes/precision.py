@@ -113,15 +113,20 @@ class NarrowProducts:
             if node.op.out_dtype is None and all(d in DTYPES.values() for d in given):  # type: ignore[attr-defined]
                 _sum_in_f32(rewriter, node)
             return _name_of(given), "the model's own type"
-        impossible = {"int8": known or "no calibration and no Q/DQ in the model"}
-        if node.op.name != "matmul" or not any(v is not None and v.is_constant for v in node.inputs[:2]):
-            impossible["fp16"] = "only constant factors of matmuls gain by it here"
+        impossible = impossible_floats(node) | {"int8": known or "no calibration and no Q/DQ in the model"}
         precision, reason = self.policy.decide(node, impossible)
         if precision in DTYPES:
             _narrow(rewriter, node, precision, forms)
         elif known:
             reason = known
         return precision, reason
+
+
+def impossible_floats(node: Node) -> dict[str, str]:
+    """Which narrow floats a product of f32 cannot have, and why."""
+    if node.op.name == "matmul" and any(v is not None and v.is_constant for v in node.inputs[:2]):
+        return {}
+    return {"fp16": "only constant factors of matmuls gain by it here"}
 
 
 def _narrow(rewriter: Rewriter, node: Node, precision: str, forms: NarrowForms) -> None:

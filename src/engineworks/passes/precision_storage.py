@@ -80,11 +80,13 @@ class NarrowForms:
                 user.set_input(position, wide)
 
     def _is_passed_through(self, node: Node) -> bool:
-        """A view or a join whose inputs nobody else reads, so that they are narrow where they are made."""
-        if node.op.name not in VIEWS and node.op.name != "concat":
+        """A view or a join whose inputs are narrow where they are made: nobody else reads them, or can share them."""
+        if node.op.name not in VIEWS | {"concat", "max_pool"} or len(node.outputs) > 1:
             return False
         is_output = self.rewriter.graph.is_output
-        return all(v is not None and len(v.uses) == 1 and not is_output(v) for v in node.inputs)
+        return all(
+            v is not None and not is_output(v) and (len(v.uses) == 1 or _is_behind_product(v)) for v in node.inputs
+        )
 
 
 def _first_behind(value: Value, narrow: Value) -> Node | None:
@@ -108,8 +110,8 @@ def _is_behind_product(value: Value) -> bool:
         seen.add(id(node))
         if node.op.name in PRODUCTS:
             return True
-        if isinstance(node.op, Pointwise):
-            frontier += [v for v in node.inputs if v is not None and v.type.shape == value.type.shape]
+        if isinstance(node.op, Pointwise) or node.op.name in (*VIEWS, "max_pool"):
+            frontier += [v for v in node.inputs if v is not None]
     return False
 
 
