@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engineworks.builder.calibrating import calibrate_graph
 from engineworks.builder.config import BuildConfig
+from engineworks.calibration.observe import name_values
 from engineworks.calibration.ranges import Ranges
 from engineworks.errors import BuildError
 from engineworks.ir.graph import Graph
@@ -26,6 +27,7 @@ def ranges_for(graph: Graph, config: BuildConfig) -> tuple[Mapping[str, float], 
         BuildError: the cache is not there, and there is no data to make it from.
         CalibrationError: the data does not fit the model, or the cache is no cache.
     """
+    name_values(graph)  # as they are named in the cache
     cache = config.calibration_cache
     if isinstance(cache, Mapping):
         return cache, ()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from engineworks.builder.build import Model, build_bytes, import_graph
+from engineworks.builder.build import Model, build_bytes, canonical_passes, import_graph
 from engineworks.builder.config import BuildConfig
 from engineworks.calibration.batches import Data
 from engineworks.calibration.calibrate import MAX_CLIPPED, Calibration, Progress, calibrate
 from engineworks.calibration.methods import Method
 from engineworks.ir.graph import Graph
-from engineworks.ir.passes import Pass, run_passes
+from engineworks.ir.passes import run_passes
 from engineworks.ir.rewriter import Rewriter
-from engineworks.passes.common_values import CommonValues
-from engineworks.passes.fold_constants import FoldConstants
-from engineworks.rules.sets import canonical_rules
 from engineworks.runtime.engine import Engine
 
 
@@ -38,11 +35,6 @@ def calibrate_model(
     graph, config = import_graph(model, config)
     run_passes(Rewriter(graph), canonical_passes())
     return calibrate_graph(graph, data, config, method=method, max_clipped=max_clipped, progress=progress)
-
-
-def canonical_passes() -> list[Pass]:
-    """What a graph goes through before its values are measured, or their ranges used."""
-    return [FoldConstants(), CommonValues(), canonical_rules(), FoldConstants(), CommonValues()]
 
 
 def calibrate_graph(

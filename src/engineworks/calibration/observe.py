@@ -96,11 +96,16 @@ class _Observer:
         self.g = builder
         self.observed: list[Observed] = []
         self.same_as: dict[str, str] = {}
+        self._known: set[int] = set()
+        """Ids of values that follow from constants alone, such as dequantised weights: no activations."""
 
     def follow(self, node: Node) -> None:
         """Measure what a node gives."""
-        source = node.inputs[0] if node.inputs else None
-        if node.op.name in SAME_ELEMENTS and source is not None and not source.is_constant:
+        if all(v is None or v.is_constant or id(v) in self._known for v in node.inputs):
+            self._known.update(id(v) for v in node.outputs)
+            return
+        source = node.inputs[0]
+        if node.op.name in SAME_ELEMENTS and source is not None:
             if source.type.dtype.is_float:
                 self.same_as[node.output.name] = self.same_as.get(source.name, source.name)
             return

@@ -98,8 +98,8 @@ def _calibrated(
     limit: int | None,
     max_clipped: float,
 ) -> Calibration:
-    from engineworks.builder.build import import_graph
-    from engineworks.builder.calibrating import calibrate_graph, canonical_passes
+    from engineworks.builder.build import canonical_passes, import_graph
+    from engineworks.builder.calibrating import calibrate_graph
     from engineworks.builder.config import BuildConfig
     from engineworks.calibration.batches import needs_of
     from engineworks.calibration.sources import data_from

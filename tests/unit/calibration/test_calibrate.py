@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import engineworks.ops  # noqa: F401  (registers the operators)
+from engineworks.builder.calibrated_build import ranges_for
 from engineworks.builder.calibrating import calibrate_graph, calibrate_model
 from engineworks.builder.config import BuildConfig
 from engineworks.calibration.calibrate import calibrate
@@ -258,3 +259,21 @@ def test_a_trained_network_keeps_its_tensors_names() -> None:
     assert len(named) > 0.9 * len(result.ranges)
     convolved = {node.input[0] for node in graph.node if node.op_type in ("Conv", "MatMul")}
     assert len(convolved & set(named)) > 0.9 * len(convolved)
+
+
+def test_what_follows_from_constants_alone_is_no_activation() -> None:
+    g = GraphBuilder()
+    x = g.input("x", dtypes.f32, (1, 4))
+    weights = g.dequantize_linear(g.constant(np.ones((4, 2), np.int8)), g.constant(np.float32(0.5)))
+    weights.name = "weights"
+    y = g.matmul(x, weights)
+    y.name = "y"
+    g.output(y, "y")
+    assert [each.name for each in measuring(g.graph).observed] == ["x", "y"]
+
+
+def test_a_cache_serves_values_that_the_model_does_not_name() -> None:
+    graph, again = small_network(), small_network()
+    ranges = calibrate_graph(graph, batches(2), CONFIG).ranges
+    ranges_for(again, BuildConfig(calibration_cache=ranges))
+    assert [v.name for n in again.nodes for v in n.outputs] == [v.name for n in graph.nodes for v in n.outputs]
