@@ -76,7 +76,7 @@ def _forward(module: fx.GraphModule, settings: CompilationSettings) -> Any:
         static = set(metadata.static_input_indices) - set(metadata.mutated_inp_runtime_indices)
     if context is not None and context.fake_mode is not None and context.fake_mode.shape_env is not None:
         ranges = dict(context.fake_mode.shape_env.var_to_range)
-    return CompiledGraph(module.graph, sorted(static), ranges, settings)
+    return CompiledGraph(module, sorted(static), ranges, settings)
 
 
 class CompiledGraph:
@@ -86,9 +86,14 @@ class CompiledGraph:
     """The arguments come as one list, which is emptied."""
 
     def __init__(
-        self, graph: fx.Graph, static: Sequence[int], ranges: Mapping[Any, Any], settings: CompilationSettings
+        self,
+        module: fx.GraphModule,
+        static: Sequence[int],
+        ranges: Mapping[Any, Any],
+        settings: CompilationSettings,
     ) -> None:
-        self._graph = graph
+        graph = module.graph
+        self._module = module
         self._settings = settings
         self._static = static
         self._variants: dict[tuple[int, ...], _Variant] = {}
@@ -116,13 +121,13 @@ class CompiledGraph:
     def _build(self, weights: Sequence[torch.Tensor]) -> _Variant:
         graph = fx.Graph()
         copied: dict[fx.Node, fx.Node] = {}
-        graph.output(graph.graph_copy(self._graph, copied))
+        graph.output(graph.graph_copy(self._module.graph, copied))
         constants = {
             copied[n].name: weights[self._static.index(k)].detach()
-            for k, n in enumerate(self._graph.find_nodes(op="placeholder"))
+            for k, n in enumerate(self._module.graph.find_nodes(op="placeholder"))
             if k in self._static
         }
-        program = Program(graph, constants, (), self._ranges.limits())
+        program = Program(graph, constants, (), self._ranges.limits(), bodies=self._module)
         planner = Planner(program, self._settings, self._settings.config("graph"))
         planner.cut()
         module = planner.build()

@@ -172,7 +172,9 @@ def program_of(program: Any) -> Program:
         for k, s in enumerate(signature.output_specs)
         if s.kind.name.endswith("_MUTATION")
     }
-    return Program(program.graph, constants, state, dict(program.range_constraints), updates)
+    return Program(
+        program.graph, constants, state, dict(program.range_constraints), updates, program.graph_module
+    )
 
 
 def _structure(program: Any, names: Sequence[str]) -> tuple[Arguments, Result]:

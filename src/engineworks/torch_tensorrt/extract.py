@@ -25,6 +25,7 @@ class Program:
         state: names among them whose tensors change between calls: engines take them as inputs.
         ranges: limits of torch's symbols, as ExportedProgram.range_constraints.
         updates: names of placeholders that take the value of an output, by its position.
+        bodies: the module whose attributes are the graphs of control flow, where there are any.
     """
 
     graph: fx.Graph
@@ -32,6 +33,7 @@ class Program:
     state: Collection[str] = ()
     ranges: Mapping[Any, Any] = field(default_factory=dict)
     updates: Mapping[int, str] = field(default_factory=dict)
+    bodies: torch.nn.Module | None = None
 
     def is_constant(self, node: fx.Node) -> bool:
         """The node is a placeholder whose tensor an engine may hold."""
@@ -160,6 +162,9 @@ class _Assembling:
         if node not in self._here:
             for read in node.all_input_nodes:
                 self.copied(read)
+            if node.op == "get_attr":
+                name = str(node.target)
+                self._root.add_module(name, getattr(self._whole.bodies, name))
             is_stored = node.op == "placeholder"
             make = self._stored if is_stored else lambda n: self._graph.node_copy(n, self._here.__getitem__)
             self._here[node] = make(node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from collections.abc import Collection
 from typing import Any
@@ -49,7 +50,7 @@ def fold(program: Program, eager: Collection[fx.Node]) -> Program:
     for node in sorted(wanted):
         tensor = _value(node, program, known)
         _replace(program.graph, node, tensor, constants)
-    return Program(program.graph, constants, program.state, program.ranges, program.updates)
+    return dataclasses.replace(program, constants=constants)
 
 
 def _is_tensor(node: fx.Node) -> bool:

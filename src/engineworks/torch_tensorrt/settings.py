@@ -116,22 +116,12 @@ class CompilationSettings:
             options["effort"] = self.optimization_level
         if self.timing_cache_path:
             options["timing_cache"] = Path(self.timing_cache_path)
-        return BuildConfig(strict_math=self.strict_math, **options, **self._precision())
+        return BuildConfig(precision=self.precision(), strict_math=self.strict_math, **options)
 
-    def _precision(self) -> dict[str, Any]:
-        """What the permitted element types mean for a build."""
-        if self.use_explicit_typing:
-            return {}
-        permitted = {PRECISIONS[p.value] for p in self.enabled_precisions if p.value in PRECISIONS}
-        return precision_options(permitted)
-
-
-def precision_options(permitted: Collection[str]) -> dict[str, Any]:
-    """The field of BuildConfig that lets kernels compute in these precisions."""
-    lower = sorted(set(permitted) - {"fp32"})
-    if lower:
-        _log.warning("%s is permitted; arithmetic follows the model's own types so far.", ", ".join(lower))
-    return {}
+    def precision(self) -> str | frozenset[str]:
+        """What kernels may compute in, as BuildConfig names it."""
+        lower = frozenset(PRECISIONS[p.value] for p in self.enabled_precisions if p.value in PRECISIONS)
+        return "fp32" if self.use_explicit_typing or not lower else lower
 
 
 def settings_of(options: Mapping[str, Any]) -> CompilationSettings:
