@@ -8,10 +8,22 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim, known_equal, product
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+)
 from engineworks.ir.scalar import Scalar, apply, cast, const, size, where
 from engineworks.ops._axes import ints_of
 from engineworks.ops._views import linear_index
+from engineworks.ops._windows import spread_axes
 
 
 @op("col2im")
@@ -92,3 +104,16 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
         n[0], image=image, block=block, strides=tuple(n.attr("strides", (1,) * rank)),
         pads=tuple(n.attr("pads", (0,) * (2 * rank))), dilations=tuple(n.attr("dilations", (1,) * rank)),
     )  # fmt: skip
+
+
+@from_torch("aten.col2im.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = n.arg("self")
+    block, dilation, padding, stride = (
+        spread_axes(n.arg(name), 2) for name in ("kernel_size", "dilation", "padding", "stride")
+    )
+    batched = x if x.type.rank == 3 else g.unsqueeze(x, (0,))
+    image = g.col2im(
+        batched, image=n.arg("output_size"), block=block, strides=stride, pads=padding * 2, dilations=dilation
+    )
+    return image if batched is x else g.squeeze(image, (0,))

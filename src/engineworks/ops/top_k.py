@@ -3,7 +3,7 @@
 import numpy as np
 
 from engineworks.core import dtypes
-from engineworks.core.dims import Dim, known_at_most
+from engineworks.core.dims import Dim, known_at_most, product
 from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
@@ -102,3 +102,35 @@ def _first(g: GraphBuilder, x: Value, k: Dim, axis: int, largest: bool) -> tuple
     if shape:
         return values, places
     return g.reshape_to(values, ()), g.reshape_to(places, ())
+
+
+@from_torch("aten.median.default", "aten.nanmedian.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = n.arg("self")
+    return g.squeeze(_median(g, n, g.reshape_to(x, (product(x.type.shape),)), 0)[0], (0,))
+
+
+@from_torch("aten.median.dim", "aten.nanmedian.dim")
+def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
+    """The median along an axis, and where it is."""
+    x = n.arg("self")
+    axis = normalize_axis(n.arg("dim"), max(x.type.rank, 1))
+    found = _median(g, n, at_least_1d(g, x), axis)
+    return tuple(v if x.type.rank and n.arg("keepdim") else g.squeeze(v, (axis,)) for v in found)
+
+
+def _median(g: GraphBuilder, n: ForeignNode, x: Value, axis: int) -> tuple[Value, Value]:
+    """The lower one of two; a NaN wins over all, or with nanmedian counts for nothing. The axis stays with size 1."""
+    size = x.type.shape[axis]
+    last = g.sub(g.dims(size), 1)
+    place = g.div(last, 2)
+    if x.type.dtype.is_float:
+        odd = g.reduce_sum(g.cast(g.is_nan(x), dtype=dtypes.i64), axes=(axis,), keepdims=True)
+        if "nan" in n.foreign.kind:
+            place = g.max(g.div(g.sub(last, odd), 2), 0)
+        else:
+            place = g.where(g.equal(odd, 0), place, last)
+    shape = (*x.type.shape[:axis], 1, *x.type.shape[axis + 1 :])
+    places = place if place.type.shape == shape else g.expand(place, shape=shape)
+    ordered = _first(g, x, size, axis, False)
+    return g.gather_elements(ordered[0], places, axis=axis), g.gather_elements(ordered[1], places, axis=axis)

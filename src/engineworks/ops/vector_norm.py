@@ -2,9 +2,12 @@
 
 import math
 
+import numpy as np
+
 from engineworks.core import dtypes
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_torch
 from engineworks.ops._moments import widened
+from engineworks.ops._torch import operands_of
 from engineworks.ops._torch_reductions import axes_of_torch, keeps_axes, reduced_torch
 
 
@@ -43,3 +46,29 @@ def _norm_over(g: GraphBuilder, x: Value, axes: tuple[int, ...], keepdims: bool,
     if p == 2:
         return g.sqrt(reduced_torch(g, "reduce_sum", g.mul(x, x), axes, keepdims))
     return g.pow(reduced_torch(g, "reduce_sum", g.pow(x, p), axes, keepdims), 1 / p)
+
+
+@from_torch("aten.dist.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    a, b = operands_of(g, n, "self", "other")
+    return _norm_over(g, g.abs(g.sub(a, b)), (), False, float(n.arg("p")))
+
+
+@from_torch("aten._cdist_forward.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """The norm of the difference of each row of x1 [..., P, M] and each of x2 [..., R, M]."""
+    a, b = n.arg("x1"), n.arg("x2")
+    low = g.sub(g.unsqueeze(a, (a.type.rank - 1,)), g.unsqueeze(b, (b.type.rank - 2,)))
+    return _norm_over(g, g.abs(low), (low.type.rank - 1,), False, float(n.arg("p")))
+
+
+@from_torch("aten._pdist_forward.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """The norm of the difference of each pair of rows."""
+    x = n.arg("self")
+    rows = x.type.shape[0]
+    if not isinstance(rows, int):
+        raise n.unsupported(f"pairs of {rows} rows, a number that is not known when the engine is built")
+    first, second = np.triu_indices(rows, 1)
+    low = g.sub(*(g.gather(x, g.constant(picked), axis=0) for picked in (first, second)))
+    return _norm_over(g, g.abs(low), (1,), False, float(n.arg("p")))
