@@ -30,7 +30,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Holds model.onnx: 'input' [N, 3, H, W] to 'scores' [N, 10]."""
+    """Holds model.onnx: 'input' [N, 3, H, W] to 'scores' [N, 10], and inputs for it in batches.npz."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -57,6 +57,7 @@ def folder(tmp_path: Path) -> Path:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9),
         tmp_path / "model.onnx",
     )
+    np.savez(tmp_path / "batches.npz", input=random.standard_normal((16, 3, 32, 32), np.float32))
     return tmp_path
 
 
