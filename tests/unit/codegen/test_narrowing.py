@@ -63,6 +63,18 @@ def test_bytes_are_those_of_numpy(dtype, low, high, shift, isa):
         np.testing.assert_array_equal(run(expression, x, isa).astype(np.float32), wanted)
 
 
+@pytest.mark.parametrize("isa", [AVX512, AVX2], ids=lambda i: i.name)
+def test_bytes_that_become_floats_again_are_quantised_twice(isa):
+    x = np.random.default_rng(2).uniform(-400, 400, 512).astype(np.float32)
+    byte = apply("max", quantised(dtypes.u8, 0, 255, 20), const(25, dtypes.u8))
+    again = cast(byte, dtypes.f32) * number(0.5)
+    expression = cast(
+        apply("min", apply("max", apply("round_even", again), number(-128)), number(127)), dtypes.i8
+    )
+    wanted = np.clip(np.rint(np.clip(np.rint(x) + 20, 25, 255) * 0.5), -128, 127)
+    np.testing.assert_array_equal(run(expression, x, isa).astype(np.float32), wanted)
+
+
 @pytest.mark.parametrize(
     "expression",
     [quantised(dtypes.i8, -200, 127, 0), quantised(dtypes.i8, -1.5, 127, 0), cast(apply("round_even", X), dtypes.i8),

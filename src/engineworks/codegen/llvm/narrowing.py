@@ -7,7 +7,7 @@ and narrowing, a minimum, a conversion and a narrowing are left.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engineworks.codegen.llvm.vector import Vector
 from engineworks.core import dtypes
@@ -29,9 +29,25 @@ class Rounded:
 
 
 def rounded_byte(node: Scalar) -> Rounded | None:
-    """What `node` is when it is cast(clip(round_even(x) + shift), i8 or u8) of an f32, clipped to bytes; else None."""
-    if node.dtype not in (dtypes.i8, dtypes.u8) or node.args[0].dtype is not dtypes.f32:
+    """What `node` is when it is cast(clip(round_even(x) + shift), i8 or u8) of an f32, clipped to bytes; else None.
+
+    Bytes that are clipped to numbers once more are such bytes too.
+    """
+    if node.dtype not in (dtypes.i8, dtypes.u8):
         return None
+    if node.head in ("min", "max"):
+        parts = _with_number(node)
+        inner = None if parts is None else rounded_byte(parts[0])
+        if parts is None or inner is None:
+            return None
+        low, high = (max(inner.low, int(parts[1])), inner.high) if node.head == "max" else (
+            inner.low, min(inner.high, int(parts[1])),
+        )  # fmt: skip
+        return replace(inner, low=low, high=high) if low <= high else None
+    return _cast_byte(node) if node.head == "cast" and node.args[0].dtype is dtypes.f32 else None
+
+
+def _cast_byte(node: Scalar) -> Rounded | None:
     bounds: dict[str, float] = {}
     inner = node.args[0]
     while inner.head in ("min", "max") and inner.head not in bounds and (parts := _with_number(inner)):
@@ -48,6 +64,14 @@ def rounded_byte(node: Scalar) -> Rounded | None:
     if not (whole and lowest <= low <= high <= highest):
         return None
     return Rounded(inner.args[0], int(shift), int(low), int(high))
+
+
+def widened(rounded: Rounded, value: Callable[[Scalar], Vector]) -> Vector:
+    """The bytes as f32 again, without having been bytes."""
+    whole = value(rounded.x).intrinsic("rint")
+    if rounded.shift:
+        whole = whole + float(rounded.shift)
+    return whole.at_least(float(rounded.low)).at_most(float(rounded.high))
 
 
 def narrowed(rounded: Rounded, dtype: DType, value: Callable[[Scalar], Vector]) -> Vector:

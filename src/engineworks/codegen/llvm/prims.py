@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from engineworks.codegen.llvm import casts, integers
 from engineworks.codegen.llvm import math as vector_math
 from engineworks.codegen.llvm.function import Function, Isa
-from engineworks.codegen.llvm.narrowing import narrowed, rounded_byte
+from engineworks.codegen.llvm.narrowing import narrowed, rounded_byte, widened
 from engineworks.codegen.llvm.vector import Vector, compute_kind, register_kind
+from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
 from engineworks.ir import prims as _table  # noqa: F401  (fills PRIMS)
@@ -51,10 +52,13 @@ class VectorEmitter:
             return blank.splat(_on_grid(node.payload, node.dtype))
         if node.head in LEAVES:
             return casts.decode(node.dtype, blank.of(self.leaf(node), register_kind(node.dtype)))
+        byte = rounded_byte(node)
+        if byte is not None:
+            return narrowed(byte, node.dtype, self.values.__getitem__)
         if node.head == "cast":
-            byte = rounded_byte(node)
+            byte = rounded_byte(node.args[0]) if node.dtype is dtypes.f32 else None
             if byte is not None:
-                return narrowed(byte, node.dtype, self.values.__getitem__)
+                return widened(byte, self.values.__getitem__)
             return casts.cast(args[0], node.args[0].dtype, node.dtype)
         if node.head == "bitcast":
             return casts.bitcast(args[0], node.args[0].dtype, node.dtype)
