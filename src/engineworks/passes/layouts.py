@@ -19,6 +19,8 @@ from engineworks.passes.decompose import is_fusible
 
 CHANNELS_LAST_OPS = frozenset({"conv", "conv_transpose", "max_pool", "average_pool", "lp_pool"})
 """Native ops whose first input and output lie channels-last."""
+MOST_PLANES = 4
+"""Channels of an image that convolutions read as planes."""
 STRIDED_OPS = frozenset({"matmul", "attention"})
 """Native ops that read their inputs through strides, as long as one of the last two axes is innermost."""
 ANY_ORDER_OPS = frozenset({"histogram"})
@@ -42,7 +44,8 @@ class AssignLayouts:
     def _place(self, rewriter: Rewriter, node: Node) -> None:
         if node.op.name in CHANNELS_LAST_OPS and node.output.type.rank >= 3:
             wanted = channels_last(node.output.type.rank)
-            _require(rewriter, node, 0, wanted)
+            if not _reads_planes(node):
+                _require(rewriter, node, 0, wanted)
             for position in range(1, len(node.inputs)):
                 _require_row_major(rewriter, node, position)
             _set(node.outputs[0], wanted)
@@ -67,6 +70,15 @@ class AssignLayouts:
 
 def _has_no_padding(node: Node) -> bool:
     return not any(v is not None and v.type.layout is not None and v.type.layout.row_pad for v in node.inputs)
+
+
+def _reads_planes(node: Node) -> bool:
+    """A convolution of a few planes of narrow elements (an image, quantised): its kernel copies them anyway."""
+    x = node.inputs[0]
+    assert x is not None
+    channels = x.type.shape[1]
+    few = isinstance(channels, int) and 1 < channels <= MOST_PLANES
+    return node.op.name == "conv" and few and x.type.dtype.bits < 32 and lies(x.type, row_major(x.type.rank))
 
 
 def _place_strided(rewriter: Rewriter, node: Node) -> None:

@@ -13,6 +13,8 @@ from engineworks.ops._kinds import Pointwise, Reduction
 
 PRODUCTS = frozenset({"conv", "conv_transpose", "matmul"})
 VIEWS = frozenset({"transpose", "reshape", "slice"})
+PASSED = VIEWS | {"concat", "max_pool"}
+"""Ops whose results are elements of their inputs."""
 PRECISE = frozenset(
     {
         "layer_normalization", "rms_normalization", "instance_normalization", "group_normalization",
@@ -80,13 +82,11 @@ class NarrowForms:
                 user.set_input(position, wide)
 
     def _is_passed_through(self, node: Node) -> bool:
-        """A view or a join whose inputs are narrow where they are made: nobody else reads them, or can share them."""
-        if node.op.name not in VIEWS | {"concat", "max_pool"} or len(node.outputs) > 1:
+        """A view, a join or a maximum of what products made, whose kernels then store narrow numbers."""
+        if node.op.name not in PASSED or len(node.outputs) > 1:
             return False
         is_output = self.rewriter.graph.is_output
-        return all(
-            v is not None and not is_output(v) and (len(v.uses) == 1 or _is_behind_product(v)) for v in node.inputs
-        )
+        return all(v is not None and not is_output(v) and _is_behind_product(v) for v in node.inputs)
 
 
 def _first_behind(value: Value, narrow: Value) -> Node | None:
@@ -110,7 +110,7 @@ def _is_behind_product(value: Value) -> bool:
         seen.add(id(node))
         if node.op.name in PRODUCTS:
             return True
-        if isinstance(node.op, Pointwise) or node.op.name in (*VIEWS, "max_pool"):
+        if isinstance(node.op, Pointwise) or node.op.name in PASSED:
             frontier += [v for v in node.inputs if v is not None]
     return False
 
