@@ -42,6 +42,7 @@ class Placed:
     Attributes:
         copied: x is copied with its padding first; else it is read in place, as one row of positions.
         compact: the copy leaves out the columns between windows.
+        channels: of a stored pixel; three planes become pixels of four, the last of them zeros.
         depth, height: the copy's depths and rows.
         row_bytes, plane_bytes, image_bytes: of the copy.
         pitch: positions from one output row to the next.
@@ -51,6 +52,7 @@ class Placed:
 
     copied: bool
     compact: bool
+    channels: int
     depth: Plane
     height: Plane
     row_bytes: Dim
@@ -109,7 +111,13 @@ class AmxPlan:
 
     @property
     def group_channels(self) -> int:
-        return self.g.group_channels * self.merged
+        """As stored."""
+        return self.placed.channels // self.groups
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Of a stored pixel."""
+        return self.placed.channels * self.element_bytes
 
     @property
     def group_outputs(self) -> int:
@@ -122,9 +130,11 @@ def plan_of(g: Geometry, product: TileProduct, *, channels_innermost: bool) -> A
     merged = merged_groups(g)
     channels = g.group_channels * merged
     in_place = channels_innermost and g.is_pointwise and _is_readable(g, channels * element)
-    placed = _in_place(g, element) if in_place else _copied(g, element)
+    stored = 4 if g.channels == 3 and g.groups == 1 and not channels_innermost else g.channels
+    placed = _in_place(g, element) if in_place else _copied(g, element, stored)
     whole_rows = g.groups == merged and g.dilations[2] == 1 and not placed.compact
     columns = g.kernel[2] if whole_rows else 1
+    channels = max(channels, stored // (g.groups // merged))
     segments = tuple(
         Segment(d, r, c, columns)
         for d in range(g.kernel[0])
@@ -153,11 +163,13 @@ def _is_readable(g: Geometry, segment_bytes: int) -> bool:
 def _in_place(g: Geometry, element: int) -> Placed:
     positions = g.batch * g.out[0] * g.out[1] * g.out[2]
     one = Plane(1, 1)
-    return Placed(False, False, one, one, 0, 0, 0, positions, positions, known(g.x_strides[3]) * element)
+    return Placed(
+        False, False, g.channels, one, one, 0, 0, 0, positions, positions, known(g.x_strides[3]) * element
+    )
 
 
-def _copied(g: Geometry, element: int) -> Placed:
-    stride, pixel = g.strides[2], g.channels * element
+def _copied(g: Geometry, element: int, channels: int) -> Placed:
+    stride, pixel = g.strides[2], channels * element
     compact = g.kernel[2] == 1 and stride > 1 and g.before[2] == 0
     reach = (g.kernel[2] - 1) * g.dilations[2] + 1
     if compact:
@@ -172,7 +184,7 @@ def _copied(g: Geometry, element: int) -> Placed:
     positions = (g.out[1] - 1) * pitch + g.out[2]
     step = pixel if compact else stride * pixel
     image = ceil_div(depth.whole * plane + slack, TILE_BYTES) * TILE_BYTES
-    return Placed(True, compact, depth, height, row, plane, image, pitch, positions, step)
+    return Placed(True, compact, channels, depth, height, row, plane, image, pitch, positions, step)
 
 
 def _plane(g: Geometry, axis: int) -> Plane:
@@ -220,19 +232,21 @@ def pack_filters(w: np.ndarray, plan: AmxPlan, width: int) -> np.ndarray:
 
 
 def _merged(w: np.ndarray, plan: AmxPlan) -> np.ndarray:
-    """[groups, outputs, channels, kernel…] with zeros where an output does not see a channel of its merged group."""
+    """[groups, outputs, stored channels, kernel…]: zeros where an output does not see a channel of its merged group."""
     g, m = plan.g, plan.merged
     out = np.zeros((plan.groups, m, g.group_outputs, m, g.group_channels, *g.kernel), w.dtype)
     own = w.reshape(plan.groups, m, g.group_outputs, g.group_channels, *g.kernel)
     for k in range(m):
         out[:, k, :, k] = own[:, k]
-    return out.reshape(plan.groups, plan.group_outputs, plan.group_channels, *g.kernel)
+    dense = out.reshape(plan.groups, plan.group_outputs, m * g.group_channels, *g.kernel)
+    missing = plan.group_channels - m * g.group_channels
+    return np.pad(dense, [(0, 0), (0, 0), (0, missing), (0, 0), (0, 0), (0, 0)])
 
 
 def step_table(plan: AmxPlan) -> np.ndarray:
     """[steps, 5] i64: phase and place of the depth, phase and place of the row, and bytes beside them."""
     g, placed = plan.g, plan.placed
-    column_bytes = g.dilations[2] * g.channels * plan.element_bytes
+    column_bytes = g.dilations[2] * plan.pixel_bytes
     rows = []
     for s in plan.steps.segments:
         depth, row = s.depth * g.dilations[0], s.row * g.dilations[1]

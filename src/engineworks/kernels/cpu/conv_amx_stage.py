@@ -14,6 +14,8 @@ from engineworks.kernels.tactic import Input, Word
 
 CHUNK = 64
 """Bytes moved at once."""
+JOINED = 16
+"""Pixels of planes joined at once."""
 
 
 def stage_rows(parts: ImageParts, source: TensorType, plan: AmxPlan, isa: Isa) -> Word:
@@ -70,7 +72,7 @@ class _Stage:
             lambda: self._fill(line, from_),
             lambda: self._clear(line, 0, self.row_bytes),
         )
-        behind = shared_columns(g) * g.channels * self.element + CHUNK
+        behind = shared_columns(g) * self.plan.pixel_bytes + CHUNK
         last = [f.compare("eq", v, f.sub(self.whole[a], 1)) for a, v in enumerate((depth, row))]
         with f.when(f.value(f"and i1 {last[0]}, {last[1]}")):
             self._clear(line, self.row_bytes, f.add(self.row_bytes, behind))
@@ -84,7 +86,7 @@ class _Stage:
     def _fill(self, line: str, source: str) -> None:
         """Zeros, the row of x as far as windows reach, zeros."""
         f, g = self.f, self.plan.g
-        pixel = g.channels * self.element
+        pixel = self.plan.pixel_bytes
         if self.plan.placed.compact:
             self._pixels(line, source, self.across, f.mul(self.steps[2], g.strides[2]))
             return
@@ -110,13 +112,38 @@ class _Stage:
                 )
 
     def _elements(self, line: str, source: str, count: Size, step: Size) -> None:
-        """Channels lie apart: element by element."""
+        """Channels lie apart: two to four planes are joined in registers, others go element by element."""
         f, g, kind = self.f, self.plan.g, f"i{self.element * 8}"
-        with f.loop(0, g.channels) as channel, f.loop(0, count) as pixel:
-            from_ = f.add(f.mul(channel, self.channel), f.mul(pixel, step))
-            value = f.value(f"load {kind}, ptr {f.at(source, from_, kind)}, align {self.element}")
-            to = f.at(line, f.add(f.mul(pixel, g.channels), channel), kind)
-            f.line(f"store {kind} {value}, ptr {to}, align {self.element}")
+        first: Size = 0
+        stored = self.plan.placed.channels
+        if step == 1 and stored in (2, 4):
+            first = f.mul(f.udiv(count, JOINED), JOINED)
+            with f.loop(0, first, JOINED) as pixel:
+                self._join(f.at(line, f.mul(pixel, self.plan.pixel_bytes)), f.at(source, pixel, kind))
+        with f.loop(0, stored) as channel:
+            exists = f.compare("slt", channel, g.channels)
+            plane = f.value(f"select i1 {exists}, i64 {channel}, i64 0")
+            with f.loop(first, count) as pixel:
+                from_ = f.add(f.mul(plane, self.channel), f.mul(pixel, step))
+                value = f.value(f"load {kind}, ptr {f.at(source, from_, kind)}, align {self.element}")
+                value = f.value(f"select i1 {exists}, {kind} {value}, {kind} 0")
+                to = f.at(line, f.add(f.mul(pixel, stored), channel), kind)
+                f.line(f"store {kind} {value}, ptr {to}, align {self.element}")
+
+    def _join(self, to: str, source: str) -> None:
+        """`JOINED` pixels: each one integer, of its channels from the lowest bits upwards."""
+        f, plan = self.f, self.plan
+        bits = self.element * 8
+        narrow, wide = f"<{JOINED} x i{bits}>", f"<{JOINED} x i{bits * plan.placed.channels}>"
+        total = ""
+        for channel in range(plan.g.channels):
+            plane = f.at(source, f.mul(channel, self.channel), f"i{bits}")
+            value = f.value(f"zext {narrow} {f.value(f'load {narrow}, ptr {plane}, align 1')} to {wide}")
+            if channel:
+                shift = f"splat (i{bits * plan.placed.channels} {bits * channel})"
+                value = f.value(f"or {wide} {total}, {f.value(f'shl {wide} {value}, {shift}')}")
+            total = value
+        f.line(f"store {wide} {total}, ptr {to}, align 1")
 
     def _move(self, to: str, source: str, count: Size) -> None:
         """`count` bytes."""
