@@ -32,16 +32,17 @@ class LowerQuantised:
 
     def run(self, rewriter: Rewriter) -> None:
         for node in list(rewriter.graph.nodes):
-            if isinstance(node.op, DequantizeLinear) and _is_read(rewriter, node):
+            if not _is_read(rewriter, node):
+                continue
+            if isinstance(node.op, DequantizeLinear):
                 if all(v is None or v.is_constant for v in node.inputs):
                     self._replace(rewriter, node, _folded)
                 elif _is_plain(node, node.op.block):
-                    self._replace(rewriter, node, _dequantise)
-        for node in list(rewriter.graph.nodes):
-            if (
+                    self._replace(rewriter, node, _dequantise if _pair_of(node) is None else _rounded)
+            elif (
                 isinstance(node.op, QuantizeLinear)
-                and _is_read(rewriter, node)
                 and _is_plain(node, node.op.block)
+                and not _is_half(rewriter, node)
             ):
                 self._replace(rewriter, node, _quantise)
 
@@ -97,22 +98,128 @@ def _quantise(g: GraphBuilder, node: Node) -> Value:
     """round(x / scale) + zero, saturated."""
     op = node.op
     assert isinstance(op, QuantizeLinear)
+    grid = _grid_of(node)
+    if grid is not None:
+        levels = _levels(g, node, grid, grid.low, grid.high)
+        return g.cast(g.add(levels, grid.zero) if grid.zero else levels, dtype=op.dtype)
     x, scale, zero = (*node.inputs, None)[:3]
     assert x is not None and scale is not None
-    limits = [float(b) for b in bounds_of(op.dtype)]
-    known = all(v is None or (v.is_constant and v.type.count == 1) for v in (scale, zero))
-    if known and float(scale.array.ravel()[0]) > 0:
-        step = float(scale.array.ravel()[0])
-        shift = 0.0 if zero is None else float(zero.array.ravel()[0])
-        x, limits = _absorb_bounds(x, step, shift, limits)
-        rounded = g.round(_divided(g, x, step))
-        if shift:
-            rounded = g.add(rounded, shift)
-    else:
-        rounded = g.round(g.div(x, _spread(g, scale, node)))
-        if zero is not None:
-            rounded = g.add(rounded, _number(g, _spread(g, zero, node)))
-    return g.cast(g.min(g.max(rounded, limits[0]), limits[1]), dtype=op.dtype)
+    rounded = g.round(g.div(x, _spread(g, scale, node)))
+    if zero is not None:
+        rounded = g.add(rounded, _number(g, _spread(g, zero, node)))
+    low, high = bounds_of(op.dtype)
+    return g.cast(g.min(g.max(rounded, float(low)), float(high)), dtype=op.dtype)
+
+
+def _rounded(g: GraphBuilder, node: Node) -> Value:
+    """A pair whose integers nobody else reads: numbers on the grid, without a detour over integers."""
+    found = _pair_of(node)
+    assert found is not None
+    quantise, floor = found
+    grid = _grid_of(quantise)
+    assert grid is not None
+    levels = _levels(g, quantise, grid, max(grid.low, floor - grid.zero), grid.high)
+    return g.mul(levels, g.constant(np.float32(grid.step)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """One scale and zero point, known at build: the numbers (low … high) step, with the zero point taken off."""
+
+    step: float
+    zero: float
+    low: float
+    high: float
+
+
+def _grid_of(node: Node) -> _Grid | None:
+    """Of a QuantizeLinear, or of a DequantizeLinear of integers; None: several scales, or not known."""
+    scale, zero = (*node.inputs[1:], None)[:2]
+    assert scale is not None
+    if not all(v is None or (v.is_constant and v.type.count == 1) for v in (scale, zero)):
+        return None
+    narrow = node.inputs[0] if isinstance(node.op, DequantizeLinear) else node.output
+    assert narrow is not None
+    step, shift = float(scale.array.ravel()[0]), 0.0 if zero is None else float(zero.array.ravel()[0])
+    low, high = bounds_of(narrow.type.dtype)
+    return _Grid(step, shift, low - shift, high - shift) if step > 0 else None
+
+
+def _levels(g: GraphBuilder, node: Node, grid: _Grid, low: float, high: float) -> Value:
+    """round(x / step) between `low` and `high`, as f32; bounds that x keeps by itself are left out."""
+    x = node.inputs[0]
+    assert x is not None
+    x, low, high = _absorb_bounds(x, grid.step, low, high)
+    levels = g.round(_divided(g, x, grid.step))
+    least, most = _range_of(levels)
+    levels = levels if least >= low else g.max(levels, low)
+    return levels if most <= high else g.min(levels, high)
+
+
+def _pair_of(node: Node) -> tuple[Node, float] | None:
+    """The QuantizeLinear of the same grid whose integers this DequantizeLinear alone reads, and a lower bound that they
+    get on the way (a relu); None where they come from elsewhere or are stored.
+    """
+    value, floor = node.inputs[0], -np.inf
+    grid = _grid_of(node)
+    while value is not None and value.producer is not None and grid is not None and len(value.uses) == 1:
+        maker = value.producer
+        if isinstance(maker.op, QuantizeLinear):
+            return (maker, floor) if _grid_of(maker) == grid and _is_plain(maker, maker.op.block) else None
+        bound = _bound_of(maker)
+        if bound is None or bound[0] != "max" or maker.op.name != "max":
+            return None
+        floor = max(floor, bound[1])
+        value = next(v for v in maker.inputs if v is not None and not v.is_constant)
+    return None
+
+
+def _is_half(rewriter: Rewriter, node: Node) -> bool:
+    """Its integers go to one DequantizeLinear alone, whose numbers are used up in the same kernel."""
+    value = node.output
+    while len(value.uses) == 1 and not rewriter.graph.is_output(value):
+        reader = value.uses[0][0]
+        if isinstance(reader.op, DequantizeLinear):
+            found = _pair_of(reader) if _is_plain(reader, reader.op.block) else None
+            return found is not None and found[0] is node and _is_used_up(rewriter, reader.output, node)
+        if reader.op.name != "max":
+            return False
+        value = reader.output
+    return False
+
+
+def _is_used_up(rewriter: Rewriter, value: Value, source: Node) -> bool:
+    """Pointwise work behind one product ends in integers or an output of the graph; so nothing wide is stored.
+
+    Where two products meet, the work behind them is done in the kernel of the first.
+    """
+    mine = _product_behind(source.inputs[0])
+    order = {id(n): k for k, n in enumerate(rewriter.graph.nodes) if n.op.name in PRODUCTS}
+    while not rewriter.graph.is_output(value):
+        if len(value.uses) != 1:
+            return False
+        reader = value.uses[0][0]
+        if reader.op.name == "quantize_linear":
+            return True
+        if not hasattr(reader.op, "scalar"):
+            return False
+        others = [_product_behind(v) for v in reader.inputs if v is not value]
+        if any(o is not None and (mine is None or order[id(o)] < order[id(mine)]) for o in others):
+            return False
+        value = reader.output
+    return True
+
+
+def _product_behind(value: Value | None, depth: int = 60) -> Node | None:
+    """The product whose kernel can make `value`: pointwise work lies between them."""
+    node = None if value is None else value.producer
+    if node is None or not depth:
+        return None
+    if node.op.name in PRODUCTS:
+        return node
+    if not hasattr(node.op, "scalar") and node.op.name not in ("quantize_linear", "dequantize_linear"):
+        return None
+    return next((p for v in node.inputs if (p := _product_behind(v, depth - 1)) is not None), None)
 
 
 def _number(g: GraphBuilder, zero: Value) -> Value:
@@ -131,19 +238,45 @@ def _spread(g: GraphBuilder, vector: Value, node: Node) -> Value:
 
 
 # -- behind integer products ----------------------------------------------------------------------------------
-def _absorb_bounds(x: Value, step: float, shift: float, limits: list[float]) -> tuple[Value, list[float]]:
-    """What a relu, or a maximum or minimum with a number, was taken of, and the bounds of the integers with it."""
-    low, high = limits
+def _absorb_bounds(x: Value, step: float, low: float, high: float) -> tuple[Value, float, float]:
+    """What a relu, or a maximum or minimum with a number, was taken of, and the bounds of the levels with it."""
     while (node := x.producer) is not None and len(x.uses) == 1:
         bound = _bound_of(node)
         if bound is None:
             break
         kind, number = bound
-        level = float(np.rint(np.float32(number) / np.float32(step))) + shift
-        level = min(max(level, low), high)
+        level = min(max(float(np.rint(np.float32(number) / np.float32(step))), low), high)
         low, high = (level, high) if kind == "max" else (low, level)
         x = next(v for v in node.inputs if v is not None and not v.is_constant)
-    return x, [low, high]
+    return x, low, high
+
+
+def _range_of(x: Value, depth: int = 6) -> tuple[float, float]:
+    """Bounds of an f32 value that its own arithmetic with numbers tells; infinite where it tells none."""
+    node = x.producer
+    everything = (-np.inf, np.inf)
+    if node is None or not depth:
+        return everything
+    numbers = [
+        float(v.array.ravel()[0])
+        for v in node.inputs
+        if v is not None and v.is_constant and v.array.size == 1
+    ]
+    inner = next(
+        (_range_of(v, depth - 1) for v in node.inputs if v is not None and not v.is_constant), everything
+    )
+    match node.op.name, numbers:
+        case "round", []:
+            return float(np.rint(inner[0])), float(np.rint(inner[1]))
+        case "max", [number]:
+            return max(inner[0], number), max(inner[1], number)
+        case "min", [number]:
+            return min(inner[0], number), min(inner[1], number)
+        case "mul", [number] if number > 0:
+            return float(np.float32(inner[0]) * np.float32(number)), float(
+                np.float32(inner[1]) * np.float32(number)
+            )
+    return everything
 
 
 def _bound_of(node: Node) -> tuple[str, float] | None:
