@@ -43,12 +43,7 @@ class AssignLayouts:
 
     def _place(self, rewriter: Rewriter, node: Node) -> None:
         if node.op.name in CHANNELS_LAST_OPS and node.output.type.rank >= 3:
-            wanted = channels_last(node.output.type.rank)
-            if not _reads_planes(node):
-                _require(rewriter, node, 0, wanted)
-            for position in range(1, len(node.inputs)):
-                _require_row_major(rewriter, node, position)
-            _set(node.outputs[0], wanted)
+            _place_channels_last(rewriter, node)
         elif node.op.name in STRIDED_OPS:
             _place_strided(rewriter, node)
         elif node.op.name == "reshape":
@@ -70,6 +65,15 @@ class AssignLayouts:
 
 def _has_no_padding(node: Node) -> bool:
     return not any(v is not None and v.type.layout is not None and v.type.layout.row_pad for v in node.inputs)
+
+
+def _place_channels_last(rewriter: Rewriter, node: Node) -> None:
+    wanted = channels_last(node.output.type.rank)
+    if not _reads_planes(node):
+        _require(rewriter, node, 0, wanted)
+    for position in range(1, len(node.inputs)):
+        _require_row_major(rewriter, node, position)
+    _set(node.outputs[0], wanted)
 
 
 def _reads_planes(node: Node) -> bool:
