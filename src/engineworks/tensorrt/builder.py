@@ -8,19 +8,18 @@ from engineworks.errors import Error
 from engineworks.tensorrt.compile import compile_network
 from engineworks.tensorrt.config import IBuilderConfig, IOptimizationProfile
 from engineworks.tensorrt.engine import ICudaEngine
-from engineworks.tensorrt.enums import BuilderFlag, Severity
+from engineworks.tensorrt.enums import Severity
 from engineworks.tensorrt.logger import ILogger
 from engineworks.tensorrt.network import INetworkDefinition
 from engineworks.tensorrt.runtime import Runtime
 from engineworks.tensorrt.unsupported import Face
 from engineworks.tensorrt.values import IHostMemory
 
-_PERMISSIONS = (BuilderFlag.FP16, BuilderFlag.INT8, BuilderFlag.BF16, BuilderFlag.FP8)
-
 
 class Builder(Face):
     """The start of every build."""
 
+    # Every CPU that engines are built for converts half, and multiplies 8-bit integers at least as AVX2 does.
     platform_has_tf32 = platform_has_fast_fp16 = platform_has_fast_int8 = True
     num_DLA_cores = max_DLA_batch_size = 0
 
@@ -43,13 +42,8 @@ class Builder(Face):
         self, network: INetworkDefinition, config: IBuilderConfig
     ) -> IHostMemory | None:
         """The engine file, or None after an error was logged."""
-        allowed = [f.name for f in _PERMISSIONS if config.get_flag(f)]
-        if allowed:
-            self.logger.log(
-                Severity.INFO, f"{', '.join(allowed)} allowed; this engine computes in the model's own types"
-            )
         try:
-            return IHostMemory(compile_network(network, config))
+            return IHostMemory(compile_network(network, config, self.logger))
         except Error as error:
             self.logger.log(Severity.ERROR, f"{type(error).__name__}: {error}")
             return None

@@ -13,17 +13,22 @@ import msgspec
 
 from engineworks.builder.build import build_engine
 from engineworks.builder.config import BuildConfig
+from engineworks.builder.report import decode
 from engineworks.engine import container
 from engineworks.engine.schema import Manifest, Profile, Range
 from engineworks.errors import BuildError
 from engineworks.tensorrt.config import IBuilderConfig, IOptimizationProfile
 from engineworks.tensorrt.enums import BuilderFlag
 from engineworks.tensorrt.graphs import graph_of, merged_shapes
+from engineworks.tensorrt.logger import ILogger
 from engineworks.tensorrt.network import INetworkDefinition
+from engineworks.tensorrt.precision import precision_options, tell
 
 
-def compile_network(network: INetworkDefinition, config: IBuilderConfig) -> bytes:
+def compile_network(network: INetworkDefinition, config: IBuilderConfig, logger: ILogger) -> bytes:
     """The engine file. Raises BuildError."""
+    network.as_foreign()  # an empty network is what is wrong first
+    precision = precision_options(network, config, logger)
     with _timing_cache(config) as cache:
         merged = merged_shapes(network, config.profiles)
         options = BuildConfig(
@@ -31,10 +36,12 @@ def compile_network(network: INetworkDefinition, config: IBuilderConfig) -> byte
             effort=min(5, max(0, int(config.builder_optimization_level))),
             timing_cache=cache,
             name=network.name,
+            **precision,
         )
         graph = graph_of(network, merged)
         with _monitored(config.progress_monitor) as progress:
             emitted = build_engine(graph, options, progress)
+        tell(network, config, decode(bytes(emitted.sections["report"])), logger)
         manifest = _with_profiles(emitted.manifest, network, config.profiles)
         return container.encode(manifest, emitted.sections)
 

@@ -10,10 +10,11 @@ from engineworks.builder.config import BuildConfig
 from engineworks.core.types import Shape
 from engineworks.errors import InvalidModel
 from engineworks.frontends.importer import import_model
+from engineworks.ir.foreign import ForeignGraph, ForeignOp
 from engineworks.ir.graph import Graph
 from engineworks.tensorrt.config import IOptimizationProfile
 from engineworks.tensorrt.network import INetworkDefinition
-from engineworks.tensorrt.values import Dims
+from engineworks.tensorrt.values import Dims, onnx_type
 
 Shapes = dict[str, tuple[Dims, Dims, Dims]]
 
@@ -33,7 +34,7 @@ def types_of(network: INetworkDefinition, *names: str) -> dict[str, tuple[str, S
 
 def graph_of(network: INetworkDefinition, merged: Shapes) -> Graph:
     """The network with the names and outputs that the program gave, over the sizes that `merged` covers."""
-    foreign = network.as_foreign()
+    foreign = _with_output_types(network)
     profiled = {t.source: merged[t.name] for t in network.inputs if t.name in merged}
     fixed = {
         name: tuple(d for d in shape if isinstance(d, int))
@@ -47,6 +48,19 @@ def graph_of(network: INetworkDefinition, merged: Shapes) -> Graph:
         value.name = next(t.name for t in network.inputs if t.source == value.name)
     graph.output_names = [t.name for t in network.outputs]
     return graph
+
+
+def _with_output_types(network: INetworkDefinition) -> ForeignGraph:
+    """The model with a cast behind each output whose type the program set."""
+    foreign = network.as_foreign()
+    nodes, outputs = list(foreign.nodes), list(foreign.outputs)
+    for position, tensor in enumerate(network.outputs):
+        wished = network.wished_type(tensor.source)
+        if wished is not None:
+            outputs[position] = made = f"{tensor.source} as {wished.name}"
+            cast = {"to": onnx_type(wished)}
+            nodes.append(ForeignOp("Cast", "", tensor.name, (tensor.source,), (made,), cast))
+    return dataclasses.replace(foreign, nodes=nodes, outputs=outputs)
 
 
 def merged_shapes(network: INetworkDefinition, profiles: Sequence[IOptimizationProfile]) -> Shapes:

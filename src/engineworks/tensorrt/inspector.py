@@ -22,11 +22,25 @@ class EngineInspector(Face):
 
     def _layers(self) -> list[dict[str, Any]]:
         manifest = self._engine.manifest
-        calls = [r for r in manifest.program if r.op == "call"]
-        return [
-            {"Name": r.name, "LayerType": "Kernel", "TacticName": manifest.kernels[r.kernel].tactic}
-            for r in calls
-        ]
+        precisions = _precisions(self._engine)
+        layers = []
+        for record in manifest.program:
+            if record.op != "call":
+                continue
+            written = [manifest.buffers[b].value for b in record.writes]
+            outputs = [
+                {"Name": v.name, "Dimensions": list(v.dims), "Format/Datatype": v.dtype} for v in written if v
+            ]
+            layers.append(
+                {
+                    "Name": record.name,
+                    "LayerType": "Kernel",
+                    "Precision": precisions.get(record.group, "fp32"),
+                    "Outputs": outputs,
+                    "TacticName": manifest.kernels[record.kernel].tactic,
+                }
+            )
+        return layers
 
     def get_layer_information(self, layer_index: int, format: LayerInformationFormat) -> str:
         return self._text(self._layers()[layer_index], format)
@@ -42,5 +56,17 @@ class EngineInspector(Face):
         return (
             json.dumps(layer)
             if format is LayerInformationFormat.JSON
-            else f"{layer['Name']}: {layer['TacticName']}"
+            else f"{layer['Name']}: {layer['TacticName']}, {layer['Precision']}"
         )
+
+
+def _precisions(engine: Engine) -> dict[str, str]:
+    """What each group's products compute in, by the group's name; everything else computes in fp32."""
+    from engineworks.builder.report import decode
+
+    if not engine.report:
+        return {}
+    told = decode(engine.report)
+    of_node = {name: made.precision for made in told.precisions for name in made.origin}
+    found = {group.number: {of_node[n] for n in group.origin if n in of_node} for group in told.groups}
+    return {number: "+".join(sorted(names)) for number, names in found.items() if names}

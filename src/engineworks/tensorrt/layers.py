@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from engineworks.ir.foreign import ForeignOp
@@ -87,6 +88,10 @@ class ILayer(_Precise):
         """None beyond the last."""
         name = self._node.outputs[index] if 0 <= index < self.num_outputs else ""
         return self._network.tensor(name) if name else None
+
+    def wished_types(self) -> Iterator[tuple[str, DataType]]:
+        """The model's names of outputs, and the types that were set."""
+        return ((self._node.outputs[index], dtype) for index, dtype in self.wished_outputs.items())
 
     def get_output_type(self, index: int) -> DataType:
         """The type that was set, else the one that the model gives."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from engineworks.core.types import Shape
 from engineworks.errors import InvalidModel
 from engineworks.ir.foreign import ForeignGraph, ForeignInput
-from engineworks.tensorrt.enums import NetworkDefinitionCreationFlag
+from engineworks.tensorrt.enums import DataType, NetworkDefinitionCreationFlag
 from engineworks.tensorrt.layers import ILayer
 from engineworks.tensorrt.tensors import ITensor
 from engineworks.tensorrt.unsupported import Face
@@ -48,6 +48,11 @@ class INetworkDefinition(Face):
     def tensors(self) -> Iterable[ITensor]:
         """Those that the program may have looked at."""
         return self._tensors.values()
+
+    def wished_type(self, source: str) -> DataType | None:
+        """The type that the program set for a tensor, by the model's name."""
+        wishes = (wish for layer in self.layers for wish in layer.wished_types())
+        return next((dtype for name, dtype in wishes if name == source), None)
 
     def fix(self, given: ForeignInput, shape: Sequence[int]) -> None:
         """Sizes of an input; -1 leaves one as it is."""

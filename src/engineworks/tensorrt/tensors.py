@@ -79,7 +79,9 @@ class ITensor(_Ranged):
 
     @property
     def dtype(self) -> DataType:
-        return data_type(self._network.stated(self.source)[0])
+        """The model's type; of outputs the one that the program set."""
+        wished = self._network.wished_type(self.source) if self.is_network_output else None
+        return data_type(self._network.stated(self.source)[0]) if wished is None else wished
 
     @property
     def is_shape_tensor(self) -> bool:

@@ -25,6 +25,11 @@ _NUMPY: dict[DataType, Any] = {
     DataType.BF16: ml_dtypes.bfloat16, DataType.INT64: np.int64, DataType.INT4: ml_dtypes.int4,
 }  # fmt: skip
 
+_ONNX: dict[DataType, int] = {
+    DataType.FLOAT: 1, DataType.UINT8: 2, DataType.INT8: 3, DataType.INT32: 6, DataType.INT64: 7, DataType.BOOL: 9,
+    DataType.HALF: 10, DataType.BF16: 16,
+}  # fmt: skip
+
 
 class Dims(tuple[int, ...]):
     """Sizes; -1 where a size is not fixed. Equal to a tuple or list of the same sizes."""
@@ -90,3 +95,10 @@ def data_type(name: str) -> DataType:
 def size_bits(kind: DataType) -> int:
     """Bits of one element in memory; a 4-bit one takes a byte here."""
     return np.dtype(nptype(kind)).itemsize * 8
+
+
+def onnx_type(kind: DataType) -> int:
+    """ONNX's number of an element type. Raises Unsupported when outputs cannot have it."""
+    if kind not in _ONNX:
+        raise Unsupported(f"outputs cannot be {kind.name}; they may be {', '.join(k.name for k in _ONNX)}")
+    return _ONNX[kind]

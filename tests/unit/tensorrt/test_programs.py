@@ -72,7 +72,7 @@ def test_a_program_with_names(model_file: Path) -> None:
             buffers[name] = np.empty(shape, trt.nptype(engine.get_tensor_dtype(name)))
         context.set_tensor_address(name, buffers[name].ctypes.data)
     assert context.execute_async_v3(stream_handle=0)
-    np.testing.assert_allclose(buffers["y"], expected(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(buffers["y"], expected(x), rtol=2e-3, atol=2e-3)  # weights are rounded to half
 
 
 def test_a_program_from_before_named_tensors(model_file: Path) -> None:
