@@ -10,11 +10,10 @@ from engineworks.ir.group import Group, OperandKind
 from engineworks.ops._kinds import Pointwise
 from engineworks.passes.decompose import is_fusible
 from engineworks.passes.layouts import CHANNELS_LAST_OPS, lies
+from engineworks.passes.partition_views import WIDENING, narrow_source
 
 MAX_EPILOGUE_NODES = 48
 MAX_FULL_OPERANDS = 3
-WIDENING = frozenset({"cast", "sub", "mul", "add"})
-"""What turns a narrow operand into the numbers it stands for."""
 
 
 def operand_kind(value: Value, anchor: Node) -> OperandKind | None:
@@ -84,21 +83,9 @@ def _widened_inside(members: list[Node]) -> list[Node]:
 
 
 def _widening(value: Value, anchor: Node) -> list[Node]:
-    """The nodes, in order, that make `value` from a narrower tensor that lies like the anchor's output, by a cast and
-    arithmetic with numbers; none where it is made another way.
-    """
-    nodes: list[Node] = []
-    source = value
-    while (node := source.producer) is not None and node.op.name in WIDENING:
-        given = [v for v in node.inputs if v is not None and not (v.is_constant and v.array.size == 1)]
-        if len(given) != 1 or node.output.type.shape != given[0].type.shape:
-            break
-        nodes.append(node)
-        source = given[0]
-        if node.op.name == "cast":
-            break
-    narrower = source.type.dtype.bits < value.type.dtype.bits
-    return nodes[::-1] if narrower and operand_kind(source, anchor) == "full" else []
+    """The nodes that make an operand of a narrower tensor that lies like the anchor's output; else none."""
+    nodes, source = narrow_source(value)
+    return nodes if operand_kind(source, anchor) == "full" else []
 
 
 def _narrowest(graph: Graph, members: list[Node], lengths: list[int]) -> int:

@@ -10,7 +10,7 @@ from engineworks.ir.graph import Graph, Node, Value
 from engineworks.ir.group import Group
 from engineworks.ops._kinds import Pointwise, Reduction
 from engineworks.passes.decompose import is_fusible
-from engineworks.passes.partition_views import FREE_VIEWS, is_alias, is_simple_view
+from engineworks.passes.partition_views import FREE_VIEWS, is_alias, is_simple_view, widens
 
 CHEAP_RECOMPUTE = 2
 """A producer of at most this many primitive applications may be computed again for each reader."""
@@ -115,7 +115,7 @@ class LoopGrower:
         draft.add(node)
         if not outside:
             self.taken.add(id(node))
-        elif node.op.name in FREE_VIEWS:
+        elif node.op.name in FREE_VIEWS or widens(node):
             self.copied.add(id(node))
         else:
             draft.extra.append(value)
@@ -137,9 +137,10 @@ class LoopGrower:
         if draft.cost >= self.max_cost:
             return f"the loop nest already holds {draft.cost} operations"
         outside = self._outside(draft, value)
-        if outside and node.op.name not in FREE_VIEWS and not self._may_store(draft, node, value, outside):
+        free = node.op.name in FREE_VIEWS or widens(node)
+        if outside and not free and not self._may_store(draft, node, value, outside):
             return "its result is also read elsewhere"
-        if outside and node.op.name in FREE_VIEWS and self.graph.is_output(value):
+        if outside and free and self.graph.is_output(value):
             return "it is an output"
         return self._shape_obstacle(draft, node)
 
@@ -202,8 +203,14 @@ class LoopGrower:
 
     def _may_store(self, draft: Draft, node: Node, value: Value, outside: list[Node]) -> bool:
         """An inner value of the full domain can be stored on the way when no reader of it leads back into the group."""
-        rounded = all(n.op.name == "cast" for n in draft.nodes)  # the same numbers in two types are one kernel's
-        if not self.extra_outputs or not (draft.axes or rounded) or value.type.shape != draft.domain.type.shape:
+        rounded = all(
+            n.op.name == "cast" for n in draft.nodes
+        )  # the same numbers in two types are one kernel's
+        if (
+            not self.extra_outputs
+            or not (draft.axes or rounded)
+            or value.type.shape != draft.domain.type.shape
+        ):
             return False
         if not isinstance(node.op, Pointwise) or len(draft.extra) >= 2 or self.graph.is_output(value):
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engineworks.core.types import row_major
-from engineworks.ir.graph import Node
+from engineworks.ir.graph import Node, Value
 from engineworks.passes.layouts import lies, regrouped, transposed
 
 RESHAPES = frozenset({"reshape", "squeeze", "unsqueeze", "flatten", "identity"})
@@ -26,6 +26,33 @@ def is_alias(node: Node) -> bool:
         same_memory = regrouped(source.type, out)
         return same_memory is not None and lies(out, same_memory)
     return False
+
+
+WIDENING = frozenset({"cast", "sub", "mul", "add"})
+"""What turns a narrow tensor into the numbers it stands for."""
+
+
+def narrow_source(value: Value) -> tuple[list[Node], Value]:
+    """The nodes, in order, that make `value` of a narrower tensor of its shape by a cast and arithmetic with numbers,
+    and that tensor; none and the value itself where it is made another way.
+    """
+    nodes: list[Node] = []
+    source = value
+    while (node := source.producer) is not None and node.op.name in WIDENING:
+        given = [v for v in node.inputs if v is not None and not (v.is_constant and v.array.size == 1)]
+        if len(given) != 1 or node.output.type.shape != given[0].type.shape:
+            break
+        nodes.append(node)
+        source = given[0]
+        if node.op.name == "cast":
+            break
+    narrower = source.type.dtype.bits < value.type.dtype.bits
+    return (nodes[::-1], source) if narrower else ([], value)
+
+
+def widens(node: Node) -> bool:
+    """Whoever reads the node can as well read the narrower tensor that it is made of: less is stored and moved."""
+    return node.op.name in WIDENING and bool(narrow_source(node.output)[0])
 
 
 def keeps_axes(node: Node) -> bool:
