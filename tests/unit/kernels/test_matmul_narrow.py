@@ -7,19 +7,28 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from engineworks.codegen.llvm.function import AVX512, Isa
+from engineworks.codegen.llvm.function import AVX2, AVX512, Isa
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, evaluate
 from engineworks.core.target import host
 from engineworks.core.types import Layout, TensorType
 from engineworks.errors import NoTactic
+from engineworks.kernels.cpu.gemv import CpuGemv
+from engineworks.kernels.cpu.matmul import CpuMatMul
 from engineworks.kernels.cpu.matmul_amx import CpuMatMulAmx
 from engineworks.kernels.tactic import Tactic
 from engineworks.kernels.workload import Epilogue, Operand, Workload
 from engineworks.ops.matmul import MatMul
 from engineworks.testing.kernels import run_image
 
-PROVIDERS = {p.name: p for p in (CpuMatMulAmx(),)}
+PROVIDERS = {p.name: p for p in (CpuMatMulAmx(), CpuMatMul(), CpuGemv())}
+ISAS = [
+    AVX2,
+    AVX2.with_extras("avxvnni"),
+    AVX512,
+    AVX512.with_extras("avx512vnni", "avx512bf16"),
+]
+FLOATS = [("bf16", "bf16"), ("f16", "f16"), ("f32", "bf16"), ("f32", "f16"), ("bf16", "f32"), ("f16", "bf16")]
 TILES = AVX512.with_extras("amx-tile", "amx-bf16", "amx-int8")
 BYTES = [("i8", "i8"), ("i8", "u8"), ("u8", "i8"), ("u8", "u8")]
 SHAPES = [(1, 1, 1), (2, 3, 5), (17, 65, 33), (33, 128, 64), (40, 70, 100), (5, 200, 130)]
@@ -74,14 +83,14 @@ def run(work: Workload, isa: Isa, tactic: Tactic, arrays: Sequence[np.ndarray], 
     return got
 
 
-def check(work: Workload, isa: Isa, *, provider: str = "", **dims: int) -> int:
+def check(work: Workload, isa: Isa, *, provider: str = "", effort: int = 5, **dims: int) -> int:
     """Every tactic gives a @ b; how many there were."""
     rng = np.random.default_rng(0)
     arrays = [random(rng, o.type, **dims) for o in work.inputs if o is not None]
     wide = np.float64 if arrays[0].dtype.kind not in "iu" else np.int64
     left, right = arrays[0].astype(wide), arrays[1].astype(wide)
     expected = np.matmul(left, right)
-    tactics = [t for t in tactics_of(work, isa) if provider in t.provider]
+    tactics = [t for t in tactics_of(work, isa, effort) if provider in t.provider]
     for tactic in tactics:
         got = run(work, isa, tactic, arrays, **dims)
         assert got.shape == expected.shape
@@ -119,3 +128,13 @@ def test_tiles_with_right_sides_known_only_at_run_time(
     left, right = pair
     work = matmul(tensor(left, m, k, pad=1), tensor(right, k, n, order=order, pad=2), constant=False)
     assert check(work, runnable(TILES), provider="amx")
+
+
+@pytest.mark.parametrize("isa", ISAS, ids=isa_id)
+@pytest.mark.parametrize("pair", [*FLOATS, *BYTES], ids="-".join)
+@pytest.mark.parametrize(("m", "k", "n"), SHAPES)
+def test_registers(isa: Isa, pair: tuple[str, str], m: int, k: int, n: int) -> None:
+    left, right = pair
+    for constant in (True, False):
+        work = matmul(tensor(left, m, k), tensor(right, k, n), constant=constant)
+        assert check(work, runnable(isa), effort=2)

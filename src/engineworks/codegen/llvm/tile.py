@@ -1,9 +1,9 @@
-"""The f32 micro-kernel that matmul, convolution, attention and recurrent layers share.
+"""The micro-kernel that matmul, convolution, attention and recurrent layers share.
 
 A tile is `rows` x `vectors` accumulator registers. Each k step loads `vectors` registers of B once and multiplies them
-with one broadcast element of A for each row. Where the rows of A lie is a list of byte offsets; the k loop is a list of
-segments, each a nest of counted loops, so that a convolution's border tiles can leave out their padding.
-Everything that is a `Size` may be a constant or an SSA value.
+with one broadcast k group of A (`multiply.py`; in f32 one element) for each row. Where the rows of A lie is a list of
+byte offsets; the k loop is a list of segments, each a nest of counted loops, so that a convolution's border tiles can
+leave out their padding. Everything that is a `Size` may be a constant or an SSA value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
-from engineworks.codegen.llvm.loads import iota_below, load_vector, splat, store_vector
+from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
+from engineworks.codegen.llvm.multiply import F32, Multiply
 from engineworks.codegen.llvm.vector import compute_kind
 from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
@@ -33,12 +34,14 @@ class Segment:
         nest: loops from the outermost: (count, bytes to step in A, rows of B to step). The innermost loop is unrolled.
         a_offset: bytes added to the base of A.
         b_offset: rows of B added to its base.
+        tail: elements of one more k group, fewer than it holds, after a nest of a single loop.
     """
 
     rows: tuple[int, ...]
     nest: tuple[tuple[Size, Size, Size], ...]
     a_offset: Size = 0
     b_offset: Size = 0
+    tail: Size = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Tile:
             next so many cache lines.
         ahead: (bytes, lines): each turn of an innermost loop fetches so many cache lines that lie this far from the
             rows of B it reads.
+        multiply: what a k step does; the rows of B are its groups.
     """
 
     rows: tuple[Size, ...]
@@ -71,6 +75,7 @@ class Tile:
     b_align: int = 4
     prefetch: tuple[str, int] | None = None
     ahead: tuple[Size, int] | None = None
+    multiply: Multiply = F32
 
 
 def plain_tile(
@@ -108,8 +113,8 @@ class _Accumulation:
         assert tile.unroll % tile.chains == 0, (
             f"{tile.chains} chains do not divide an unrolling of {tile.unroll}"
         )
-        self.f, self.isa, self.tile = f, isa, tile
-        self.vector = f"<{isa.lanes} x float>"
+        self.f, self.isa, self.tile, self.multiply = f, isa, tile, tile.multiply
+        self.vector = tile.multiply.sum_type(isa)
         self.sums = [
             [[self._start(initial, chain, r, j) for j in range(tile.vectors)] for r in range(len(tile.rows))]
             for chain in range(tile.chains)
@@ -123,7 +128,9 @@ class _Accumulation:
         f, tile = self.f, self.tile
         for segment in tile.segments:
             base_b = f.at(b, f.mul(segment.b_offset, tile.b_row_bytes))
-            self._nest(segment.nest, f.at(a, segment.a_offset), base_b, segment.rows)
+            base_a = f.at(a, segment.a_offset)
+            self._nest(segment.nest, base_a, base_b, segment.rows)
+            self._tail(segment, base_a, base_b)
         return [[self._total(r, j) for j in range(tile.vectors)] for r in range(len(tile.rows))]
 
     def _total(self, row: int, j: int) -> str:
@@ -131,7 +138,7 @@ class _Accumulation:
         while len(values) > 1:
             pairs = zip(values[::2], values[1::2], strict=False)
             odd = values[len(values) & ~1 :]
-            values = [self.f.value(f"fadd {self.vector} {x}, {y}") for x, y in pairs] + odd
+            values = [self.multiply.add(self.f, self.isa, x, y) for x, y in pairs] + odd
         return values[0]
 
     def _nest(self, nest: Sequence[tuple[Size, Size, Size]], a: str, b: str, rows: Sequence[int]) -> None:
@@ -186,29 +193,50 @@ class _Accumulation:
             at = self.f.at(pointer, line * CACHE_LINE)
             self.f.call("void", "llvm.prefetch.p0", f"ptr {at}", "i32 0", "i32 2", "i32 1")
 
-    def _step(self, a: str, b: str, a_shift: Size, b_shift: Size, chain: int, rows: Sequence[int]) -> None:
-        """One k: the vectors of B once, then a broadcast (folded into the multiply) and the multiplies of each row."""
-        f, tile, vector = self.f, self.tile, self.vector
-        columns = [
-            self._load_b(f.at(b, f.add(b_shift, j * self.isa.lanes * 4)), j) for j in range(tile.vectors)
-        ]
+    def _tail(self, segment: Segment, a: str, b: str) -> None:
+        """The last k group, where the depth ends in it."""
+        f, tail = self.f, segment.tail
+        if tail == 0:
+            return
+        assert len(segment.nest) == 1, "only a single loop has an unfinished k group"
+        count, a_step, b_step = segment.nest[0]
+        a = f.at(a, f.mul(count, a_step))
+        b = f.at(b, f.mul(count, f.mul(b_step, self.tile.b_row_bytes)))
+        for valid in range(1, self.multiply.group):
+            if isinstance(tail, str):
+                with f.when(f.compare("eq", tail, valid)):
+                    self._step(a, b, 0, 0, 0, segment.rows, valid)
+            elif tail == valid:
+                self._step(a, b, 0, 0, 0, segment.rows, valid)
+
+    def _step(
+        self,
+        a: str,
+        b: str,
+        a_shift: Size,
+        b_shift: Size,
+        chain: int,
+        rows: Sequence[int],
+        valid: int | None = None,
+    ) -> None:
+        """One k group: the vectors of B once, then a broadcast (folded into the multiply) and the multiplies of each
+        row.
+        """
+        f, tile, isa, multiply = self.f, self.tile, self.isa, self.multiply
+        step = isa.lanes * multiply.column_bytes
+        columns = [self._columns(f.at(b, f.add(b_shift, j * step)), j) for j in range(tile.vectors)]
         for r in rows:
-            element = f.value(f"load float, ptr {f.at(a, f.add(tile.rows[r], a_shift))}, align 4")
-            broadcast = splat(f, self.isa.lanes, "float", element)
+            element = multiply.element(f, isa, f.at(a, f.add(tile.rows[r], a_shift)), valid)
             for j, column in enumerate(columns):
                 total = self.sums[chain][r][j]
-                product = f.call(
-                    vector,
-                    f"llvm.fma.v{self.isa.lanes}f32",
-                    f"{vector} {broadcast}",
-                    f"{vector} {column}",
-                    f"{vector} {f.get(vector, total)}",
-                )
-                f.set(vector, total, product)
+                value = f.get(self.vector, total)
+                for x, y in zip(element, column, strict=False):
+                    value = multiply.multiply_add(f, isa, value, x, y)
+                f.set(self.vector, total, value)
 
-    def _load_b(self, pointer: str, j: int) -> str:
+    def _columns(self, pointer: str, j: int) -> tuple[str, ...]:
         mask = self.tile.b_masks[j] if self.tile.b_masks else None
-        return load_vector(self.f, self.isa.lanes, dtypes.f32, pointer, mask, align=self.tile.b_align)
+        return self.multiply.columns(self.f, self.isa, pointer, mask, self.tile.b_align)
 
 
 # -- what happens to the accumulators -------------------------------------------------------------------------

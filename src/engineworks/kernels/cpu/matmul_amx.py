@@ -6,17 +6,17 @@ from collections.abc import Iterable, Iterator
 
 from engineworks.codegen.llvm import amx
 from engineworks.codegen.llvm.function import Isa
-from engineworks.core.dims import Dim, ceil_div
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
 from engineworks.kernels.cpu.image_parts import ImageParts
-from engineworks.kernels.cpu.matmul import CANDIDATES, copied_left, dense_right, left_in_place, right_source
+from engineworks.kernels.cpu.matmul import CANDIDATES
 from engineworks.kernels.cpu.matmul_amx_emit import ROWS, AmxConfig, emit_amx_matmul, scratch_bytes
 from engineworks.kernels.cpu.matmul_grid import Sides
 from engineworks.kernels.cpu.matmul_problem import Problem, problem_of
-from engineworks.kernels.cpu.pack import PanelForm, emit_pack, packed_constant
-from engineworks.kernels.tactic import Effort, KernelImage, Tactic, Word, Workspace
-from engineworks.kernels.workload import Workload, input_type
+from engineworks.kernels.cpu.matmul_sides import copied_left, left_in_place, packed_right
+from engineworks.kernels.cpu.pack import PanelForm
+from engineworks.kernels.tactic import Effort, KernelImage, Tactic
+from engineworks.kernels.workload import Workload
 
 PRODUCT_CYCLES = 16.0
 """Of one tile product; loading a tile takes half of it from the first cache."""
@@ -38,7 +38,7 @@ class CpuMatMulAmx:
         config = tactic.config
         assert isinstance(config, AmxConfig), tactic.text()
         parts = ImageParts(scratch_bytes=scratch_bytes(config))
-        sides = _sides(parts, work, problem, product, config, isa)
+        sides = _sides(parts, problem, product, config, isa)
         parts.add(*emit_amx_matmul(work, problem, sides, product, config, isa))
         return parts.image()
 
@@ -49,7 +49,7 @@ def _problem(work: Workload, isa: Isa) -> tuple[Problem, amx.TileProduct]:
     if not isa.has("amx-tile"):
         raise NoTactic("the target has no tile registers (AMX)")
     problem = problem_of(work)
-    left, right = (input_type(work, k).dtype for k in (problem.left_input, problem.right_input))
+    left, right = problem.left_type, problem.right_type
     product = amx.tile_product(left, right, isa)
     if product is None:
         raise NoTactic(f"no tile instruction multiplies {left} by {right}")
@@ -95,45 +95,17 @@ def predict(problem: Problem, config: AmxConfig, product: amx.TileProduct) -> fl
 
 
 # -- the image ------------------------------------------------------------------------------------------------
-def panel_form(work: Workload, problem: Problem, product: amx.TileProduct, columns: int) -> PanelForm:
-    """How the right side lies for tiles."""
-    dtype = input_type(work, problem.right_input).dtype
-    return PanelForm(columns * amx.TILE_COLUMNS, dtype, product.group, amx.TILE_ROWS)
-
-
 def _sides(
-    parts: ImageParts,
-    work: Workload,
-    problem: Problem,
-    product: amx.TileProduct,
-    config: AmxConfig,
-    isa: Isa,
+    parts: ImageParts, problem: Problem, product: amx.TileProduct, config: AmxConfig, isa: Isa
 ) -> Sides:
-    form = panel_form(work, problem, product, config.columns)
-    if problem.right_constant:
-        panel: Dim = form.panel(problem.depth)
-        right: Word = parts.constant(
-            packed_constant(problem.right_input, form, transposed=problem.right_input == 0)
-        )
-        matrix = panel * ceil_div(problem.columns, form.width)
-    else:
-        right = Workspace(len(parts.workspace))
-        made = emit_pack(right_source(work, problem), right, form, isa)
-        parts.buffer(made.size_bytes)
-        parts.add(made.symbol, made.text, made.declarations, made.step)
-        panel, matrix = made.panel, made.matrix
     left = left_in_place(problem)
-    if problem.left_depth != 1:
-        left = copied_left(parts, work, problem, input_type(work, problem.left_input).dtype, isa)
-    return Sides(
-        left.word,
-        right,
-        left.row,
-        left.depth,
-        panel,
-        form.width * form.group,
-        dense_right(left.batches, matrix),
-    )
+    if problem.left_depth != 1 and problem.depth != 1:
+        left = copied_left(parts, problem, problem.left_type, isa)
+    width = config.columns * amx.TILE_COLUMNS
+    form = PanelForm(width, problem.right_type, product.group, amx.TILE_ROWS)
+    right = packed_right(parts, problem, left.batches, form, isa)
+    step = width * form.group
+    return Sides(left.word, right.word, left.row, left.depth, right.panel, step, right.batches)
 
 
 PROVIDERS = (CpuMatMulAmx(),)

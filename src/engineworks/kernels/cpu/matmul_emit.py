@@ -7,6 +7,7 @@ from typing import Literal
 
 from engineworks.codegen.llvm.function import Isa, Size
 from engineworks.codegen.llvm.loads import load_vector
+from engineworks.codegen.llvm.multiply import F32, Form, Multiply
 from engineworks.codegen.llvm.tile import (
     CACHE_LINE,
     Segment,
@@ -18,7 +19,7 @@ from engineworks.codegen.llvm.tile import (
     store_tile,
 )
 from engineworks.core import dtypes
-from engineworks.kernels.cpu.matmul_grid import F32, Emitted, Grid, MatMulKernel, Sides
+from engineworks.kernels.cpu.matmul_grid import Elements, Emitted, Grid, MatMulKernel, Sides
 from engineworks.kernels.cpu.matmul_problem import Problem
 from engineworks.kernels.cpu.matmul_rows import row_tiles
 from engineworks.kernels.tactic import Word
@@ -43,6 +44,7 @@ class MatMulConfig:
             the work of bringing in the next one.
         ahead: instead, fetch the same panel so many bytes ahead: a few rows only wait for memory.
         depth_block: k steps of one launch; the sums wait in a workspace between launches. 0: all in one.
+        form: how a k group is multiplied (`codegen.llvm.multiply`). A is copied to the dtype it reads.
     """
 
     rows: int
@@ -55,6 +57,7 @@ class MatMulConfig:
     prefetch: int = 0
     ahead: int = 0
     depth_block: int = 0
+    form: Form = "f32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,15 @@ def emit_matmul(
     config: MatMulConfig,
     isa: Isa,
     partial: Partial | None = None,
+    *,
+    multiply: Multiply = F32,
+    start: Word | None = None,
 ) -> Emitted:
-    """The multiplying kernel."""
-    return _Kernel(work, problem, sides, config, isa, partial).emit()
+    """The multiplying kernel.
+
+    `start`: i32 [batch of the right side][panel][width] that the sums begin with (`Multiply.flips_left`).
+    """
+    return _Kernel(work, problem, sides, config, isa, partial, multiply, start).emit()
 
 
 class _Kernel(MatMulKernel):
@@ -94,26 +103,38 @@ class _Kernel(MatMulKernel):
         config: MatMulConfig,
         isa: Isa,
         partial: Partial | None,
+        multiply: Multiply,
+        start: Word | None,
     ) -> None:
         grid = Grid(config.vectors * isa.lanes, row_tiles(problem.rows, config.rows), config.block)
-        super().__init__(work, problem, sides, grid, F32)
-        self.config, self.isa, self.partial = config, isa, partial
+        elements = Elements(multiply.left, multiply.right, multiply.group, multiply.sums)
+        super().__init__(work, problem, sides, grid, elements)
+        self.config, self.isa, self.partial, self.multiply = config, isa, partial, multiply
+        self.start = self.words.pointer(start) if start is not None else ""
         self.sums = self.words.pointer(partial.word) if partial else ""
         self.sums_row = self.words.size(self.panels * self.width)
+        self.turn_bytes = self.width * multiply.column_bytes
 
     def _panel(self, batch: Size, tile: Size, column: Size, b: str) -> None:
         f = self.f
         self.soon = self._next_panel(b, tile)
         self.sums_base = f.add(f.mul(batch, f.mul(self.rows, self.sums_row)), column)
+        if self.start:
+            # The panels of all batches follow each other, and so do the sums they start with.
+            number = f.udiv(
+                f.sub(f.value(f"ptrtoint ptr {b} to i64"), f.value(f"ptrtoint ptr {self.right} to i64")),
+                self.panel_bytes,
+            )
+            self.start_at = f.at(self.start, f.mul(number, self.width * 4))
 
     def _next_panel(self, b: str, tile: Size) -> tuple[str, int] | None:
         """What the k loop fetches ahead: this tile's part of the next panel, or further on in this one."""
         f, config = self.f, self.config
         if config.ahead:
-            return f.at(b, config.ahead), config.unroll * self.width * 4 // CACHE_LINE
+            return f.at(b, config.ahead), config.unroll * self.turn_bytes // CACHE_LINE
         if not config.prefetch:
             return None
-        turns = f.udiv(self.depth, config.unroll)
+        turns = f.udiv(self.depth, config.unroll * self.multiply.group)
         part = f.mul(turns, config.prefetch * CACHE_LINE)
         return f.at(b, f.add(self.panel_bytes, f.mul(tile, part))), config.prefetch
 
@@ -125,7 +146,11 @@ class _Kernel(MatMulKernel):
         packed = config.right != "direct"
         if not packed and not (isinstance(problem.columns, int) and problem.columns % self.width == 0):
             masks = tuple(column_mask(f, self.isa.lanes, left, j) for j in range(config.vectors))
-        segment = Segment(tuple(range(rows)), ((self.depth, self.depth_bytes, 1),))
+        group = self.multiply.group
+        groups, tail = f.udiv(self.depth, group), f.urem(self.depth, group)
+        segment = Segment(
+            tuple(range(rows)), ((groups, f.mul(group, self.depth_bytes), 1),), tail=tail if group > 1 else 0
+        )
         tile = Tile(
             tuple(f.mul(r, self.row_bytes) for r in range(rows)),
             config.vectors,
@@ -136,6 +161,7 @@ class _Kernel(MatMulKernel):
             masks,
             self.isa.lanes * 4 if packed else 4,
             self.soon,
+            multiply=self.multiply,
         )
         sums = accumulate(f, self.isa, tile, a, b, self._earlier_sums(rows))
         if self.partial and not self.partial.ends:
@@ -151,7 +177,15 @@ class _Kernel(MatMulKernel):
         )
 
     def _earlier_sums(self, rows: int) -> list[list[str]] | None:
-        """What earlier launches left for this tile."""
+        """What earlier launches left for this tile, or what the sums of its columns begin with."""
+        if self.start:
+            row = [
+                load_vector(
+                    self.f, self.isa.lanes, dtypes.i32, self.f.at(self.start_at, j * self.isa.lanes * 4)
+                )
+                for j in range(self.config.vectors)
+            ]
+            return [row] * rows
         if self.partial is None or self.partial.starts:
             return None
         f, lanes = self.f, self.isa.lanes

@@ -36,9 +36,6 @@ class Elements:
     sums: DType = dtypes.f32
 
 
-F32 = Elements()
-
-
 @dataclass(frozen=True, slots=True)
 class Sides:
     """Where the operands are and how they step, after packing: elements, or for a packed right side panels.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engineworks.core.dims import Dim, known_equal, product
+from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.kernels.workload import Workload
@@ -29,6 +30,7 @@ class Problem:
 
     Attributes:
         left_input, right_input: which of the workload's inputs they are.
+        left_type, right_type: dtypes.
         epilogue 'channel' operands run along the columns.
     """
 
@@ -44,6 +46,8 @@ class Problem:
     out_row: Dim
     batches: tuple[Batch, ...]
     right_constant: bool
+    left_type: DType
+    right_type: DType
 
     @property
     def batch_count(self) -> Dim:
@@ -86,6 +90,7 @@ def problem_of(work: Workload) -> Problem:
         left_row=rows.left, left_depth=left_depth, right_depth=right_depth,
         right_column=strides[1][axis_column], out_row=rows.out,
         batches=tuple(batches), right_constant=work.inputs[int(not swapped)].constant,  # type: ignore[union-attr]
+        left_type=types[0].dtype, right_type=types[1].dtype,
     )  # fmt: skip
 
 

@@ -59,7 +59,8 @@ def _pack_input(
 def pack_panels(right: np.ndarray, form: PanelForm) -> np.ndarray:
     """[..., K, N] -> [..., panels, K / group, width, group], filled with zeros."""
     *batch, depth, columns = right.shape
-    panels, groups = -(-columns // form.width), int(form.groups(depth))
+    panels, groups = -(-columns // form.width), form.groups(depth)
+    assert isinstance(groups, int), "constants have known shapes"
     padded = np.zeros((*batch, groups * form.group, panels * form.width), right.dtype)
     padded[..., :depth, :columns] = right
     parts = padded.reshape(*batch, groups, form.group, panels, form.width)
