@@ -143,8 +143,8 @@ class _Session:
 
 
 def _add(histogram: Histogram, each: Observed, outputs: Mapping[str, np.ndarray]) -> None:
-    numbers = (float(outputs[name]) for name in (each.new_limit, each.low, each.high))
-    histogram.add(outputs[each.counts], *numbers)
+    low, high, limit = (float(number) for number in outputs[each.seen])
+    histogram.add(outputs[each.counts], limit, low, high)
 
 
 def _statistics(histogram: Histogram, method: Method) -> Statistics:

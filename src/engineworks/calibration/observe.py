@@ -7,33 +7,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from engineworks.calibration.histogram import BINS
 from engineworks.core import dtypes
 from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.copy import copy_graph
 from engineworks.ir.graph import Graph, Node, Value
-from engineworks.ops.bit_cast import BitCast
 from engineworks.ops.histogram import Histogram
 
 SAME_ELEMENTS = frozenset({"reshape", "transpose", "relayout", "identity"})
 """Ops whose output holds the elements of their input, in another order: measured once."""
-_MEASURES = (BitCast, Histogram)
-"""Operators that the measuring graph is made with, registered by being imported."""
-_ROUND_UP, _EXPONENT = 0x007F_FFFF, np.int32(-0x0080_0000)
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One measured tensor: the names of the measuring graph's input and outputs for it."""
+    """A measured tensor, and what the measuring graph calls the input and the outputs for it.
+
+    Attributes:
+        name: of the tensor.
+        number: in the order of computation.
+    """
 
     name: str
-    limit: str
-    counts: str
-    new_limit: str
-    low: str
-    high: str
+    number: int
+
+    @property
+    def limit(self) -> str:
+        """The input: where the histogram has ended so far, f32."""
+        return f"calibration {self.number} limit"
+
+    @property
+    def counts(self) -> str:
+        """The output of counts, i32 [BINS]."""
+        return f"calibration {self.number} counts"
+
+    @property
+    def seen(self) -> str:
+        """The output f32 [3]: smallest and largest element, and where the histogram ends now."""
+        return f"calibration {self.number} seen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,31 +123,12 @@ class _Observer:
             self.observe(value)
 
     def observe(self, value: Value) -> None:
-        """Histogram, limit and extremes of a floating-point value, as outputs."""
+        """Histogram and extremes of a floating-point value, as outputs."""
         if not value.type.dtype.is_float or value.is_constant:
             return
-        g = self.g
-        number = len(self.observed)
-        names = [f"calibration {number} {what}" for what in ("limit", "counts", "new limit", "low", "high")]
-        x = g.cast_to(value, dtypes.f32)
-        axes = tuple(range(value.type.rank))
-        low, high = (
-            fold(x, axes=axes, keepdims=False) if axes else x for fold in (g.reduce_min, g.reduce_max)
-        )
-        limit = _new_limit(g, g.input(names[0], dtypes.f32, ()), g.max(high, g.neg(low)))
-        for name, output in zip(names[1:], (g.histogram(x, limit, bins=BINS), limit, low, high), strict=True):
-            g.output(output, name)
-        self.observed.append(Observed(value.name, *names))
-
-
-def _new_limit(g: GraphBuilder, limit: Value, largest: Value) -> Value:
-    """`limit` doubled until it reaches `largest`; `largest` itself where the limit is 0 (nothing seen but zeros).
-
-    A float's bits are exponent and mantissa: adding all ones below the exponent, then clearing them, rounds a ratio
-    up to a power of two. Where the ratio overflows `largest` is taken: all earlier magnitudes fall in the first bin.
-    """
-    bits = g.bit_cast(g.div(largest, limit), dtype=dtypes.i32)
-    up = g.bitwise_and(g.add(bits, np.int32(_ROUND_UP)), _EXPONENT)
-    doubled = g.mul(limit, g.max(g.bit_cast(up, dtype=dtypes.f32), 1.0))
-    is_usable = g.logical_and(g.greater(limit, 0.0), g.less(doubled, np.float32(np.inf)))
-    return g.where(is_usable, doubled, largest)
+        each = Observed(value.name, len(self.observed))
+        limit = self.g.input(each.limit, dtypes.f32, ())
+        counts, seen = self.g.add_node(Histogram(bins=BINS), [self.g.cast_to(value, dtypes.f32), limit])
+        self.g.output(counts, each.counts)
+        self.g.output(seen, each.seen)
+        self.observed.append(each)
