@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass
 
-import numpy as np
-
-from engineworks.codegen.llvm.amx import TILE_ROWS, TileProduct, tile_product
-from engineworks.codegen.llvm.function import Isa
+from engineworks.codegen.llvm import amx
+from engineworks.codegen.llvm.function import Function, Isa
 from engineworks.errors import NoTactic
 from engineworks.ir.scalar import count_nodes
-from engineworks.kernels.cpu.conv import geometry_of, pixel_strides
-from engineworks.kernels.cpu.conv_amx_emit import AmxConfig, emit_tiles
-from engineworks.kernels.cpu.conv_amx_plan import AmxPlan, pack_filters, plan_of
-from engineworks.kernels.cpu.conv_amx_stage import stage_rows
 from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND, FAR_BYTES_PER_CYCLE, typical
 from engineworks.kernels.cpu.conv_epilogue import finish_of
-from engineworks.kernels.cpu.image_parts import ImageParts
-from engineworks.kernels.tactic import Effort, Input, KernelImage, Tactic, Word
+from engineworks.kernels.cpu.conv_positions import PositionsPlan, Product
+from engineworks.kernels.cpu.conv_positions_emit import BlockConfig, BlockOperands
+from engineworks.kernels.cpu.conv_positions_image import orders, positions_image, problem_of
+from engineworks.kernels.cpu.words import Words
+from engineworks.kernels.tactic import Effort, KernelImage, Tactic
 from engineworks.kernels.workload import Workload, input_type
-from engineworks.ops.conv import Conv
 
 BLOCKS = ((2, 2), (1, 4), (2, 1), (1, 2), (1, 1))
 """(tiles of positions, tiles of channels)."""
@@ -43,7 +39,7 @@ class CpuConvAmx:
             NoTactic: operands that tiles cannot multiply, filters known at run time only, depthwise groups, or an
                 output that does not have its channels innermost.
         """
-        plan = _plan(work, isa)
+        _, plan = _problem(work, isa)
         finish_of(work)
         seen = [Tactic(self.name, c, seconds(plan, work, c)) for c in configs_of(plan)]
         seen.sort(key=lambda t: t.predicted_s)
@@ -51,80 +47,89 @@ class CpuConvAmx:
 
     def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
         """The image: [copy x], then the tiles."""
-        plan, end, parts = _plan(work, isa), finish_of(work), ImageParts()
-        config: AmxConfig = tactic.config
-        filters = parts.pack(lambda values: pack_filters(np.asarray(values[1]), plan, config.width))
-        source: Word = stage_rows(parts, input_type(work, 0), plan, isa) if plan.placed.copied else Input(0)
-        emit_tiles(parts, work, end, plan, config, isa, source, filters)
-        return parts.image()
+        product, plan = _problem(work, isa)
+        config: BlockConfig = tactic.config
+        return positions_image(work, plan, config, isa, _Tiles(product, plan, config), "conv_amx")
 
 
-def _plan(work: Workload, isa: Isa) -> AmxPlan:
-    product = _product(work, isa)
-    g = geometry_of(work)
-    if g.group_channels == g.group_outputs == 1 and g.groups > 1:
-        raise NoTactic("depthwise convolutions would fill tiles with zeros")
-    if 0 in (*g.out, g.batch, g.channels, g.outputs):
-        raise NoTactic("there are no elements")
-    return plan_of(g, product, channels_innermost=pixel_strides(input_type(work, 0)) is not None)
+@dataclass(frozen=True, slots=True)
+class _Tiles:
+    """Multiplies blocks in tile registers."""
+
+    product: amx.TileProduct
+    plan: PositionsPlan
+    config: BlockConfig
+
+    @property
+    def block(self) -> amx.TileBlock:
+        rows = (self.config.rows,) * self.config.row_tiles
+        columns = self.config.width // amx.TILE_COLUMNS
+        return amx.TileBlock(self.product, rows, columns, self.plan.steps.step_bytes)
+
+    def begin(self, f: Function, words: Words) -> None:
+        amx.configure(f, self.block)
+
+    def multiply(self, f: Function, operands: BlockOperands) -> None:
+        steps, block, group_bytes = self.plan.steps, self.block, self.config.width * 4
+        step_bytes = steps.step_bytes * self.config.width
+        amx.clear(f, block)
+        with f.loop(0, steps.count) as step:
+            offset = f.value(f"load i64, ptr {f.at(operands.offsets, f.mul(step, 8))}")
+            left = amx.Left([f.at(t, offset) for t in operands.tiles], operands.position_bytes)
+            right = amx.Right(f.at(operands.filters, f.mul(step, step_bytes)), group_bytes)
+            amx.steps(f, block, 1, left, right)
+        amx.save(f, block, operands.saved, group_bytes)
+
+    def end(self, f: Function) -> None:
+        amx.release(f)
 
 
-def _product(work: Workload, isa: Isa) -> TileProduct:
-    if not isinstance(work.anchor, Conv):
-        raise NoTactic(f"{work.anchor} is not a convolution")
+def _problem(work: Workload, isa: Isa) -> tuple[amx.TileProduct, PositionsPlan]:
     x, w = input_type(work, 0).dtype, input_type(work, 1).dtype
-    product = tile_product(x, w, isa)
+    product = amx.tile_product(x, w, isa)
     if product is None:
         raise NoTactic(f"tiles of {x} by {w} are not among the target's features")
-    if work.anchor.out_dtype is not product.sums:
-        raise NoTactic(f"tiles give {product.sums} sums; out_dtype is {work.anchor.out_dtype}")
-    filters = work.inputs[1]
-    if filters is None or not filters.constant:
-        raise NoTactic("filters that are computed at run time are not packed for tiles")
-    return product
+    return product, problem_of(work, Product(x, w, product.sums, amx.TILE_BYTES))
 
 
-def configs_of(plan: AmxPlan) -> list[AmxConfig]:
+def configs_of(plan: PositionsPlan) -> list[BlockConfig]:
     """Blocks with orders."""
-    out: list[AmxConfig] = []
+    out: list[BlockConfig] = []
     positions = plan.placed.positions
     for row_tiles, columns in BLOCKS:
-        if columns > 1 and plan.group_outputs <= (columns - 1) * 16:
+        if columns > 1 and plan.group_outputs <= (columns - 1) * amx.TILE_COLUMNS:
             continue
-        base = AmxConfig(_tile_rows(plan, row_tiles), row_tiles, columns)
-        if isinstance(positions, int) and positions <= TILE_ROWS and row_tiles > 1:
+        if isinstance(positions, int) and positions <= amx.TILE_ROWS and row_tiles > 1:
             continue
-        panels = -(-plan.group_outputs // base.width) * plan.groups
-        out.append(base)
-        if panels > 1:
-            out += [replace(base, together=0), replace(base, order="panels"), replace(base, together=4)]
+        rows = _tile_rows(plan, row_tiles)
+        out += orders(plan, BlockConfig(rows, row_tiles, columns * amx.TILE_COLUMNS))
     return out
 
 
-def _tile_rows(plan: AmxPlan, row_tiles: int) -> int:
+def _tile_rows(plan: PositionsPlan, row_tiles: int) -> int:
     """Positions of a tile, so that blocks are full: a tile takes a cycle for each."""
     positions = plan.placed.positions
     if not isinstance(positions, int):
-        return TILE_ROWS
-    tiles = -(-positions // (TILE_ROWS * row_tiles)) * row_tiles
+        return amx.TILE_ROWS
+    tiles = -(-positions // (amx.TILE_ROWS * row_tiles)) * row_tiles
     return -(-positions // tiles)
 
 
-def seconds(plan: AmxPlan, work: Workload, config: AmxConfig) -> float:
+def seconds(plan: PositionsPlan, work: Workload, config: BlockConfig) -> float:
     """Predicted time on one thread: products, tile loads, the epilogue, the copy, and filters on their way."""
     g, placed = plan.g, plan.placed
     slices = typical(g.batch * g.out[0]) if placed.copied else 1
     blocks = slices * -(-typical(placed.positions) // config.height)
     panels = -(-plan.group_outputs // config.width) * plan.groups
-    tiles = config.row_tiles * config.columns
-    loads = 8.0 * (config.row_tiles + config.columns)
+    columns = config.width // amx.TILE_COLUMNS
+    loads = 8.0 * (config.row_tiles + columns)
     panel_bytes = plan.steps.count * plan.steps.step_bytes * config.width
     window_bytes = config.height * plan.steps.count * plan.steps.step_bytes
     if (window_bytes if config.together == 1 else panel_bytes) > NEAR_BYTES:
         loads *= 1.7  # both sides come from the second cache
-    step = max(float(tiles * config.rows), loads)
+    step = max(float(columns * config.height), loads)
     nodes = 0 if work.epilogue is None else count_nodes(work.epilogue.expression)
-    vectors = config.height * min(config.columns, -(-plan.group_outputs // 16))
+    vectors = config.height * min(columns, -(-plan.group_outputs // amx.TILE_COLUMNS))
     block = plan.steps.count * step + BLOCK_CYCLES + vectors * (3 + 0.4 * nodes)
     cycles = blocks * panels * block
     arriving = panel_bytes * panels / FAR_BYTES_PER_CYCLE

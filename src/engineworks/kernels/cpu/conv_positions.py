@@ -1,9 +1,9 @@
-"""How a convolution becomes products of AMX tiles: where windows lie in memory, the k steps, and packed filters.
+"""How a convolution becomes products of tiles: where windows lie in memory, the k steps, and packed filters.
 
-A tile of A is up to 16 *positions*: places of windows at one distance from each other. With rows of the input stored
-one after another, each with its zeros, that distance stays the same across rows; the positions behind the last output
-of a row are computed and dropped. The k loop of a position is a list of *segments* of contiguous bytes: a row of the
-kernel where the channels of neighbouring taps follow each other, else one tap.
+A tile of A is a few *positions*: places of windows at one distance from each other. With rows of the input stored one
+after another, each with its zeros, that distance stays the same across rows; the positions behind the last output of a
+row are computed and dropped. The k loop of a position is a list of *segments* of contiguous bytes: a row of the kernel
+where the channels of neighbouring taps follow each other, else one tap.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engineworks.codegen.llvm.amx import TILE_BYTES, TILE_COLUMNS, TILE_ROWS, TileProduct
 from engineworks.core.dims import Dim, bounds, ceil_div
+from engineworks.core.dtypes import DType
 from engineworks.kernels.cpu.conv import Geometry, known
 
 WORD_BYTES = 4
-"""k elements that a tile multiplies and adds at once."""
+"""Of a k group: what is multiplied and added at once."""
+LINE_BYTES = 64
+MOST_ROWS = 16
+"""Positions of a tile."""
+FILLED_COLUMNS = 16
+"""Output channels that groups are merged up to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +100,40 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
-class AmxPlan:
-    """All that follows from the workload; `merged` groups share tiles, their filters filled up with zeros."""
+class Product:
+    """What multiplies: dtypes of A and B as read, of the sums, and the bytes of a position that one step reads at most
+    (None: a whole segment). `step_bytes` of None is for loops over k groups of their own.
+    """
+
+    left: DType
+    right: DType
+    sums: DType
+    step_bytes: int | None = None
+
+    @property
+    def group(self) -> int:
+        """Elements of a k group."""
+        return WORD_BYTES // self.left.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PositionsPlan:
+    """All that follows from the workload; `merged` groups share tiles, their filters filled up with zeros.
+
+    `x`: dtype of the input, which the copy widens to what is multiplied.
+    """
 
     g: Geometry
-    product: TileProduct
-    element_bytes: int
+    x: DType
+    product: Product
     merged: int
     placed: Placed
     steps: Steps
+
+    @property
+    def element_bytes(self) -> int:
+        """As stored."""
+        return self.product.left.size_bytes
 
     @property
     def groups(self) -> int:
@@ -124,12 +154,13 @@ class AmxPlan:
         return self.g.group_outputs * self.merged
 
 
-def plan_of(g: Geometry, product: TileProduct, *, channels_innermost: bool) -> AmxPlan:
-    """The plan of a convolution."""
-    element = WORD_BYTES // product.group
+def plan_of(g: Geometry, x: DType, product: Product, *, channels_innermost: bool) -> PositionsPlan:
+    """The plan of a convolution of elements of `x`."""
+    element = product.left.size_bytes
     merged = merged_groups(g)
     channels = g.group_channels * merged
-    in_place = channels_innermost and g.is_pointwise and _is_readable(g, channels * element)
+    in_place = channels_innermost and x is product.left and g.is_pointwise
+    in_place = in_place and _is_readable(g, channels * element, product)
     stored = 4 if g.channels == 3 and g.groups == 1 and not channels_innermost else g.channels
     placed = _in_place(g, element) if in_place else _copied(g, element, stored)
     whole_rows = g.groups == merged and g.dilations[2] == 1 and not placed.compact
@@ -141,23 +172,26 @@ def plan_of(g: Geometry, product: TileProduct, *, channels_innermost: bool) -> A
         for r in range(g.kernel[1])
         for c in range(0, g.kernel[2], columns)
     )
-    return AmxPlan(g, product, element, merged, placed, _steps(segments, columns * channels * element))
+    steps = _steps(segments, columns * channels * element, product)
+    return PositionsPlan(g, x, product, merged, placed, steps)
 
 
 def merged_groups(g: Geometry) -> int:
     """The fewest groups that fill the columns of a tile."""
     for merged in range(1, g.groups + 1):
-        if g.groups % merged == 0 and merged * g.group_outputs >= TILE_COLUMNS:
+        if g.groups % merged == 0 and merged * g.group_outputs >= FILLED_COLUMNS:
             return merged
     return g.groups
 
 
-def _is_readable(g: Geometry, segment_bytes: int) -> bool:
+def _is_readable(g: Geometry, segment_bytes: int, product: Product) -> bool:
     """Tiles of A read nothing beyond x: there are enough pixels, and steps end where a pixel's channels do."""
     least = bounds(g.batch * g.out[0] * g.out[1] * g.out[2])[0]
-    enough = least is not None and least >= TILE_ROWS
+    enough = least is not None and least >= MOST_ROWS
     static = isinstance(g.batch, int) and g.is_static
-    return (enough or static) and (segment_bytes % WORD_BYTES == 0 or segment_bytes >= TILE_BYTES)
+    whole = segment_bytes % WORD_BYTES == 0
+    reaching_back = product.step_bytes is not None and segment_bytes >= product.step_bytes
+    return (enough or static) and (whole or reaching_back)
 
 
 def _in_place(g: Geometry, element: int) -> Placed:
@@ -180,10 +214,10 @@ def _copied(g: Geometry, element: int, channels: int) -> Placed:
         row = pitch * stride * pixel
     depth, height = (_plane(g, a) for a in (0, 1))
     plane = height.whole * row
-    slack = shared_columns(g) * pixel + (2 * TILE_ROWS + reach) * stride * pixel + 2 * TILE_BYTES
+    slack = shared_columns(g) * pixel + (2 * MOST_ROWS + reach) * stride * pixel + 2 * LINE_BYTES
     positions = (g.out[1] - 1) * pitch + g.out[2]
     step = pixel if compact else stride * pixel
-    image = ceil_div(depth.whole * plane + slack, TILE_BYTES) * TILE_BYTES
+    image = ceil_div(depth.whole * plane + slack, LINE_BYTES) * LINE_BYTES
     return Placed(True, compact, channels, depth, height, row, plane, image, pitch, positions, step)
 
 
@@ -203,21 +237,22 @@ def shared_columns(g: Geometry) -> int:
     return max(0, min(behind, g.before[2], reach))
 
 
-def _steps(segments: tuple[Segment, ...], length: int) -> Steps:
-    count = -(-length // TILE_BYTES)
+def _steps(segments: tuple[Segment, ...], length: int, product: Product) -> Steps:
+    count = 1 if product.step_bytes is None else -(-length // product.step_bytes)
     step = -(-length // (count * WORD_BYTES)) * WORD_BYTES
     starts = tuple(min(k * step, max(length - step, 0)) for k in range(count))
     return Steps(segments, length, step, starts)
 
 
 # -- the filters ----------------------------------------------------------------------------------------------
-def pack_filters(w: np.ndarray, plan: AmxPlan, width: int) -> np.ndarray:
+def pack_filters(w: np.ndarray, plan: PositionsPlan, width: int) -> np.ndarray:
     """[O, C/groups, kernel…] to [groups, panels, steps, words of a step, width, elements of a word]; zeros fill up."""
     g, steps, element = plan.g, plan.steps, plan.element_bytes
-    dense = _merged(w.reshape(g.outputs, g.group_channels, *g.kernel), plan)
+    dense = _merged(w.astype(plan.product.right.numpy).reshape(g.outputs, g.group_channels, *g.kernel), plan)
     panels = -(-plan.group_outputs // width)
     length, step = steps.segment_bytes // element, steps.step_bytes // element
-    out = np.zeros((plan.groups, len(steps.segments), len(steps.starts), step, panels * width), w.dtype)
+    kind = plan.product.right.numpy
+    out = np.zeros((plan.groups, len(steps.segments), len(steps.starts), step, panels * width), kind)
     for s, segment in enumerate(steps.segments):
         taps = dense[:, :, :, segment.depth, segment.row, segment.column : segment.column + segment.columns]
         rows = taps.transpose(0, 3, 2, 1).reshape(plan.groups, length, plan.group_outputs)
@@ -231,7 +266,7 @@ def pack_filters(w: np.ndarray, plan: AmxPlan, width: int) -> np.ndarray:
     return np.ascontiguousarray(words.transpose(0, 4, 1, 2, 5, 3))
 
 
-def _merged(w: np.ndarray, plan: AmxPlan) -> np.ndarray:
+def _merged(w: np.ndarray, plan: PositionsPlan) -> np.ndarray:
     """[groups, outputs, stored channels, kernel…]: zeros where an output does not see a channel of its merged group."""
     g, m = plan.g, plan.merged
     out = np.zeros((plan.groups, m, g.group_outputs, m, g.group_channels, *g.kernel), w.dtype)
@@ -243,7 +278,7 @@ def _merged(w: np.ndarray, plan: AmxPlan) -> np.ndarray:
     return np.pad(dense, [(0, 0), (0, 0), (0, missing), (0, 0), (0, 0), (0, 0)])
 
 
-def step_table(plan: AmxPlan) -> np.ndarray:
+def step_table(plan: PositionsPlan) -> np.ndarray:
     """[steps, 5] i64: phase and place of the depth, phase and place of the row, and bytes beside them."""
     g, placed = plan.g, plan.placed
     column_bytes = g.dilations[2] * plan.pixel_bytes
@@ -256,7 +291,7 @@ def step_table(plan: AmxPlan) -> np.ndarray:
     return np.array(rows, np.int64)
 
 
-def byte_offsets(plan: AmxPlan, table: np.ndarray) -> np.ndarray:
+def byte_offsets(plan: PositionsPlan, table: np.ndarray) -> np.ndarray:
     """[steps] i64: the table's rows as bytes from a position, where all sizes are known."""
     p = plan.placed
     depth = table[:, 0] * known(p.depth.size) + table[:, 1]

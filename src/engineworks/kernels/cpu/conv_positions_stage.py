@@ -1,24 +1,28 @@
-"""The copy of x that AMX convolutions read: rows sorted by the phase of the stride, each with its zeros."""
+"""The copy of x that tiles read: rows sorted by the phase of the stride, each with its zeros, widened where asked."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from engineworks.codegen.llvm import casts
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
+from engineworks.codegen.llvm.vector import Vector, register_kind, storage_kind
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.core.types import TensorType
-from engineworks.kernels.cpu.conv_amx_plan import AmxPlan, shared_columns
+from engineworks.kernels.cpu.conv_positions import PositionsPlan, shared_columns
 from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Input, Word
 
-CHUNK = 64
-"""Bytes moved at once."""
+SLACK = 64
+"""Zeros behind an image."""
 JOINED = 16
 """Pixels of planes joined at once."""
 
 
-def stage_rows(parts: ImageParts, source: TensorType, plan: AmxPlan, isa: Isa) -> Word:
+def stage_rows(parts: ImageParts, source: TensorType, plan: PositionsPlan, isa: Isa) -> Word:
     """Append the copying step; a task is one stored row."""
     placed, g = plan.placed, plan.g
     buffer = parts.buffer(placed.image_bytes * g.batch)
@@ -28,7 +32,7 @@ def stage_rows(parts: ImageParts, source: TensorType, plan: AmxPlan, isa: Isa) -
     with f.loop("%lo", "%hi") as task:
         stage.row(task)
     tasks: Dim = g.batch * placed.depth.whole * placed.height.whole
-    parts.step("conv_amx_stage", f, arguments, tasks)
+    parts.step("conv_stage_rows", f, arguments, tasks)
     return buffer
 
 
@@ -36,9 +40,10 @@ class _Stage:
     """The copying kernel while it is emitted."""
 
     def __init__(
-        self, f: Function, isa: Isa, source: TensorType, plan: AmxPlan, arguments: Words, buffer: Word
+        self, f: Function, isa: Isa, source: TensorType, plan: PositionsPlan, arguments: Words, buffer: Word
     ) -> None:
-        self.f, self.isa, self.plan, self.element = f, isa, plan, plan.element_bytes
+        self.f, self.isa, self.plan, self.element = f, isa, plan, plan.x.size_bytes
+        self.chunk = isa.vector_bits // 8
         g, placed = plan.g, plan.placed
         self.x, self.copy = arguments.pointer(Input(0)), arguments.pointer(buffer)
         self.old, self.before = arguments.sizes(g.size), arguments.sizes(g.before)
@@ -72,7 +77,7 @@ class _Stage:
             lambda: self._fill(line, from_),
             lambda: self._clear(line, 0, self.row_bytes),
         )
-        behind = shared_columns(g) * self.plan.pixel_bytes + CHUNK
+        behind = shared_columns(g) * self.plan.pixel_bytes + SLACK
         last = [f.compare("eq", v, f.sub(self.whole[a], 1)) for a, v in enumerate((depth, row))]
         with f.when(f.value(f"and i1 {last[0]}, {last[1]}")):
             self._clear(line, self.row_bytes, f.add(self.row_bytes, behind))
@@ -103,32 +108,32 @@ class _Stage:
         if self.channel != 1 and g.channels > 1:
             self._elements(line, source, count, step)
         elif step == g.channels:
-            self._move(line, source, f.mul(count, g.channels * self.element))
+            self._move(line, source, f.mul(count, g.channels))
         else:
             with f.loop(0, count) as pixel:
-                to = f.at(line, f.mul(pixel, g.channels * self.element))
-                self._move(
-                    to, f.at(source, f.mul(pixel, f.mul(step, self.element))), g.channels * self.element
-                )
+                to = f.at(line, f.mul(pixel, self.plan.pixel_bytes))
+                self._move(to, f.at(source, f.mul(pixel, f.mul(step, self.element))), g.channels)
 
     def _elements(self, line: str, source: str, count: Size, step: Size) -> None:
         """Channels lie apart: two to four planes are joined in registers, others go element by element."""
-        f, g, kind = self.f, self.plan.g, f"i{self.element * 8}"
+        f, plan = self.f, self.plan
         first: Size = 0
-        stored = self.plan.placed.channels
-        if step == 1 and stored in (2, 4):
+        stored, from_kind = plan.placed.channels, storage_kind(plan.x)
+        if step == 1 and stored in (2, 4) and plan.x is plan.product.left and self.isa.lanes == JOINED:
             first = f.mul(f.udiv(count, JOINED), JOINED)
             with f.loop(0, first, JOINED) as pixel:
-                self._join(f.at(line, f.mul(pixel, self.plan.pixel_bytes)), f.at(source, pixel, kind))
-        with f.loop(0, stored) as channel:
-            exists = f.compare("slt", channel, g.channels)
-            plane = f.value(f"select i1 {exists}, i64 {channel}, i64 0")
+                self._join(f.at(line, f.mul(pixel, plan.pixel_bytes)), f.at(source, pixel, from_kind))
+        for channel in range(plan.g.channels):
+            plane = f.at(source, f.mul(channel, self.channel), from_kind)
             with f.loop(first, count) as pixel:
-                from_ = f.add(f.mul(plane, self.channel), f.mul(pixel, step))
-                value = f.value(f"load {kind}, ptr {f.at(source, from_, kind)}, align {self.element}")
-                value = f.value(f"select i1 {exists}, {kind} {value}, {kind} 0")
-                to = f.at(line, f.add(f.mul(pixel, stored), channel), kind)
-                f.line(f"store {kind} {value}, ptr {to}, align {self.element}")
+                self._convert(
+                    f.at(line, f.add(f.mul(pixel, plan.pixel_bytes), channel * plan.element_bytes)),
+                    f.at(plane, f.mul(pixel, step), from_kind), 1, None,
+                )  # fmt: skip
+        for channel in range(plan.g.channels, stored):
+            with f.loop(first, count) as pixel:
+                at = f.add(f.mul(pixel, plan.pixel_bytes), channel * plan.element_bytes)
+                f.line(f"store i{plan.element_bytes * 8} 0, ptr {f.at(line, at)}, align 1")
 
     def _join(self, to: str, source: str) -> None:
         """`JOINED` pixels: each one integer, of its channels from the lowest bits upwards."""
@@ -146,37 +151,67 @@ class _Stage:
         f.line(f"store {wide} {total}, ptr {to}, align 1")
 
     def _move(self, to: str, source: str, count: Size) -> None:
-        """`count` bytes."""
-        f = self.f
+        """`count` elements, widened."""
+        f, plan = self.f, self.plan
+        if plan.x is not plan.product.left:
+            lanes = self.isa.lanes
+
+            def widen(at: Size, mask: str | None) -> None:
+                there = f.at(to, f.mul(at, plan.element_bytes))
+                self._convert(there, f.at(source, f.mul(at, self.element)), lanes, mask)
+
+            self._chunks(0, count, lanes, widen)
+            return
 
         def move(at: Size, mask: str | None) -> None:
-            value = load_vector(f, CHUNK, dtypes.u8, f.at(source, at), mask)
-            store_vector(f, CHUNK, dtypes.u8, f.at(to, at), value, mask)
+            value = load_vector(f, self.chunk, dtypes.u8, f.at(source, at), mask)
+            store_vector(f, self.chunk, dtypes.u8, f.at(to, at), value, mask)
 
-        self._chunks(0, count, move)
+        self._chunks(0, f.mul(count, self.element), self.chunk, move)
+
+    def _convert(self, to: str, source: str, lanes: int, mask: str | None) -> None:
+        """`lanes` elements of x as what is multiplied."""
+        f, x, left = self.f, self.plan.x, self.plan.product.left
+        kind = register_kind(x)
+        if lanes == 1:
+            moved = "i16" if x.name == "bf16" else storage_kind(x)
+            value = f.value(f"load {moved}, ptr {source}, align {self.element}")
+            if x.name == "bf16":
+                value = f.value(f"bitcast i16 {value} to bfloat")
+        else:
+            value = load_vector(f, lanes, x, source, mask)
+        wide = casts.cast(casts.decode(x, Vector(f, self.isa, kind, lanes, value)), x, left)
+        register = casts.encode(left, wide)
+        if lanes == 1:
+            f.line(f"store {register.kind} {register.name}, ptr {to}, align {left.size_bytes}")
+        elif left.name == "bf16":
+            store_vector(f, lanes, left, to, register.bits("bfloat").name, mask)
+        else:
+            store_vector(f, lanes, left, to, register.name, mask)
 
     def _clear(self, line: str, first: Size, end: Size) -> None:
         """Zeros in bytes [first, end) of the line."""
         if first == end:
             return
-        f = self.f
+        f, chunk = self.f, self.chunk
         self._chunks(
             first,
             end,
-            lambda at, mask: store_vector(f, CHUNK, dtypes.u8, f.at(line, at), "zeroinitializer", mask),
+            chunk,
+            lambda at, mask: store_vector(f, chunk, dtypes.u8, f.at(line, at), "zeroinitializer", mask),
         )
 
-    def _chunks(self, first: Size, end: Size, emit: object) -> None:
+    def _chunks(self, first: Size, end: Size, size: int, emit: Callable[[Size, str | None], None]) -> None:
+        """emit(offset, mask) over [first, end): whole chunks, then what is left."""
         f = self.f
-        count = f.sub(end, first)
-        whole = f.add(first, f.mul(f.udiv(count, CHUNK), CHUNK))
+        whole = f.add(first, f.mul(f.udiv(f.sub(end, first), size), size))
         if whole != first:
-            with f.loop(first, whole, CHUNK) as at:
-                emit(at, None)  # type: ignore[operator]
+            with f.loop(first, whole, size) as at:
+                emit(at, None)
         rest = f.sub(end, whole)
         if isinstance(rest, int):
             if rest:
-                emit(whole, iota_below(f, CHUNK, rest))  # type: ignore[operator]
+                emit(whole, iota_below(f, size, rest))
             return
         with f.when(f.compare("sgt", rest, 0)):
-            emit(whole, iota_below(f, CHUNK, rest))  # type: ignore[operator]
+            emit(whole, iota_below(f, size, rest))

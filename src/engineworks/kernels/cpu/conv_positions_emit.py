@@ -1,20 +1,19 @@
-"""The kernel of AMX convolutions: blocks of tiles over positions and output channels, and the epilogue on sums."""
+"""The kernel of convolutions over positions: blocks of tiles by output channels, and the epilogue on their sums."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-from engineworks.codegen.llvm import amx
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import load_vector, store_vector
 from engineworks.codegen.llvm.prims import emit_epilogue
 from engineworks.codegen.llvm.tile import TileOperand, by_columns, column_mask
 from engineworks.core.dims import Dim, ceil_div
 from engineworks.kernels.cpu.conv import known, ranges
-from engineworks.kernels.cpu.conv_amx_plan import AmxPlan, byte_offsets, step_table
-from engineworks.kernels.cpu.conv_epilogue import Finish, outputs_of, tile_operands
+from engineworks.kernels.cpu.conv_epilogue import finish_of, outputs_of, tile_operands
+from engineworks.kernels.cpu.conv_positions import PositionsPlan, byte_offsets, step_table
 from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Word
@@ -22,19 +21,20 @@ from engineworks.kernels.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
-class AmxConfig:
-    """One way to run the tiles.
+class BlockConfig:
+    """One way to run over blocks.
 
     Attributes:
         rows: positions of a tile.
-        row_tiles, columns: tiles of a block along positions and along output channels.
+        row_tiles: tiles of a block along positions.
+        width: output channels of a panel.
         order: what threads share out: 'positions' (each runs all panels over its blocks) or 'panels'.
         together: blocks that stay in cache while all panels pass over them; 0: all of a thread's.
     """
 
     rows: int
     row_tiles: int
-    columns: int
+    width: int
     order: Literal["positions", "panels"] = "positions"
     together: int = 1
 
@@ -43,31 +43,64 @@ class AmxConfig:
         """Positions of a block."""
         return self.rows * self.row_tiles
 
-    @property
-    def width(self) -> int:
-        """Output channels of a panel."""
-        return self.columns * amx.TILE_COLUMNS
+
+@dataclass(frozen=True, slots=True)
+class BlockOperands:
+    """A block that is to be multiplied.
+
+    Attributes:
+        tiles: address of each tile's first position.
+        position_bytes: between positions.
+        filters: address of the panel: step by step its k groups, each of `width` columns.
+        panel: its number.
+        offsets: address of the bytes from a position to each step, i64.
+        saved: where the sums go, rows of `width` 4-byte numbers.
+    """
+
+    tiles: Sequence[str]
+    position_bytes: int
+    filters: str
+    panel: Size
+    offsets: str
+    saved: str
+
+
+class Multiplier(Protocol):
+    """How a block is multiplied."""
+
+    def begin(self, f: Function, words: Words) -> None:
+        """Once, at the start of the kernel."""
+        ...
+
+    def multiply(self, f: Function, operands: BlockOperands) -> None:
+        """The k loop over a block, and its sums saved."""
+        ...
+
+    def end(self, f: Function) -> None:
+        """Once, at the end."""
+        ...
 
 
 def emit_tiles(
-    parts: ImageParts, work: Workload, end: Finish, plan: AmxPlan, config: AmxConfig, isa: Isa,
-    source: Word, filters: Word,
+    parts: ImageParts, work: Workload, plan: PositionsPlan, config: BlockConfig, isa: Isa,
+    source: Word, filters: Word, multiplier: Multiplier, prefix: str,
 ) -> None:  # fmt: skip
-    """Append the step that multiplies."""
-    f = Function("conv_amx")
-    kernel = _Kernel(f, isa, work, end, plan, config, parts, source, filters)
+    """Append the step that multiplies; `prefix` begins the kernel's name."""
+    f = Function(prefix)
+    kernel = _Kernel(f, isa, work, plan, config, parts, source, filters, multiplier)
     tasks = kernel.emit()
-    parts.step("conv_amx", f, kernel.arguments, tasks)
+    parts.step(prefix, f, kernel.arguments, tasks)
 
 
 class _Kernel:
     """One kernel while it is emitted."""
 
     def __init__(
-        self, f: Function, isa: Isa, work: Workload, end: Finish, plan: AmxPlan, config: AmxConfig,
-        parts: ImageParts, source: Word, filters: Word,
+        self, f: Function, isa: Isa, work: Workload, plan: PositionsPlan, config: BlockConfig,
+        parts: ImageParts, source: Word, filters: Word, multiplier: Multiplier,
     ) -> None:  # fmt: skip
-        self.f, self.isa, self.end, self.plan, self.config = f, isa, end, plan, config
+        self.f, self.isa, self.plan, self.config, self.multiplier = f, isa, plan, config, multiplier
+        self.end = end = finish_of(work)
         self.arguments = arguments = Words(f)
         self.x, self.w = arguments.pointer(source), arguments.pointer(filters)
         self.outputs = outputs_of(arguments, work, end)
@@ -83,12 +116,10 @@ class _Kernel:
         self.image_bytes = arguments.size(placed.image_bytes)
         self.y_strides = arguments.sizes(g.y_strides)
         self.y_pixel = known(g.y_strides[3])
-        self.block = amx.TileBlock(
-            plan.product, (config.rows,) * config.row_tiles, config.columns, plan.steps.step_bytes
-        )
         self.panels = -(-plan.group_outputs // config.width)
         self.steps = self._step_offsets(parts)
         self.saved = f.variable(f"[{config.height * config.width} x i32]")
+        multiplier.begin(f, arguments)
 
     def _step_offsets(self, parts: ImageParts) -> str:
         """Address of the bytes from a position to each step of its k loop."""
@@ -114,7 +145,6 @@ class _Kernel:
     def emit(self) -> Dim:
         """The loops over panels, slices and blocks; the size of the task space."""
         f, config = self.f, self.config
-        amx.configure(f, self.block)
         panels = self.panels * self.plan.groups
         each = f.mul(self.slice_count, self.blocks)
         if config.order == "panels":
@@ -126,7 +156,7 @@ class _Kernel:
         else:
             with ranges(f, "%lo", "%hi", self.slices, self.blocks) as (number, first, end):
                 self._chunks(number, first, end, panels)
-        amx.release(f)
+        self.multiplier.end(f)
         tasks = self.slices * self.blocks_dim
         return tasks * panels if config.order == "panels" else tasks
 
@@ -181,17 +211,11 @@ class _Kernel:
         return self.f.smin(position, self.f.sub(self.positions, self.config.rows))
 
     def _multiply(self, tiles: Sequence[str], panel: Size) -> None:
-        """The k loop, and the sums saved."""
-        f, plan, block = self.f, self.plan, self.block
-        group_bytes = self.config.width * 4
-        step_bytes = plan.steps.step_bytes // 4 * group_bytes
-        right = f.at(self.w, f.mul(panel, plan.steps.count * step_bytes))
-        amx.clear(f, block)
-        with f.loop(0, plan.steps.count) as step:
-            offset = f.value(f"load i64, ptr {f.at(self.steps, f.mul(step, 8))}")
-            left = amx.Left([f.at(t, offset) for t in tiles], plan.placed.position_bytes)
-            amx.steps(f, block, 1, left, amx.Right(f.at(right, f.mul(step, step_bytes)), group_bytes))
-        amx.save(f, block, self.saved, group_bytes)
+        f, plan = self.f, self.plan
+        panel_bytes = plan.steps.count * plan.steps.step_bytes * self.config.width
+        filters = f.at(self.w, f.mul(panel, panel_bytes))
+        pixel = plan.placed.position_bytes
+        self.multiplier.multiply(f, BlockOperands(tiles, pixel, filters, panel, self.steps, self.saved))
 
     # -- the epilogue -------------------------------------------------------------------------------------------
     def _store(
