@@ -181,7 +181,8 @@ def test_a_rule_says_why_it_does_not_apply(case) -> None:
 
 
 def test_every_rule_is_tried() -> None:
-    assert {name for name, *_ in APPLIES} == set(RULES)
+    ours = {name for name, rule in RULES.items() if ".quantise." not in type(rule).__module__}
+    assert {name for name, *_ in APPLIES} == ours
 
 
 def test_a_value_read_elsewhere_stays() -> None:

@@ -63,10 +63,16 @@ class DropRequantise(Rule):
     shares = True
 
     def patterns(self) -> tuple[Spelling, ...]:
-        return (self.pattern, self.with_zeros)
+        return (self.pattern, self.with_zeros, self.with_inner_zero, self.with_outer_zero)
 
     def pattern(self, p: PatternBuilder, x, scale, other) -> Shape:
         return p.quantize_linear(p.dequantize_linear(x, scale), other)
+
+    def with_inner_zero(self, p: PatternBuilder, x, scale, zero, other) -> Shape:
+        return p.quantize_linear(p.dequantize_linear(x, scale, zero), other)
+
+    def with_outer_zero(self, p: PatternBuilder, x, scale, other, other_zero) -> Shape:
+        return p.quantize_linear(p.dequantize_linear(x, scale), other, other_zero)
 
     def with_zeros(self, p: PatternBuilder, x, scale, zero, other, other_zero) -> Shape:
         return p.quantize_linear(p.dequantize_linear(x, scale, zero), other, other_zero)
