@@ -13,10 +13,10 @@ from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND, FAR_BYTES_PER_C
 from engineworks.kernels.cpu.conv_epilogue import finish_of
 from engineworks.kernels.cpu.conv_positions import PositionsPlan, Product
 from engineworks.kernels.cpu.conv_positions_emit import BlockConfig, BlockOperands
-from engineworks.kernels.cpu.conv_positions_image import orders, positions_image, problem_of
+from engineworks.kernels.cpu.conv_positions_image import operand_dtypes, orders, positions_image, problem_of
 from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Effort, KernelImage, Tactic
-from engineworks.kernels.workload import Workload, input_type
+from engineworks.kernels.workload import Workload
 
 BLOCKS = ((2, 2), (1, 4), (2, 1), (1, 2), (1, 1))
 """(tiles of positions, tiles of channels)."""
@@ -85,7 +85,7 @@ class _Tiles:
 
 
 def _problem(work: Workload, isa: Isa) -> tuple[amx.TileProduct, PositionsPlan]:
-    x, w = input_type(work, 0).dtype, input_type(work, 1).dtype
+    x, w = operand_dtypes(work)
     product = amx.tile_product(x, w, isa)
     if product is None:
         raise NoTactic(f"tiles of {x} by {w} are not among the target's features")
