@@ -42,6 +42,7 @@ class FittingBatches:
     that wait, are held.
 
     Attributes:
+        items, samples: read from the data so far; samples are counted along the first axis of the first input.
         left_out: samples that filled no batch so far.
     """
 
@@ -53,7 +54,7 @@ class FittingBatches:
             arrays in the order of the inputs. Arrays may be torch tensors, or anything that numpy reads. A single
             array or mapping is one batch. An array without the first axis is one sample.
         """
-        self.left_out = 0
+        self.items = self.samples = self.left_out = 0
         self._data, self._needs = data, needs
 
     def __iter__(self) -> Iterator[Batch]:
@@ -68,17 +69,18 @@ class FittingBatches:
         for number, item in enumerate(_items(self._data), 1):
             where = f"calibration batch {number}"
             batch = _checked(_named(item, self._needs, where), self._needs, where)
+            self.items, self.samples = number, self.samples + samples_of(batch)
             if sizes is None or len({len(a) for a in batch.values()}) != 1:
                 yield batch
                 continue
             if not _can_join(waiting, batch):
-                self.left_out += _samples(waiting)
+                self.left_out += samples_of(waiting)
                 waiting = {}
             for piece in _pieces(_joined(waiting, batch), sizes):
-                waiting = {} if _samples(piece) >= sizes[0] else piece
+                waiting = {} if samples_of(piece) >= sizes[0] else piece
                 if not waiting:
                     yield piece
-        self.left_out += _samples(waiting)
+        self.left_out += samples_of(waiting)
 
 
 def length_of(data: Data) -> int | None:
@@ -183,8 +185,12 @@ def _converted(array: np.ndarray, wanted: np.dtype, need: InputNeed, where: str)
     )
 
 
-def _samples(batch: Batch) -> int:
-    return len(next(iter(batch.values()))) if batch else 0
+def samples_of(batch: Batch) -> int:
+    """Along the first axis of the first input; a scalar is one."""
+    first = next(iter(batch.values()), None)
+    if first is None:
+        return 0
+    return len(first) if first.ndim else 1
 
 
 def _can_join(waiting: Batch, batch: Batch) -> bool:
@@ -200,7 +206,7 @@ def _joined(waiting: Batch, batch: Batch) -> Batch:
 
 def _pieces(batch: Batch, sizes: tuple[int, int | None]) -> Iterator[Batch]:
     """Cuts of the largest size; the last may be smaller."""
-    count = _samples(batch)
+    count = samples_of(batch)
     step = sizes[1] or max(count, 1)
     for first in range(0, count, step):
         yield {name: array[first : first + step] for name, array in batch.items()}

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from engineworks.calibration.batches import Batch, Data, FittingBatches, length_of, needs_of
+from engineworks.calibration.batches import Batch, Data, FittingBatches, length_of, needs_of, samples_of
 from engineworks.calibration.histogram import Histogram
 from engineworks.calibration.methods import Method, method_named
 from engineworks.calibration.observe import Measuring, Observed, measuring
@@ -55,7 +55,7 @@ class Calibration:
         ranges: for the build, and for the cache file.
         statistics: by tensor name, in the order of computation.
         batches, samples: how many were run; samples are counted along the first axis of the first input.
-        warnings: sentences for the user.
+        warnings: sentences for the user, about the tensors that products read: those become int8.
     """
 
     ranges: Ranges
@@ -81,8 +81,8 @@ def calibrate(
         data: see `FittingBatches`.
         compile: builds and loads an engine from a graph, which it may change.
         method: 'entropy', 'entropy_v1', 'minmax', 'percentile', 'legacy', or a Method with parameters.
-        max_clipped: the share of a tensor's elements (0 to 1) from which a warning names it.
-        progress: called after each batch with (done, total, what); total is `done` while the number is unknown.
+        max_clipped: the share of its elements (0 to 1) from which a warning names a tensor that a product reads.
+        progress: called after each batch with (samples done, samples in all as far as is known, what).
     Raises:
         CalibrationError: no data, or data that the model does not take; the sentence says which batch.
         BuildError: the measuring engine cannot be built.
@@ -96,8 +96,8 @@ def calibrate(
     for batch in batches:
         session.run(batch)
         if progress is not None:
-            done = session.batches
-            progress(done, max(total or 0, done), f"{session.samples} samples")
+            expected = batches.samples if total is None else round(batches.samples / batches.items * total)
+            progress(session.samples, expected, f"batch {session.batches}")
     if not session.batches:
         raise CalibrationError(
             "there is no calibration data: not one whole batch. Give the model some dozens of typical inputs "
@@ -130,15 +130,15 @@ class _Session:
         for each in self.plan.observed:
             _add(self.histograms[each.name], each, outputs)
         self.batches += 1
-        first = next(iter(batch.values()), np.zeros(0))
-        self.samples += len(first) if first.ndim else 1
+        self.samples += samples_of(batch)
 
     def result(self, method: Method, max_clipped: float, warnings: tuple[str, ...]) -> Calibration:
         """Ranges from what was collected, with these warnings before those of the tensors."""
         measured = {name: _statistics(h, method) for name, h in self.histograms.items()}
         every = measured | {name: measured[source] for name, source in self.plan.same_as.items()}
         scales = {name: s.range / LEVELS for name, s in every.items()}
-        warnings += tuple(_warnings(measured, max_clipped))
+        operands = {name: s for name, s in measured.items() if name in self.plan.operands}
+        warnings += tuple(_warnings(operands, max_clipped))
         return Calibration(Ranges(scales, method.algorithm), every, self.batches, self.samples, warnings)
 
 

@@ -16,6 +16,8 @@ from engineworks.ops.histogram import Histogram
 
 SAME_ELEMENTS = frozenset({"reshape", "transpose", "relayout", "identity"})
 """Ops whose output holds the elements of their input, in another order: measured once."""
+PRODUCTS = frozenset({"conv", "conv_transpose", "matmul"})
+"""Ops whose operands become int8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,13 @@ class Measuring:
         graph: takes the original inputs, and for each tensor the limit of its histogram so far.
         observed: the measured tensors, in the order they are computed.
         same_as: tensors that hold the elements of a measured one, by name.
+        operands: the measured tensors that products read, which are those that become int8.
     """
 
     graph: Graph
     observed: tuple[Observed, ...]
     same_as: dict[str, str]
+    operands: frozenset[str]
 
 
 def name_values(graph: Graph) -> None:
@@ -96,7 +100,7 @@ def measuring(graph: Graph) -> Measuring:
         copied.nodes.append(node)
         with builder.origin(*node.origin):
             observer.follow(node)
-    return Measuring(copied, tuple(observer.observed), observer.same_as)
+    return Measuring(copied, tuple(observer.observed), observer.same_as, frozenset(observer.operands))
 
 
 class _Observer:
@@ -106,6 +110,7 @@ class _Observer:
         self.g = builder
         self.observed: list[Observed] = []
         self.same_as: dict[str, str] = {}
+        self.operands: set[str] = set()
         self._known: set[int] = set()
         """Ids of values that follow from constants alone, such as dequantised weights: no activations."""
 
@@ -114,6 +119,9 @@ class _Observer:
         if all(v is None or v.is_constant or id(v) in self._known for v in node.inputs):
             self._known.update(id(v) for v in node.outputs)
             return
+        if node.op.name in PRODUCTS:
+            read = [v.name for v in node.inputs if v is not None]
+            self.operands.update(self.same_as.get(name, name) for name in read)
         source = node.inputs[0]
         if node.op.name in SAME_ELEMENTS and source is not None:
             if source.type.dtype.is_float:

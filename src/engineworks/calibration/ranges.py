@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -42,7 +42,6 @@ class Ranges(Mapping[str, float]):
     scales: Mapping[str, float]
     algorithm: str = "EntropyCalibration2"
     version: str = DEFAULT_VERSION
-    origin: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         rounded = {name: _checked(name, scale) for name, scale in self.scales.items()}
@@ -103,7 +102,7 @@ class Ranges(Mapping[str, float]):
                 raise CalibrationError(
                     f"{origin}, line {number}: tensor '{name}' has another scale further up"
                 )
-        return cls(scales, header["algorithm"], header["version"], origin)
+        return cls(scales, header["algorithm"], header["version"])
 
     def encode(self) -> bytes:
         """The cache file's content."""

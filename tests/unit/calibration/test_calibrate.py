@@ -156,13 +156,15 @@ def test_memory_does_not_grow_with_the_data() -> None:
     assert peaks[1] < 1.1 * peaks[0]
 
 
-def test_progress_counts_batches() -> None:
+def test_progress_counts_samples() -> None:
     said: list[tuple[int, int, str]] = []
     calibrate_graph(small_network(), batches(3), CONFIG, progress=lambda *args: said.append(args))
-    assert said == [(1, 3, "2 samples"), (2, 3, "4 samples"), (3, 3, "6 samples")]
+    assert said == [(2, 6, "batch 1"), (4, 6, "batch 2"), (6, 6, "batch 3")]
     said.clear()
-    calibrate_graph(small_network(), iter(batches(2)), CONFIG, progress=lambda *args: said.append(args))
-    assert [(done, total) for done, total, _ in said] == [(1, 1), (2, 2)]
+    calibrate_graph(
+        small_network(), iter(batches(2, size=4)), CONFIG, progress=lambda *args: said.append(args)
+    )
+    assert [(done, total) for done, total, _ in said] == [(2, 4), (4, 4), (6, 8), (8, 8)]
 
 
 def with_odd_values() -> Graph:
@@ -170,7 +172,10 @@ def with_odd_values() -> Graph:
     x = g.input("x", dtypes.f32, (1, 8))
     for name, value in (("zero", g.mul(x, 0.0)), ("log", g.log(x)), ("fine", g.mul(x, 2.0))):
         value.name = name
-        g.output(value, name)
+        g.output(g.matmul(value, np.ones((8, 2), np.float32)), name)
+    unread = g.mul(x, 0.0)
+    unread.name = "unread"
+    g.output(unread, "unread")
     return g.graph
 
 
@@ -182,6 +187,8 @@ def test_zeros_and_values_that_are_not_finite_have_no_range_and_are_named() -> N
     assert "'zero' has no range and stays in floating point: it was zero in every batch" in told
     assert "'log' has no range and stays in floating point: it takes values that are NaN or infinite" in told
     assert "fine" not in told
+    assert "unread" not in told  # no product reads it: it would stay in floating point anyway
+    assert result.statistics["unread"].problem == "it was zero in every batch"
 
 
 def test_zeros_before_values_do_not_spoil_the_histogram() -> None:
@@ -276,4 +283,6 @@ def test_a_cache_serves_values_that_the_model_does_not_name() -> None:
     graph, again = small_network(), small_network()
     ranges = calibrate_graph(graph, batches(2), CONFIG).ranges
     ranges_for(again, BuildConfig(calibration_cache=ranges))
-    assert [v.name for n in again.nodes for v in n.outputs] == [v.name for n in graph.nodes for v in n.outputs]
+    assert [v.name for n in again.nodes for v in n.outputs] == [
+        v.name for n in graph.nodes for v in n.outputs
+    ]
