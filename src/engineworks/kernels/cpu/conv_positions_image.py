@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from engineworks.codegen.llvm.function import Isa
+from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.conv import geometry_of, pixel_strides
 from engineworks.kernels.cpu.conv_positions import PositionsPlan, Product, pack_filters, plan_of
@@ -19,15 +20,21 @@ from engineworks.ops._product_types import product_dtype
 from engineworks.ops.conv import Conv
 
 
+def operand_dtypes(work: Workload) -> tuple[DType, DType]:
+    """Of x and of the filters of a convolution. Raises NoTactic for other ops."""
+    if not isinstance(work.anchor, Conv):
+        raise NoTactic(f"{work.anchor} is not a convolution")
+    return input_type(work, 0).dtype, input_type(work, 1).dtype
+
+
 def problem_of(work: Workload, product: Product) -> PositionsPlan:
     """The plan of a convolution by `product`.
 
     Raises:
-        NoTactic: another op, a result of another dtype, filters known at run time only, depthwise groups, no elements,
+        NoTactic: a result of another dtype, filters known at run time only, depthwise groups, no elements,
             or an output that does not have its channels innermost.
     """
-    if not isinstance(work.anchor, Conv):
-        raise NoTactic(f"{work.anchor} is not a convolution")
+    assert isinstance(work.anchor, Conv), f"{work.anchor} is not a convolution"
     x, w = input_type(work, 0), input_type(work, 1)
     total = product_dtype(x.dtype, w.dtype, work.anchor.out_dtype)
     if total is not product.sums:
