@@ -91,13 +91,27 @@ def _recount_pieces(k: KernelBuilder, bins: int, total: Dim, pieces: int) -> Non
 
 
 def _add_up(k: KernelBuilder, bins: int, pieces: int) -> None:
-    f = k.f
-    rows, out = k.workspace(0), k.output(0)
-    with f.loop(0, bins) as bin_:
-        counted = k.load("i32", rows, bin_)
-        for piece in range(1, pieces):
-            counted = f.value(f"add i32 {counted}, {k.load('i32', rows, f.add(bin_, bins * piece))}")
-        k.store("i32", counted, out, bin_)
+    _add_rows(k, k.workspace(0), pieces, bins, k.output(0), 0)
+
+
+def _add_rows(k: KernelBuilder, rows: str, count: int, bins: int, out: str, first: Size) -> None:
+    """out[first … first + bins - 1] becomes the sum of `count` rows of `bins` i32."""
+    f, step = k.f, _step(k, bins)
+    vector = f"<{step} x i32>"
+
+    def load(at: Size) -> str:
+        return f.value(f"load {vector}, ptr {f.at(rows, at, 'i32')}, align 4")
+
+    with f.loop(0, bins, step) as at:
+        total = load(at)
+        for row in range(1, count):
+            total = f.value(f"add {vector} {total}, {load(f.add(at, bins * row))}")
+        f.line(f"store {vector} {total}, ptr {f.at(out, f.add(first, at), 'i32')}, align 4")
+
+
+def _step(k: KernelBuilder, bins: int) -> int:
+    """Bins that are handled at once."""
+    return k.isa.lanes if bins % k.isa.lanes == 0 else 1
 
 
 def _pick(k: KernelBuilder, which: int, a: str, b: str) -> str:
@@ -173,8 +187,9 @@ class _Counter:
         first = f.smin(f.mul(piece, self.length), self.total)
         last = f.smin(f.add(first, self.length), self.total)
         whole = f.sub(last, f.urem(f.sub(last, first), lanes))
-        with f.loop(0, bins * TABLES) as at:
-            k.store("i32", 0, "%scratch", at)
+        step = _step(k, bins)
+        with f.loop(0, bins * TABLES, step) as at:
+            f.line(f"store <{step} x i32> zeroinitializer, ptr {f.at('%scratch', at, 'i32')}, align 4")
         with f.loop(first, whole, lanes) as at:
             self._take(at, lanes, extremes[:1])
         with f.loop(whole, last) as at:
