@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import fx
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind, OutputSpec, TensorArgument
 from torch.utils import _pytree
 
@@ -86,12 +87,16 @@ def build_piece(imported: Imported) -> tuple[torch.Tensor, str]:
 class _Exported:
     """A program in the form of torch.export's ExportedProgram, as far as the front end reads it."""
 
-    graph: Any
+    graph_module: fx.GraphModule
     graph_signature: _GraphSignature
     state_dict: dict[str, torch.Tensor]
     range_constraints: dict[Any, Any]
     module_call_graph: list[_ModuleCall]
     constants: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> fx.Graph:
+        return self.graph_module.graph
 
     @classmethod
     def of(cls, program: Program) -> _Exported:
@@ -103,7 +108,8 @@ class _Exported:
         named = {n.name: k for k, n in enumerate(returned(program.graph))}
         call = _ModuleCall(_CallSignature(_spec((tuple(range(taken)), {})), _spec(named)))
         signature = _GraphSignature(inputs, outputs)
-        return cls(program.graph, signature, dict(program.constants), dict(program.ranges), [call])
+        module = fx.GraphModule(program.bodies or torch.nn.Module(), program.graph)
+        return cls(module, signature, dict(program.constants), dict(program.ranges), [call])
 
     def run_decompositions(self, table: Any) -> _Exported:
         """Itself: the whole was decomposed before it was cut."""

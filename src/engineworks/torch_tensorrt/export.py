@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -16,22 +19,25 @@ from engineworks.torch_tensorrt.input import Input
 _log = logging.getLogger("engineworks")
 
 
-class InOwnDtype(torch.nn.Module):
-    """A module whose floating inputs come in another dtype than its weights have: they are converted, as are results.
+@contextmanager
+def _converting(module: torch.nn.Module, inside: torch.dtype, outside: torch.dtype) -> Iterator[None]:
+    """For a while the module takes and gives floating tensors of dtype `outside`, and computes with `inside`."""
 
-    Floating results in the weights' dtype leave in the inputs' dtype, as after `module.to(dtype)`.
-    """
+    def before(_: Any, args: Any, kwargs: Any) -> Any:
+        return _converted((args, kwargs), outside, inside)
 
-    def __init__(self, module: torch.nn.Module, inside: torch.dtype, outside: torch.dtype) -> None:
-        super().__init__()
-        self.module = module
-        self.inside = inside
-        self.outside = outside
+    def after(_: Any, args: Any, result: Any) -> Any:
+        return _converted(result, inside, outside)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module returns."""
-        args, kwargs = _converted((args, kwargs), self.outside, self.inside)
-        return _converted(self.module(*args, **kwargs), self.inside, self.outside)
+    hooks = [
+        module.register_forward_pre_hook(before, with_kwargs=True, prepend=True),
+        module.register_forward_hook(after),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _converted(values: Any, before: torch.dtype, after: torch.dtype) -> Any:
@@ -70,41 +76,56 @@ def export(
         InvalidModel: torch.export fails; the sentence has torch's own words.
     """
     names = _parameter_names(module, args, kwargs)
-    wrapped = _in_own_dtype(module, leaves((args, kwargs)), truncate_double=truncate_double)
+    if truncate_double:
+        module = copy.deepcopy(module).float()
     positional, named = _pytree.tree_map(_example, (tuple(args), dict(kwargs)), is_leaf=is_input)
-    dims = _dynamic_shapes(wrapped, args, kwargs)
-    training = [part for part in wrapped.modules() if part.training]
-    wrapped.eval()
-    try:
-        program = torch.export.export(wrapped, positional, named, dynamic_shapes=dims, strict=False)
-    except Exception as error:  # torch.export runs the user's code: it can raise anything
-        raise InvalidModel(
-            f"torch.export cannot export {type(module).__name__}: {type(error).__name__}: {error}\n"
-            f'  torch.compile(model, backend="engineworks") compiles the parts that can be.'
-        ) from error
-    finally:
-        for part in training:
-            part.training = True
+    dims = _dynamic_shapes(module, args, kwargs)
+    with _evaluating(module), _border(module, leaves((args, kwargs))):
+        try:
+            program = torch.export.export(module, positional, named, dynamic_shapes=dims, strict=False)
+        except Exception as error:  # torch.export runs the user's code: it can raise anything
+            raise InvalidModel(
+                f"torch.export cannot export {type(module).__name__}: {type(error).__name__}: {error}\n"
+                f'  torch.compile(model, backend="engineworks") compiles the parts that can be.'
+            ) from error
+    _forget_own_frames(program)
     return program, names
 
 
-def _in_own_dtype(
-    module: torch.nn.Module, inputs: Sequence[Input], *, truncate_double: bool
-) -> torch.nn.Module:
-    """The module, converting at its border where the inputs' floating dtype is not that of its weights."""
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """The module and all its parts in eval mode for a while."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+def _border(module: torch.nn.Module, inputs: Sequence[Input]) -> AbstractContextManager[None]:
+    """The module converting at its border, where the inputs' floating dtype is not that of its weights."""
     own = {p.dtype for p in module.parameters() if p.dtype.is_floating_point}
     given = {t for i in inputs if (t := i.dtype.to(torch.dtype)).is_floating_point}
-    if truncate_double and torch.float64 in own:
-        module, own = copy.deepcopy(module).float(), {torch.float32}
     if len(own) != 1 or len(given) != 1 or own == given:
-        return module
+        return nullcontext()
     (inside,), (outside,) = own, given
     _log.warning(
         "%s has weights in %s, and its inputs are %s: the engine takes and gives %s, and keeps the weights' precision "
         "wherever enabled_precisions does not permit less. module.to(%s) before compiling makes the weights %s too.",
         type(module).__name__, inside, outside, outside, outside, outside,
     )  # fmt: skip
-    return InOwnDtype(module, inside, outside)
+    return _converting(module, inside, outside)
+
+
+def _forget_own_frames(program: Any) -> None:
+    """Traces of nodes that the conversion at the border adds name the user's lines alone."""
+    for node in program.graph.nodes:
+        trace = node.meta.get("stack_trace")
+        if trace and __file__ in trace:
+            frames = [f for f in re.split(r'(?=  File ")', trace) if __file__ not in f]
+            node.meta["stack_trace"] = "".join(frames)
 
 
 def _example(value: Any) -> Any:
@@ -131,12 +152,8 @@ def _dynamic_shapes(module: torch.nn.Module, args: Sequence[Any], kwargs: Mappin
         (tuple(args), dict(kwargs)),
         is_leaf=is_input,
     )
-    if isinstance(module, InOwnDtype):
-        return {"args": positional, "kwargs": named} if named else {"args": positional, "kwargs": {}}
     if not named:
         return positional
-    import inspect
-
     bound = inspect.signature(module.forward).bind(*positional, **named)
     return dict(bound.arguments)
 
@@ -161,8 +178,6 @@ def _parameter_names(
     module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[str, ...]:
     """Names of the parameters that take these arguments: positional ones, then the named."""
-    import inspect
-
     kinds = inspect.Parameter
     names: list[str] = []
     for parameter in inspect.signature(module.forward).parameters.values():

@@ -77,7 +77,7 @@ def extract(
     graph.output(tuple(copied[n] for n in outputs))
     constants = {n.name: whole.constants[n.name] for n in read if whole.is_constant(n)}
     inputs = tuple(n for n in whole.graph.nodes if n in read and n.name not in constants)
-    return Piece(Program(graph, constants, (), whole.ranges), inputs, outputs)
+    return Piece(Program(graph, constants, (), whole.ranges, bodies=whole.bodies), inputs, outputs)
 
 
 def _reads(
@@ -92,13 +92,13 @@ def _reads(
             seen.add(node)
             if is_size(node) or node in repeated:
                 waiting.append(node)
-            else:
+            elif node.op != "get_attr":
                 found.add(node)
     return found
 
 
 def _copy(graph: fx.Graph, node: fx.Node, copied: dict[fx.Node, fx.Node]) -> None:
-    """The node in `graph`, after the arithmetic on sizes and the repeated nodes that it reads."""
+    """The node in `graph`, after what it reads and no other part computes: sizes, repeated nodes, bodies."""
     for read in node.all_input_nodes:
         if read not in copied:
             _copy(graph, read, copied)

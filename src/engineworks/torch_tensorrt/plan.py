@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import fx
@@ -20,7 +19,6 @@ from engineworks.torch_tensorrt.extract import Piece, Program, assemble, extract
 from engineworks.torch_tensorrt.fold import constant_nodes, fold
 from engineworks.torch_tensorrt.partition import (
     counts,
-    is_size,
     levels,
     needed_outside,
     reason_of,
@@ -63,19 +61,23 @@ class Plan:
     eager: tuple[Eager, ...]
 
     def __str__(self) -> str:
-        total = sum(e.count for e in self.engines) + len(self.eager)
-        inside = total - len(self.eager)
-        lines = [
-            f"{inside} of {total} operations in {len(self.engines)} engine{'s' * (len(self.engines) != 1)}"
-        ]
+        inside = sum(e.count for e in self.engines)
+        total = _counted(inside + len(self.eager), "operation")
+        lines = [f"{inside} of {total} in {_counted(len(self.engines), 'engine')}"]
         for number, engine in enumerate(self.engines):
             taken, given = ", ".join(engine.inputs) or "nothing", ", ".join(engine.outputs)
-            lines.append(f"engine {number}: {engine.count} operations; takes {taken}; gives {given}")
+            lines.append(
+                f"engine {number}: {_counted(engine.count, 'operation')}; takes {taken}; gives {given}"
+            )
             lines.append("  " + ", ".join(f"{name} x{n}" for name, n in engine.operators))
         if self.eager:
-            lines.append(f"in PyTorch: {len(self.eager)} operations")
+            lines.append(f"in PyTorch: {_counted(len(self.eager), 'operation')}")
             lines += [f"  {line}" for line in _grouped(self.eager)]
         return "\n".join(lines)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _grouped(eager: Sequence[Eager]) -> list[str]:
@@ -209,8 +211,8 @@ class Planner:
         if eager:
             lines = "\n".join(f"  {line}" for line in _grouped(eager))
             raise UnsupportedOperator(
-                f"require_full_compilation=True, and {len(eager)} operation{'s' * (len(eager) != 1)} cannot be in an "
-                f"engine:\n{lines}\n"
+                f"require_full_compilation=True, and {_counted(len(eager), 'operation')} cannot be in an engine:\n"
+                f"{lines}\n"
                 f"  Ways out: require_full_compilation=False runs them in PyTorch; change the model; or add them: "
                 f"docs/developers/add-an-operator.md"
             )
@@ -223,16 +225,26 @@ def _calls(piece: Piece, by_name: dict[str, fx.Node]) -> list[fx.Node]:
 def _first_reasons(graph: fx.Graph, settings: CompilationSettings) -> dict[fx.Node, str]:
     """What no engine can hold by its operator and types, and what the user wants in PyTorch."""
     known = spellings("torch")
-    eager: Callable[[Any], bool] = lambda target: bool(names_of_operator(target) & settings.eager_names)  # noqa: E731
     found = {}
     for node in graph.nodes:
-        if not counts(node) or is_size(node):
+        if not counts(node):
             continue
-        why = "it is in torch_executed_ops" if eager(node.target) else None
+        why = None
+        if names_of_operator(node.target) & settings.eager_names:
+            why = "it is in torch_executed_ops"
+        elif _classes(node) & settings.eager_modules:
+            why = "it is in torch_executed_modules"
         why = why or reason_of(node, is_known=str(node.target) in known)
         if why is not None:
             found[node] = why
     return found
+
+
+def _classes(node: fx.Node) -> set[str]:
+    """Names of the classes of the modules that a node stands in: with their packages, and alone."""
+    stack = (node.meta.get("nn_module_stack") or {}).values()
+    names = [kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}" for _, kind in stack]
+    return {*names, *(n.rpartition(".")[2] for n in names)}
 
 
 def _engine_plan(piece: Piece) -> EnginePlan:

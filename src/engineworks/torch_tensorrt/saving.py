@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def load(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return torch.export.load(str(path), extra_files=extra_files)
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InvalidInput(
                 f"load: '{path}' is neither TorchScript ({as_script}) nor an exported program ({error})"
             ) from None

@@ -19,7 +19,7 @@ TABLE: dict[str, str] = {
     "refit_module_weights": REBUILD,
     "cross_compile_for_windows": f"engine files run on Linux; {TARGET}",
     "save_cross_compiled_exported_program": f"engine files run on Linux; {TARGET}",
-    "load_cross_compiled_exported_program": "torch_tensorrt.load(path)",
+    "load_cross_compiled_exported_program": "call torch_tensorrt.load(path)",
     "fx": 'use ir="dynamo", which takes the same modules',
     "distributed": "an engine runs on one machine",
     "kernels": "an operator is one Python file here: docs/developers/add-an-operator.md",
