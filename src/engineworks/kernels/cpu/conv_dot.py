@@ -61,8 +61,9 @@ class CpuConvDot:
                 an output that does not have its channels innermost.
         """
         seen: list[Tactic] = []
+        ways = _ways(work, isa)
         finish_of(work)
-        for multiply in _ways(work, isa):
+        for multiply in ways:
             plan = _plan(work, multiply)
             seen += [
                 Tactic(self.name, DotConfig(multiply.form, c), seconds(plan, multiply, work, c, isa))
