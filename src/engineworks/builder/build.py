@@ -184,7 +184,7 @@ class _Optimiser:
     Attributes:
         precisions: of the products, in the order in which they were decided.
         warnings: of calibration.
-        ranges: scales of calibrated tensors.
+        ranges: scales of calibrated tensors. steps: of those that are quantised, what one level stands for.
     """
 
     isa: Isa
@@ -193,6 +193,7 @@ class _Optimiser:
     precisions: list[LayerPrecision] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
     ranges: Mapping[str, float] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
 
     def optimise(self, rewriter: Rewriter, tuner: ProcessTuner | None) -> None:
         """All passes, with calibration in between where the configuration has data for it."""
@@ -219,7 +220,7 @@ class _Optimiser:
             tuple(self.config.layer_precisions.items()), self.config.precision_constraints,
         )  # fmt: skip
         reasons: dict[str, str] = {}
-        calibrated = [CalibratedPairs(policy, self.ranges, reasons)] if self.ranges else []
+        calibrated = [CalibratedPairs(policy, self.ranges, reasons, self.steps)] if self.ranges else []
         narrow = NarrowProducts(policy, self.precisions.append, reasons)
         return optimising_passes(self.isa, [FloatProducts(reasons), narrow], calibrated)
 
@@ -268,6 +269,7 @@ def _report(
             report.PrecisionReport(p.origin, p.op, p.precision, p.reason) for p in optimiser.precisions
         ),
         warnings=optimiser.warnings,
+        steps=optimiser.steps,
         memory=report.MemoryReport(
             memory.total,
             memory.lower_bound,

@@ -79,6 +79,7 @@ class BuildReport(msgspec.Struct, frozen=True):
 
     Attributes:
         precisions: of products, in the order of computation. warnings: sentences for the user.
+        steps: of calibrated tensors, by name: what one level of their integers stands for.
     """
 
     model: str
@@ -92,6 +93,7 @@ class BuildReport(msgspec.Struct, frozen=True):
     memory: MemoryReport
     precisions: tuple[PrecisionReport, ...] = ()
     warnings: tuple[str, ...] = ()
+    steps: dict[str, float] = {}
 
 
 def encode(report: BuildReport) -> bytes:

@@ -65,7 +65,10 @@ def compare(
     """
     opened = open_engine(engine or model, shapes or [])
     arrays = given_arrays(opened.manifest, input or [], shapes or [], seed)
-    captured = {c.name: (c.record, c.array) for c in _captured(opened, arrays) if c.name} if layers else {}
+    steps_of = _steps(opened)
+    captured = {
+        c.name: (c.record, _in_numbers(c.array, steps_of.get(c.name))) for c in _captured(opened, arrays) if c.name
+    } if layers else {}  # fmt: skip
     outputs = opened.run(**arrays)
     expected = reference_values(model, arrays, [*captured, *outputs], reference)
     ends = [distance(n, a, expected[n]) for n, a in outputs.items()]
@@ -78,6 +81,19 @@ def compare(
     else:
         _print(ends, steps, start, tolerance, is_close)
     return 0 if is_close else 1
+
+
+def _steps(engine: Engine) -> dict[str, float]:
+    """What one level of a calibrated tensor's integers stands for, by name."""
+    import msgspec
+
+    data = engine.report
+    return msgspec.json.decode(data).get("steps", {}) if data else {}
+
+
+def _in_numbers(array: np.ndarray, step: float | None) -> np.ndarray:
+    """A tensor as the model has it: integers of a calibrated one as what they stand for."""
+    return array * np.float32(step) if step is not None and array.dtype.kind in "iu" else array
 
 
 def _captured(engine: Engine, arrays: Mapping[str, np.ndarray]) -> Iterator[Captured]:

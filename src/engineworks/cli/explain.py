@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ def explain(
     tactics: Annotated[bool, Parameter(negative="")] = False,
     missed: Annotated[bool, Parameter(negative="")] = False,
     rewrites: Annotated[bool, Parameter(negative="")] = False,
+    precision: Annotated[bool, Parameter(negative="")] = False,
     html: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -28,12 +30,15 @@ def explain(
         tactics: list the kernels that lost, too.
         missed: list rewrites that nearly applied.
         rewrites: list every rewrite that applied.
+        precision: list what each product computes in, and why; warnings of calibration.
         html: write one self-contained page there instead.
         json: print the report as JSON.
     """
     report = read_report(engine)
     if json:
         emit_json(report)
+    elif precision:
+        _print_precision(report)
     elif html is not None:
         from engineworks.cli.page import page
 
@@ -109,3 +114,14 @@ def _print(report: dict[str, Any], tactics: bool, missed: bool, rewrites: bool) 
     if rewrites:
         for line in report["rewrites"]:
             say(line)
+
+
+def _print_precision(report: dict[str, Any]) -> None:
+    found = report.get("precisions", [])
+    counts = Counter(p["precision"] for p in found)
+    summary = ", ".join(f"{count} in {precision}" for precision, count in counts.most_common())
+    say(f"'{report['model']}' for {report['target']}: {len(found)} products" + (f", {summary}" if found else ""))
+    rows = [(", ".join(p["origin"]), p["op"], p["precision"], p["reason"]) for p in found]
+    table(["source nodes", "operator", "precision", "because"], rows, "precision of products")
+    for sentence in report.get("warnings", []):
+        say(f"warning: {sentence}")

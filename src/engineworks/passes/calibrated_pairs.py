@@ -32,11 +32,13 @@ class CalibratedPairs:
     Args:
         ranges: range / 127 of the model's tensors by name.
         reasons: filled in: why products have the precision they have, by the names of their source nodes.
+        steps: filled in: what one level of a quantised tensor stands for, by the tensor's name.
     """
 
     policy: Policy
     ranges: Mapping[str, float]
     reasons: dict[str, str]
+    steps: dict[str, float]
     name: ClassVar[str] = "calibrated precision"
 
     def run(self, rewriter: Rewriter) -> None:
@@ -61,7 +63,7 @@ class CalibratedPairs:
             else:
                 scale = self._scale_of(value)
                 assert scale is not None
-                pair = forms.form(value, lambda g, v, s=scale: _pair(g, v, s))
+                pair = forms.form(value, lambda g, v, s=scale: self._pair(g, v, s))
             node.set_input(position, pair)
         rewriter.note("product in int8", [node])
 
@@ -74,6 +76,17 @@ class CalibratedPairs:
         if node.op.name == "conv" and not node.inputs[1].is_constant:  # type: ignore[union-attr]
             return "its filters are not known at build"
         return ""
+
+    def _pair(self, g: GraphBuilder, value: Value, scale: float) -> Value:
+        """One scale for the tensor; all levels of u8 where no value is negative."""
+        dtype = dtypes.i8
+        if is_never_negative(value):
+            dtype, scale = dtypes.u8, scale * LEVELS / UNSIGNED_LEVELS
+        step = g.constant(np.float32(scale))
+        narrow = g.quantize_linear(value, step, dtype=dtype)
+        narrow.name = value.name
+        self.steps[value.name] = float(np.float32(scale))
+        return g.dequantize_linear(narrow, step)
 
     def _scale_of(self, value: Value) -> float | None:
         """The scale of a tensor: its own, or that of what it is a view of."""
@@ -88,15 +101,6 @@ class CalibratedPairs:
 def _is_quantised(node: Node) -> bool:
     return all(v is not None and v.producer is not None and v.producer.op.name == "dequantize_linear"
                for v in node.inputs[:2])  # fmt: skip
-
-
-def _pair(g: GraphBuilder, value: Value, scale: float) -> Value:
-    """One scale for the tensor; all levels of u8 where no value is negative."""
-    dtype = dtypes.i8
-    if is_never_negative(value):
-        dtype, scale = dtypes.u8, scale * LEVELS / UNSIGNED_LEVELS
-    step = g.constant(np.float32(scale))
-    return g.dequantize_linear(g.quantize_linear(value, step, dtype=dtype), step)
 
 
 def _quantised_weights(g: GraphBuilder, weights: Value, node: Node, position: int) -> Value:

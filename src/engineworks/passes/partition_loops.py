@@ -203,14 +203,11 @@ class LoopGrower:
 
     def _may_store(self, draft: Draft, node: Node, value: Value, outside: list[Node]) -> bool:
         """An inner value of the full domain can be stored on the way when no reader of it leads back into the group."""
-        rounded = all(
-            n.op.name == "cast" for n in draft.nodes
-        )  # the same numbers in two types are one kernel's
-        if (
-            not self.extra_outputs
-            or not (draft.axes or rounded)
-            or value.type.shape != draft.domain.type.shape
-        ):
+        if not self.extra_outputs or value.type.shape != draft.domain.type.shape:
+            return False
+        # The same numbers in two types are one kernel's, folds or not.
+        rounds = bool(draft.nodes) and draft.concat is None and all(n.op.name == "cast" for n in draft.nodes)
+        if not (draft.axes or rounds):
             return False
         if not isinstance(node.op, Pointwise) or len(draft.extra) >= 2 or self.graph.is_output(value):
             return False

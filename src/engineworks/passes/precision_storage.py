@@ -58,6 +58,8 @@ class NarrowForms:
             nodes = [value.producer] if value.producer is not None else [u for u, _ in value.uses[:1]]
             with self.rewriter.building(*nodes) as g:
                 found = self._made[id(value)] = (value, make(g, value))
+            # The stored form keeps the user's name, where values are compared.
+            found[1].name = found[1].name or value.name
         return found[1]
 
     def share(self, widen: Change) -> None:
