@@ -10,6 +10,7 @@ import pytest
 from engineworks.codegen.llvm.function import AVX2, AVX512, Isa
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, evaluate, symbol
+from engineworks.core.target import host
 from engineworks.core.types import Layout, TensorType
 from engineworks.kernels.cpu.attention import CpuAttention
 from engineworks.kernels.workload import Operand, Workload
@@ -141,3 +142,67 @@ def test_few_queries_read_keys_where_they_lie(isa: Isa, queries: int, keys: int)
     T = symbol("T")
     types = (tensor(2, 2, queries, 20), tensor(2, 2, T, 20), tensor(2, 2, T, 40), tensor(2, 1, 1, T))
     check(Attention(0.2), types, isa, T=keys)
+
+
+# -- narrow operands ------------------------------------------------------------------------------------------
+TILES = AVX512.with_extras("amx-tile", "amx-bf16")
+DOT = AVX512.with_extras("avx512bf16")
+
+
+def check_narrow(
+    op: Attention,
+    types: Sequence[TensorType],
+    isa: Isa,
+    *,
+    out_order: Sequence[int] | None = None,
+    **dims: int,
+) -> None:
+    """Every tactic is as near as the rounding of the weights and of the result allows."""
+    if not isa.extras <= set(host().features):
+        pytest.skip(f"this CPU lacks {isa.extras - set(host().features)}")
+    (out,) = op.infer(*types)
+    out = out.with_layout(Layout(tuple(out_order))) if out_order else out
+    work = Workload(op, tuple(Operand(t) for t in types), len(types), (out,))
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal([evaluate(d, dims) for d in t.shape]).astype(t.dtype.numpy) for t in types]
+    expected = op.reference(*arrays)
+    near = 2e-2 if out.dtype is dtypes.bf16 else 2e-3
+    for tactic in CpuAttention().propose(work, isa, 3):
+        image = CpuAttention().build(work, tactic, isa)
+        (got,) = run_image(image, list(zip(arrays, types, strict=True)), [out], isa, dims, split=3)
+        np.testing.assert_allclose(
+            got.astype(np.float64), expected, rtol=near, atol=near, err_msg=tactic.text()
+        )
+
+
+def narrow(dtype: str, *shape: Dim, order: Sequence[int] | None = None) -> TensorType:
+    return TensorType(dtypes.by_name(dtype), tuple(shape)).with_layout(
+        Layout(tuple(order or range(len(shape))))
+    )
+
+
+@pytest.mark.parametrize(
+    "isa", [TILES, DOT, AVX512, AVX2], ids=lambda i: "+".join([i.name, *sorted(i.extras)])
+)
+@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+@pytest.mark.parametrize(
+    ("queries", "keys", "depth", "width"),
+    [(5, 7, 8, 8), (1, 70, 64, 40), (33, 40, 33, 64), (64, 64, 80, 80), (20, 1100, 64, 64)],
+)
+def test_narrow_operands(isa: Isa, dtype: str, queries: int, keys: int, depth: int, width: int) -> None:
+    types = [
+        narrow(dtype, 2, 3, queries, depth, order=BETWEEN_ROWS),
+        narrow(dtype, 2, 3, keys, depth, order=BETWEEN_ROWS),
+        narrow(dtype, 2, 3, keys, width),
+    ]
+    check_narrow(Attention(depth**-0.5), types, isa, out_order=BETWEEN_ROWS)
+
+
+@pytest.mark.parametrize("isa", [TILES, DOT, AVX2], ids=lambda i: "+".join([i.name, *sorted(i.extras)]))
+def test_narrow_operands_with_masks_causes_and_unknown_sizes(isa: Isa) -> None:
+    count = symbol("S", 1, 2000)
+    q, k, v = (narrow("bf16", 1, heads, count, 64) for heads in (4, 2, 2))
+    mask = narrow("bf16", 1, 1, count, count)
+    for size in (1, 37, 600):
+        check_narrow(Attention(0.125, causal=True), [q, k, v], isa, S=size)
+    check_narrow(Attention(0.125), [q, k, v, mask], isa, S=50)

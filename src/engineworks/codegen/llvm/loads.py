@@ -64,6 +64,20 @@ def load_vector(
     return f.value(f"bitcast {vector} {value} to <{lanes} x bfloat>") if dtype.name == "bf16" else value
 
 
+def widened(f: Function, lanes: int, source: DType, target: DType, value: str) -> str:
+    """Elements of `source` as the same or a wider dtype: 16-bit floats as f32, bytes as i16."""
+    if source is target:
+        return value
+    kind, wide = (f"<{lanes} x {storage_kind(t)}>" for t in (source, target))
+    if source.name == "f16":
+        return f.value(f"fpext {kind} {value} to {wide}")
+    if source.name == "bf16":
+        bits, words = f"<{lanes} x i16>", f"<{lanes} x i32>"
+        low = f.value(f"zext {bits} {f.value(f'bitcast {kind} {value} to {bits}')} to {words}")
+        return f.value(f"bitcast {words} {f.value(f'shl {words} {low}, splat (i32 16)')} to {wide}")
+    return f.value(f"{'zext' if source.kind == 'uint' else 'sext'} {kind} {value} to {wide}")
+
+
 def store_vector(
     f: Function, lanes: int, dtype: DType, pointer: str, value: str, mask: str | None = None
 ) -> None:

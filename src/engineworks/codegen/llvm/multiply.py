@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engineworks.codegen.llvm.function import Function, Isa
-from engineworks.codegen.llvm.loads import load_vector, splat
+from engineworks.codegen.llvm.loads import load_vector, splat, widened
 from engineworks.codegen.llvm.vector import storage_kind
 from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
 
-Form = Literal["f32", "f16_weights", "bf16_weights", "bf16_dot", "byte_dot", "i16_pairs"]
-"""f32: fused multiply-add. f16_weights, bf16_weights: f32 times 16-bit weights, which are widened when they are loaded.
+Form = Literal["f32", "f16_weights", "bf16_weights", "bf16_rows", "bf16_dot", "byte_dot", "i16_pairs"]
+"""f32: fused multiply-add. f16_weights, bf16_weights: f32 times 16-bit weights, which are widened when they are loaded;
+bf16_rows: not in pairs, as they lie outside of panels.
 bf16_dot: vdpbf16ps. byte_dot: vpdpbusd. i16_pairs: vpmaddwd, exact for bytes widened to i16.
 """
 
@@ -73,10 +74,10 @@ class Multiply:
         """One vector of a k group of B: a part for each instruction that it takes part in."""
         if self.form == "f32":
             return (load_vector(f, isa.lanes, dtypes.f32, pointer, mask, align=align),)
+        if self.form in ("f16_weights", "bf16_rows"):
+            value = load_vector(f, isa.lanes, self.right, pointer, mask)
+            return (widened(f, isa.lanes, self.right, dtypes.f32, value),)
         assert mask is None, "panels are whole"
-        if self.form == "f16_weights":
-            value = load_vector(f, isa.lanes, dtypes.f16, pointer, align=min(align, isa.lanes * 2))
-            return (f.value(f"fpext <{isa.lanes} x half> {value} to <{isa.lanes} x float>"),)
         words = f"<{isa.lanes} x i32>"
         value = f.value(f"load {words}, ptr {pointer}, align {align}")
         if self.form == "bf16_weights":
@@ -141,6 +142,7 @@ class Multiply:
 
 F32 = Multiply("f32")
 F16_WEIGHTS = Multiply("f16_weights", right=dtypes.f16, load_cost=2.0)
+BF16_ROWS = Multiply("bf16_rows", right=dtypes.bf16, load_cost=2.0)
 BF16_WEIGHTS = Multiply("bf16_weights", right=dtypes.bf16, group=2, cost=2.0, load_cost=2.0)
 BF16_DOT = Multiply("bf16_dot", dtypes.bf16, dtypes.bf16, 2, cost=2.0)
 I16_PAIRS = Multiply("i16_pairs", dtypes.i16, dtypes.i16, 2, dtypes.i32, cost=2.0)

@@ -8,17 +8,24 @@ maximum grows (online softmax, Milakov and Gimelshein 2018), so sequences of any
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from engineworks.codegen.llvm import amx
+from engineworks.codegen.llvm.amx import TILE_BYTES
 from engineworks.codegen.llvm.function import Function, Isa, Size, f32_constant
 from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.kernels.cpu.attention_problem import AttentionProblem, Matrix
 from engineworks.kernels.cpu.attention_rows import RowTile
+from engineworks.kernels.cpu.attention_tiles import TileRows
 from engineworks.kernels.cpu.matmul_rows import row_tiles
 from engineworks.kernels.cpu.words import Words, finish, kernel_function
 from engineworks.kernels.tactic import Step
 
 _SPREAD = 16
 """Elements between the ends of score rows, so that rows do not lie a power of two apart."""
+
+
+AttentionForm = Literal["f32", "rows", "bf16_dot", "tiles"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,8 @@ class AttentionConfig:
         dot: a few queries: scores are dot products with the keys where they lie, which are not packed. `vectors` is 1.
         value_vectors: registers across the values' columns; 0: as `vectors`.
         pack_values: values are copied to panels first, where their rows lie far apart.
+        form: 'f32': operands are read, or packed, as f32. 'rows': narrow ones are widened where they lie (with `dot`).
+            'bf16_dot', 'tiles': bf16 products by vdpbf16ps or AMX tiles; the weights are rounded to bf16.
     """
 
     rows: int
@@ -41,6 +50,7 @@ class AttentionConfig:
     dot: bool = False
     value_vectors: int = 0
     pack_values: bool = False
+    form: AttentionForm = "f32"
 
     @property
     def across_values(self) -> int:
@@ -50,7 +60,7 @@ class AttentionConfig:
 @dataclass(frozen=True, slots=True)
 class Scratch:
     """Byte offsets of the thread's scratch: scores [rows][stride], and for each row of a group a vector of maxima,
-    the maximum, the sum of exponentials, and the unscaled result.
+    the maximum, the sum of exponentials, and the unscaled result. `ends`: of the queries' rows, for tiles.
     """
 
     stride: int
@@ -59,6 +69,7 @@ class Scratch:
     sums: int
     results: int
     result_row: int
+    ends: int
     size_bytes: int
 
 
@@ -71,8 +82,16 @@ def scratch_of(problem: AttentionProblem, config: AttentionConfig, isa: Isa) -> 
     maxima = peaks + config.rows * vector
     sums = _aligned(maxima + grouped * 4)
     results = _aligned(sums + grouped * 4)
-    result_row = _aligned(problem.value_width * 4) if several_blocks(problem, config) else 0
-    return Scratch(stride, peaks, maxima, sums, results, result_row, results + grouped * result_row)
+    tiles = config.form == "tiles"
+    width = config.across_values * isa.lanes
+    result_row = 0
+    if tiles or several_blocks(problem, config):
+        result_row = (
+            -(-problem.value_width // width) * width * 4 if tiles else _aligned(problem.value_width * 4)
+        )
+    ends = results + grouped * result_row
+    size = ends + (config.rows * TILE_BYTES if tiles else 0)
+    return Scratch(stride, peaks, maxima, sums, results, result_row, ends, size)
 
 
 def several_blocks(problem: AttentionProblem, config: AttentionConfig) -> bool:
@@ -89,8 +108,12 @@ def emit_attention(
 ) -> tuple[str, str, frozenset[str], Step]:
     """(symbol, definition, declarations, the launch)."""
     kernel = AttentionKernel(problem, config, isa)
+    if config.form == "tiles":
+        kernel.configured = kernel.f.variable("i64", -1)
     with kernel.f.loop("%lo", "%hi") as task:
         kernel.task(task)
+    if config.form == "tiles":
+        amx.release(kernel.f)
     symbol, text = finish(kernel.f, "attention")
     tasks = product([*(b for b in problem.batch), problem.heads, kernel.group_count])
     return symbol, text, frozenset(kernel.f.declarations), Step(symbol, tuple(kernel.words.words), tasks)
@@ -114,6 +137,11 @@ class AttentionKernel:
         self.batch, self.heads = [words.size(b) for b in problem.batch], words.size(problem.heads)
         self.groups, self.tiles = words.size(self.group_count), words.size(self.tiling.count)
         self.past = words.size(problem.past)
+        self.configured = ""
+
+    def row_tile(self, rows: int, row: Size, slot: Size) -> RowTile:
+        """`rows` query rows from `row` on, at `slot` of the group's scratch."""
+        return (TileRows if self.config.form == "tiles" else RowTile)(self, rows, row, slot)
 
     # -- control ----------------------------------------------------------------------------------------------
     def task(self, task: str) -> None:
@@ -138,7 +166,7 @@ class AttentionKernel:
 
     def _whole(self, rows: int, row: Size) -> None:
         """One tile of rows against all keys."""
-        tile = RowTile(self, rows, row, 0)
+        tile = self.row_tile(rows, row, 0)
         tile.scores(0, self._limit(row, rows))
         tile.weights(first=True)
         tile.results(0, carried=False)
@@ -158,7 +186,7 @@ class AttentionKernel:
             def part(size: int, row: Size) -> None:
                 limit = self._limit(row, size)
                 with f.when(f.compare("slt", block, limit)):
-                    tile = RowTile(self, size, row, f.sub(row, before))
+                    tile = self.row_tile(size, row, f.sub(row, before))
                     tile.scores(block, f.smin(f.sub(limit, block), config.keys))
                     tile.weights(first=False)
                     tile.results(block, carried=True)
@@ -169,7 +197,7 @@ class AttentionKernel:
                 f,
                 number,
                 self.queries,
-                lambda size, row: RowTile(self, size, row, f.sub(row, before)).finish(),
+                lambda size, row: self.row_tile(size, row, f.sub(row, before)).finish(),
             )
 
     def _clear(self) -> None:
@@ -196,11 +224,13 @@ class _Bound:
 
     def __init__(self, words: Words, matrix: Matrix) -> None:
         self.pointer = words.pointer(matrix.word)
-        self.batch = [words.size(s * 4) for s in matrix.batch]
+        self.dtype = matrix.dtype
+        size = matrix.dtype.size_bytes
+        self.batch = [words.size(s * size) for s in matrix.batch]
         self.head, self.row, self.column = (
-            words.size(s * 4) for s in (matrix.head, matrix.row, matrix.column)
+            words.size(s * size) for s in (matrix.head, matrix.row, matrix.column)
         )
-        self.panel = words.size(matrix.panel * 4)
+        self.panel = words.size(matrix.panel * size)
 
     def at(self, f: Function, index: list[Size], head: Size) -> str:
         offset = f.mul(head, self.head)

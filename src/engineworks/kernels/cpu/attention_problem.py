@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, known_equal
+from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.kernels.tactic import Input, Output, Word
@@ -18,7 +19,7 @@ from engineworks.ops.attention import Attention
 class Matrix:
     """One operand: elements to step along each batch axis, the heads, the rows and the columns (0: broadcast).
 
-    `panel`: elements from panel to panel of a packed operand; 0: it lies as the strides say.
+    `panel`: elements from panel to panel of a packed operand; 0: it lies as the strides say. `dtype`: of its elements.
     """
 
     word: Word
@@ -27,6 +28,7 @@ class Matrix:
     row: Dim
     column: Dim
     panel: Dim = 0
+    dtype: DType = dtypes.f32
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def attention_problem(work: Workload) -> AttentionProblem:
     """The workload's problem.
 
     Raises:
-        NoTactic: not f32 attention, or a form that the kernel does not take (the decomposition computes it).
+        NoTactic: not attention of f32, bf16 or f16, or a form that the kernel does not take (the decomposition does).
     """
     op = work.anchor
     if not isinstance(op, Attention):
@@ -75,7 +77,7 @@ def attention_problem(work: Workload) -> AttentionProblem:
     mask = given[3] if len(given) > 3 else None
     out = work.outputs[0]
     assert q is not None and k is not None and v is not None, "attention takes queries, keys and values"
-    if q.dtype is not dtypes.f32:
+    if q.dtype.name not in ("f32", "bf16", "f16"):
         raise NoTactic(f"attention of {q.dtype} has no kernel")
     if work.epilogue is not None:
         raise NoTactic("attention takes no pointwise work after it")
@@ -98,7 +100,7 @@ def attention_problem(work: Workload) -> AttentionProblem:
 def _matrix(word: Word, t: TensorType) -> Matrix:
     *batch, head, row, column = t.strides()
     steps = tuple(0 if size == 1 else s for size, s in zip(t.shape, batch, strict=False))
-    return Matrix(word, steps, head, row, column)
+    return Matrix(word, steps, head, row, column, dtype=t.dtype)
 
 
 def _mask(mask: TensorType, rank: int) -> Matrix:
@@ -107,4 +109,4 @@ def _mask(mask: TensorType, rank: int) -> Matrix:
     *batch, head, row, column = [0] * (rank - mask.rank) + own
     if column not in (0, 1):
         raise NoTactic(f"the mask {mask} is not contiguous along the keys")
-    return Matrix(Input(3), tuple(batch), head, row, column)
+    return Matrix(Input(3), tuple(batch), head, row, column, dtype=mask.dtype)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from engineworks.codegen.llvm import casts
 from engineworks.codegen.llvm import math as vector_math
 from engineworks.codegen.llvm.function import Function, Size, f32_constant
-from engineworks.codegen.llvm.loads import iota_below, load_vector, splat, store_vector
+from engineworks.codegen.llvm.loads import iota_below, load_vector, splat, store_vector, widened
+from engineworks.codegen.llvm.multiply import BF16_DOT, BF16_ROWS, F16_WEIGHTS, F32, Multiply
 from engineworks.codegen.llvm.tile import Segment, Store, Tile, accumulate, column_mask, store_tile
 from engineworks.codegen.llvm.vector import Vector
 from engineworks.core import dtypes
+from engineworks.ir.scalar import Scalar, argument, cast
 from engineworks.kernels.cpu.matmul_dot import dot_columns
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ class RowTile:
             peak = f.at("%scratch", scratch.peaks + r * self.lanes * 4)
             f.line(f"store {self.vector} {MINUS_INFINITY}, ptr {peak}, align 4")
         with f.loop(0, self.panels) as panel:
-            sums = self._dots(first, count, panel) if kernel.config.dot else self._products(first, panel)
+            sums = self._panel_sums(first, count, panel)
             column = f.mul(panel, kernel.width)
             seen = f.sub(count, column)
             if kernel.problem.causal:
@@ -57,18 +60,26 @@ class RowTile:
                     lambda: self._keep_scores(sums, first, column, f.sub(count, column)),
                 )
 
+    def _panel_sums(self, first: Size, count: Size, panel: Size) -> list[list[str]]:
+        """Queries times one panel of keys; [] where the sums lie in the scratch."""
+        return self._dots(first, count, panel) if self.kernel.config.dot else self._products(first, panel)
+
     def _products(self, first: Size, panel: Size) -> list[list[str]]:
         """Queries times one panel of packed keys."""
         f, kernel = self.f, self.kernel
         query, keys = kernel.operands["queries"], kernel.operands["keys"]
         a = f.at(kernel.base["queries"], f.mul(self.row, query.row))
-        segment = Segment(tuple(range(self.rows)), ((kernel.depth, query.column, 1),))
+        way = BF16_DOT if kernel.config.form == "bf16_dot" else F32
+        groups, tail = f.udiv(kernel.depth, way.group), f.urem(kernel.depth, way.group)
+        loop = (groups, f.mul(way.group, query.column), 1)
+        segment = Segment(tuple(range(self.rows)), (loop,), tail=tail if way.group > 1 else 0)
         tile = Tile(
             tuple(f.mul(r, query.row) for r in range(self.rows)),
             kernel.config.vectors,
             (segment,),
             kernel.width * 4,
             b_align=self.lanes * 4,
+            multiply=way,
         )
         number = f.add(f.udiv(first, kernel.width), panel)
         return accumulate(f, self.isa, tile, a, f.at(kernel.base["keys"], f.mul(number, keys.panel)))
@@ -80,25 +91,29 @@ class RowTile:
         column = f.mul(panel, self.lanes)
         b = f.at(kernel.base["keys"], f.mul(f.add(first, column), keys.row))
         rows = [f.at(kernel.base["queries"], f.mul(f.add(self.row, r), query.row)) for r in range(self.rows)]
-        return [[dot_columns(f, self.isa, a, b, kernel.depth, keys.row, f.sub(count, column))] for a in rows]
+        left = f.sub(count, column)
+        return [[dot_columns(f, self.isa, a, b, kernel.depth, keys.row, left, keys.dtype)] for a in rows]
 
     def _keep_scores(self, sums: list[list[str]], first: Size, column: Size, left: Size | None) -> None:
         """Scale, mask, note the maxima, store. `left`: keys left from this column on, None when all count."""
-        f, kernel, scratch = self.f, self.kernel, self.kernel.scratch
         for r in range(self.rows):
-            peak_at = f.at("%scratch", scratch.peaks + r * self.lanes * 4)
-            peak = f.value(f"load {self.vector}, ptr {peak_at}, align 4")
-            for j in range(kernel.config.vectors):
-                value = self._scaled(sums[r][j], r, first, f.add(column, j * self.lanes), left, j)
-                larger = f.value(f"fcmp ogt {self.vector} {value}, {peak}")
-                peak = f.value(
-                    f"select <{self.lanes} x i1> {larger}, {self.vector} {value}, {self.vector} {peak}"
-                )
-                at = f.at("%scratch", f.add(r * scratch.stride + j * self.lanes * 4, f.mul(column, 4)))
-                store_vector(f, self.lanes, dtypes.f32, at, value)
-            f.line(f"store {self.vector} {peak}, ptr {peak_at}, align 4")
+            self._keep_row(sums[r], r, first, column, left)
 
-    def _scaled(self, product_: str, r: int, first: Size, column: Size, left: Size | None, j: int) -> str:
+    def _keep_row(self, sums: list[str], r: Size, first: Size, column: Size, left: Size | None) -> None:
+        f, kernel, scratch = self.f, self.kernel, self.kernel.scratch
+        peak_at = f.at("%scratch", f.add(scratch.peaks, f.mul(r, self.lanes * 4)))
+        peak = f.value(f"load {self.vector}, ptr {peak_at}, align 4")
+        row = f.at("%scratch", f.add(f.mul(r, scratch.stride), f.mul(column, 4)))
+        for j in range(kernel.config.vectors):
+            value = self._scaled(sums[j], r, first, f.add(column, j * self.lanes), left, j)
+            larger = f.value(f"fcmp ogt {self.vector} {value}, {peak}")
+            peak = f.value(
+                f"select <{self.lanes} x i1> {larger}, {self.vector} {value}, {self.vector} {peak}"
+            )
+            store_vector(f, self.lanes, dtypes.f32, f.at(row, j * self.lanes * 4), value)
+        f.line(f"store {self.vector} {peak}, ptr {peak_at}, align 4")
+
+    def _scaled(self, product_: str, r: Size, first: Size, column: Size, left: Size | None, j: int) -> str:
         f, kernel = self.f, self.kernel
         limit = None if left is None else column_mask(f, self.lanes, left, j)
         scale = f"splat (float {f32_constant(kernel.problem.scale)})"
@@ -108,7 +123,8 @@ class RowTile:
         else:
             row = f.mul(f.add(self.row, r), mask.row)
             at = f.at(kernel.base["mask"], f.add(row, f.mul(f.add(first, column), mask.column)))
-            added = load_vector(f, self.lanes, dtypes.f32, at, limit, broadcast=mask.column == 0)
+            added = load_vector(f, self.lanes, mask.dtype, at, limit, broadcast=mask.column == 0)
+            added = widened(f, self.lanes, mask.dtype, dtypes.f32, added)
             value = f.call(
                 self.vector,
                 f"llvm.fma.v{self.lanes}f32",
@@ -120,7 +136,7 @@ class RowTile:
             return value
         visible = limit or ""
         if kernel.problem.causal:
-            reach = f.sub(f.add(f.add(kernel.past, self.row), r + 1), f.add(first, column))
+            reach = f.sub(f.add(f.add(kernel.past, self.row), f.add(r, 1)), f.add(first, column))
             reach = f.smin(reach, f.sub(left, j * self.lanes))
             visible = iota_below(f, self.lanes, reach)
         if not visible:
@@ -159,15 +175,23 @@ class RowTile:
         return safe, vector_math.exp(blank.of(old) - blank.of(safe))
 
     def _exponentials(self, peak: Vector, r: Size) -> Vector:
-        """Σ e**(score - peak) of a row, which is written over the scores."""
+        """Σ e**(score - peak) of a row, which is written over the scores: as bf16 where the products read that, in
+        half the space.
+        """
         f, kernel, scratch = self.f, self.kernel, self.kernel.scratch
         sums = [f.variable(self.vector, "zeroinitializer") for _ in range(kernel.config.vectors)]
         row = f.at("%scratch", f.mul(r, scratch.stride))
+        narrow = kernel.config.form in ("bf16_dot", "tiles")
         with f.loop(0, f.mul(self.panels, kernel.width * 4), kernel.width * 4) as at:
             for j, total in enumerate(sums):
                 pointer = f.at(f.at(row, at), j * self.lanes * 4)
                 value = vector_math.exp(peak.of(load_vector(f, self.lanes, dtypes.f32, pointer)) - peak)
-                store_vector(f, self.lanes, dtypes.f32, pointer, value.name)
+                if narrow:
+                    half = f.at(f.at(row, f.udiv(at, 2)), j * self.lanes * 2)
+                    rounded = casts.encode(dtypes.bf16, casts.round_to(dtypes.bf16, value)).bits("bfloat")
+                    store_vector(f, self.lanes, dtypes.bf16, half, rounded.name)
+                else:
+                    store_vector(f, self.lanes, dtypes.f32, pointer, value.name)
                 f.set(self.vector, total, (peak.of(f.get(self.vector, total)) + value).name)
         total = peak.of(f.get(self.vector, sums[0]))
         for other in sums[1:]:
@@ -205,11 +229,14 @@ class RowTile:
         values = kernel.operands["values"]
         packed = kernel.problem.values.panel != 0
         inverse = None if carried else self._inverse_sums()
+        way = self._value_way()
         for column in range(0, kernel.problem.value_width, kernel.value_width):
             left = min(kernel.problem.value_width - column, kernel.value_width)
             vectors = -(-left // self.lanes)
             masks = () if packed else tuple(column_mask(f, self.lanes, left, j) for j in range(vectors))
-            segment = Segment(tuple(range(self.rows)), ((self.count, 4, 1),))
+            # The weights of keys that are not there are zeros up to whole panels, as are their packed values.
+            groups = self.count if way.group == 1 else f.mul(self.panels, kernel.width // way.group)
+            segment = Segment(tuple(range(self.rows)), ((groups, 4, 1),))
             step = kernel.value_width * 4 if packed else values.row
             chains = 4 if self.rows * vectors <= 4 else 1
             tile = Tile(
@@ -219,15 +246,23 @@ class RowTile:
                 step,
                 chains=chains,
                 b_masks=masks,
+                multiply=way,
             )
-            start = f.mul(column // kernel.value_width, values.panel) if packed else column * 4
-            b = f.at(kernel.base["values"], f.add(start, f.mul(first, step)))
+            start = f.mul(column // kernel.value_width, values.panel) if packed else column * way.column_bytes
+            b = f.at(kernel.base["values"], f.add(start, f.mul(f.udiv(first, way.group), step)))
             earlier = self._carried(column, vectors) if carried else None
             sums = accumulate(f, self.isa, tile, "%scratch", b, earlier)
             if inverse is None:
                 store_tile(f, self.isa, sums, self._carry(column))
             else:
                 self._store(sums, column, left, inverse)
+
+    def _value_way(self) -> Multiply:
+        """How weights meet values."""
+        form, dtype = self.kernel.config.form, self.kernel.operands["values"].dtype
+        if form == "rows" and dtype is not dtypes.f32:
+            return BF16_ROWS if dtype is dtypes.bf16 else F16_WEIGHTS
+        return BF16_DOT if form == "bf16_dot" else F32
 
     def _carry(self, column: int) -> Store:
         row = self.kernel.scratch.result_row // 4
@@ -260,9 +295,15 @@ class RowTile:
             [f.value(f"fmul {self.vector} {x}, {splat(f, self.lanes, 'float', inverse[r])}") for x in row]
             for r, row in enumerate(sums)
         ]
-        at = f.at(kernel.base["out"], f.add(f.mul(self.row, out.row), column * 4))
-        rows = tuple(f.udiv(f.mul(r, out.row), 4) for r in range(self.rows))
-        store_tile(f, self.isa, scaled, Store(at, rows, columns=left))
+        size = out.dtype.size_bytes
+        at = f.at(kernel.base["out"], f.add(f.mul(self.row, out.row), column * size))
+        rows = tuple(f.udiv(f.mul(r, out.row), size) for r in range(self.rows))
+        store_tile(f, self.isa, scaled, Store(at, rows, out.dtype, left, self._rounded()))
+
+    def _rounded(self) -> Scalar | None:
+        """Results in the output's dtype, over argument(0)."""
+        dtype = self.kernel.operands["out"].dtype
+        return None if dtype is dtypes.f32 else cast(argument(0, dtypes.f32), dtype)
 
     def finish(self) -> None:
         """Carried results divided by the sums, stored."""

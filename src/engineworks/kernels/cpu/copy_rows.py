@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engineworks.codegen.llvm.function import Isa, Size
-from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
+from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector, widened
 from engineworks.core.dims import Dim, product
 from engineworks.core.dtypes import DType
-from engineworks.kernels.cpu.pack import widened
 from engineworks.kernels.cpu.words import Words, finish, kernel_function
 from engineworks.kernels.tactic import Step, Word
 

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
-from engineworks.codegen.llvm.loads import iota_below, load_vector
+from engineworks.codegen.llvm.loads import iota_below, load_vector, widened
 from engineworks.codegen.llvm.tile import Store, TileOperand, store_tile
 from engineworks.core import dtypes
 from engineworks.core.dims import bounds, ceil_div, product
+from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
 from engineworks.kernels.cpu.matmul import require_f32_matmul
@@ -27,12 +28,20 @@ MOST_ROWS = 8
 
 
 def dot_columns(
-    f: Function, isa: Isa, left: str, right: str, depth: Size, column_bytes: Size, columns: Size
+    f: Function,
+    isa: Isa,
+    left: str,
+    right: str,
+    depth: Size,
+    column_bytes: Size,
+    columns: Size,
+    dtype: DType = dtypes.f32,
 ) -> str:
     """A vector: lane c is the dot product of `depth` floats at `left` with those at `right` + c * column_bytes.
 
     Args:
         columns: that exist from here on, at least one; lanes beyond them hold the last one again.
+        dtype: of the floats; narrow ones are widened.
     """
     lanes = isa.lanes
     vector = f"<{lanes} x float>"
@@ -40,10 +49,14 @@ def dot_columns(
     starts = [f.at(right, f.mul(f.smin(c, last), column_bytes)) for c in range(lanes)]
     sums = [f.variable(vector, "zeroinitializer") for _ in range(lanes)]
 
+    def load(base: str, k: Size, mask: str | None) -> str:
+        value = load_vector(f, lanes, dtype, f.at(base, f.mul(k, dtype.size_bytes)), mask)
+        return widened(f, lanes, dtype, dtypes.f32, value)
+
     def step(k: Size, mask: str | None) -> None:
-        x = load_vector(f, lanes, dtypes.f32, f.at(left, f.mul(k, 4)), mask)
+        x = load(left, k, mask)
         for start, total in zip(starts, sums, strict=True):
-            y = load_vector(f, lanes, dtypes.f32, f.at(start, f.mul(k, 4)), mask)
+            y = load(start, k, mask)
             f.set(
                 vector,
                 total,

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
-from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
+from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector, widened
 from engineworks.codegen.llvm.vector import storage_kind
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, product
@@ -320,20 +320,6 @@ def _clear(f: Function, isa: Isa, p: Panel, first: Size) -> None:
 def _converted(f: Function, lanes: int, p: Panel, pointer: str, mask: str | None) -> str:
     """`lanes` elements of the source as the panels hold them."""
     return widened(f, lanes, p.dtype, p.out.dtype, load_vector(f, lanes, p.dtype, pointer, mask))
-
-
-def widened(f: Function, lanes: int, source: DType, target: DType, value: str) -> str:
-    """Elements of `source` as the same or a wider dtype: 16-bit floats as f32, bytes as i16."""
-    if source is target:
-        return value
-    kind, wide = (f"<{lanes} x {storage_kind(t)}>" for t in (source, target))
-    if source.name == "f16":
-        return f.value(f"fpext {kind} {value} to {wide}")
-    if source.name == "bf16":
-        bits, words = f"<{lanes} x i16>", f"<{lanes} x i32>"
-        low = f.value(f"zext {bits} {f.value(f'bitcast {kind} {value} to {bits}')} to {words}")
-        return f.value(f"bitcast {words} {f.value(f'shl {words} {low}, splat (i32 16)')} to {wide}")
-    return f.value(f"{'zext' if source.kind == 'uint' else 'sext'} {kind} {value} to {wide}")
 
 
 def _interleaved(f: Function, lanes: int, kind: str, parts: Sequence[str]) -> str:
