@@ -10,6 +10,7 @@ import numpy as np
 
 from engineworks.core import dtypes
 from engineworks.core.dims import known_equal
+from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value
@@ -69,9 +70,11 @@ class Recurrent(Op):
     """Base of the three. Subclasses have the fields below and give `gates`, `per_direction` and `step`.
 
     Inputs: x [T, B, I], w [D, G*H, I], r [D, G*H, H], bias [D, 2*G*H] or None, lengths [B] i32 or None,
-    initial h [D, B, H] or None, and what else the cell needs.
+    initial h [D, B, H] or None, and what else the cell needs. x, w and r have one dtype.
 
     Attributes:
+        out_dtype: of the outputs, of sums, states and all other operands; None: that of x. f32 beside x, w and r in
+            bf16 is a product of narrow operands: h is rounded to bf16 where it meets r.
         direction: 'forward', 'reverse' or 'bidirectional' (D = 2).
         activations, alphas, betas: resolved; `per_direction` of them for each direction.
         clip: sums are limited to [-clip, clip] before activations; 0: they are not.
@@ -85,6 +88,7 @@ class Recurrent(Op):
     alphas: tuple[float, ...]
     betas: tuple[float, ...]
     clip: float
+    out_dtype: DType | None
     gates: ClassVar[int]
     per_direction: ClassVar[int]
     states: ClassVar[int] = 1
@@ -126,8 +130,11 @@ class Recurrent(Op):
             raise InvalidModel(
                 f"{len(self.activations)} activations; {self.per_direction * self.directions} are wanted"
             )
-        state = TensorType(x.dtype, (self.directions, x.shape[1], hidden))
-        return TensorType(x.dtype, (x.shape[0], self.directions, x.shape[1], hidden)), state
+        if len({x.dtype, w.dtype, r.dtype}) > 1:
+            raise InvalidModel(f"x {x}, w {w}, r {r}: one dtype is wanted; cast first")
+        dtype = self.out_dtype or x.dtype
+        state = TensorType(dtype, (self.directions, x.shape[1], hidden))
+        return TensorType(dtype, (x.shape[0], self.directions, x.shape[1], hidden)), state
 
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         y, state = self.sequence_types(inputs)

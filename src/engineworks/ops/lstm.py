@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from engineworks.core.dtypes import DType
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, from_torch, i32, op
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._recurrent import (
@@ -37,6 +38,7 @@ class Lstm(Recurrent):
     betas: tuple[float, ...] = (0.0, 0.0, 0.0)
     clip: float = 0.0
     input_forget: bool = False
+    out_dtype: DType | None = None
 
     gates = 4
     per_direction = 3

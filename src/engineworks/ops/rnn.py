@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from engineworks.core.dtypes import DType
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_onnx, from_torch, i32, op
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._recurrent import (
@@ -25,6 +26,7 @@ class Rnn(Recurrent):
     alphas: tuple[float, ...] = (0.0,)
     betas: tuple[float, ...] = (0.0,)
     clip: float = 0.0
+    out_dtype: DType | None = None
 
     gates = 1
     per_direction = 1

@@ -11,7 +11,9 @@ import pytest
 from engineworks.codegen.llvm.function import AVX2, AVX512, Isa
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, evaluate, symbol
+from engineworks.core.dtypes import DType
 from engineworks.core.types import Layout, TensorType
+from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.recurrent import CpuRecurrent
 from engineworks.kernels.workload import Operand, Workload
 from engineworks.ops._recurrent import Recurrent
@@ -45,6 +47,8 @@ def check(
     constant: bool = True,
     lengths: list[int] | None = None,
     order: tuple[int, ...] = (0, 1, 2),
+    product: DType = dtypes.f32,
+    atol: float = 2e-5,
     **dims: int,
 ) -> None:
     """`optional`: letters of the optional inputs that are given: b(ias) l(engths) h c p(eepholes)."""
@@ -68,12 +72,12 @@ def check(
             operands.append(None)
             arrays.append(None)
             continue
-        dtype = dtypes.i32 if name == "l" else dtypes.f32
+        dtype = dtypes.i32 if name == "l" else product if name in "xwr" else dtypes.f32
         t = TensorType(dtype, shapes[name])
         t = t.with_layout(Layout(order)) if name == "x" else t
         value = rng.uniform(-0.7, 0.7, [evaluate(s, dims) for s in t.shape])
         operands.append(Operand(t, constant and name in "wrbp"))
-        arrays.append(np.array(lengths, np.int32) if name == "l" else value.astype(np.float32))
+        arrays.append(np.array(lengths, np.int32) if name == "l" else value.astype(dtype.numpy))
     outputs = op.infer(*[None if o is None else o.type for o in operands])
     work = Workload(op, tuple(operands), len(operands), outputs)
     expected = op.reference(*arrays)
@@ -82,7 +86,7 @@ def check(
         given = [None if o is None else (a, o.type) for a, o in zip(arrays, operands, strict=True)]
         got = run_image(image, given, outputs, isa, dims, split=2)
         for y, want in zip(got, expected, strict=True):
-            np.testing.assert_allclose(y, want, rtol=2e-5, atol=2e-5, err_msg=tactic.text())
+            np.testing.assert_allclose(y, want, rtol=2e-5, atol=atol, err_msg=tactic.text())
 
 
 @ISAS
@@ -143,3 +147,19 @@ def test_batch_outermost_in_memory(isa: Isa) -> None:
 def test_activations_may_differ_by_direction(isa: Isa, name: str) -> None:
     op = Rnn(direction="bidirectional", activations=(name, "tanh"), alphas=(0.3, 0.0), betas=(0.4, 0.0))
     check(op, isa, 3, 2, 4, 6, optional="b")
+
+
+@CELLS
+def test_products_of_bf16_keep_sums_and_states_in_f32(cell: Recurrent) -> None:
+    """The reference computes on the same bf16 weights; what is left is h, which rounds by 2^-9 where it meets them."""
+    isa = AVX512.with_extras("avx512bf16")
+    for op in (cell, bidirectional(cell)):
+        narrow = dataclasses.replace(op, out_dtype=dtypes.f32)  # type: ignore[type-var]
+        for rows, inputs, hidden in ((1, 7, 16), (3, 6, 21), (9, 1, 5)):
+            check(narrow, isa, 4, rows, inputs, hidden, optional="b", product=dtypes.bf16, atol=1e-2)
+        check(narrow, isa, 5, 4, 6, 17, optional="blhc", lengths=[5, 3, 1, 0], product=dtypes.bf16, atol=1e-2)
+
+
+def test_bf16_needs_the_instruction() -> None:
+    with pytest.raises(NoTactic, match="multiplies no bf16"):
+        check(Lstm(out_dtype=dtypes.f32), AVX512, 4, 1, 7, 16, product=dtypes.bf16)

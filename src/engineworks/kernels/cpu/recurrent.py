@@ -1,4 +1,7 @@
-"""f32 LSTM, GRU and RNN layers: one product for the inputs of all steps, then a kernel that walks the sequences."""
+"""LSTM, GRU and RNN layers: one product for the inputs of all steps, then a kernel that walks the sequences.
+
+In f32, or with products of bf16 operands summed in f32.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from engineworks.codegen.llvm.function import Isa
+from engineworks.codegen.llvm.multiply import BF16_DOT, F32, Multiply
 from engineworks.core import dtypes
 from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
@@ -36,13 +40,13 @@ class RecurrentConfig:
 
 
 class CpuRecurrent:
-    """f32 lstm, gru and rnn."""
+    """lstm, gru and rnn."""
 
     name = "cpu.recurrent"
-    version = 1
+    version = 2
 
     def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
-        op = _require(work)
+        op, _ = _require(work, isa)
         most = {16: {4: 6, 3: 6, 1: 8}, 8: {4: 2, 3: 3, 1: 8}}[isa.lanes][op.gates]
         inputs = {16: {4: 6, 3: 8, 1: 14}, 8: {4: 2, 3: 4, 1: 8}}[isa.lanes][op.gates]
         rows = input_type(work, _X).shape[1]
@@ -56,22 +60,34 @@ class CpuRecurrent:
         return _build(work, tactic.config, isa)
 
 
-def _require(work: Workload) -> Recurrent:
-    """The op, when the kernel takes the workload."""
+def _require(work: Workload, isa: Isa) -> tuple[Recurrent, Multiply]:
+    """The op and how its products are multiplied, when the kernel takes the workload."""
     op = work.anchor
     if not isinstance(op, Recurrent):
         raise NoTactic("not a recurrent layer")
     if work.epilogue is not None:
         raise NoTactic("recurrent layers take no pointwise work after them")
-    x, w, r = (input_type(work, k) for k in (_X, _W, _R))
-    if x.dtype is not dtypes.f32:
-        raise NoTactic(f"recurrent layers of {x.dtype} have no kernel")
+    w, r = (input_type(work, k) for k in (_W, _R))
+    multiply = _multiply(work, op, isa)
     if not w.is_static or not r.is_static:
         raise NoTactic(f"weights of symbolic size: {w}, {r}")
     for t in (*work.outputs, *(input_type(work, k) for k in (_H, _C) if _given(work, k))):
         if t.strides()[-1] != 1:
             raise NoTactic(f"{t} is not contiguous along the units")
-    return op
+    return op, multiply
+
+
+def _multiply(work: Workload, op: Recurrent, isa: Isa) -> Multiply:
+    dtype = input_type(work, _X).dtype
+    if (op.out_dtype or dtype) is not dtypes.f32 or dtype not in (dtypes.f32, dtypes.bf16):
+        raise NoTactic(f"recurrent layers of {dtype} that give {op.out_dtype or dtype} have no kernel")
+    if dtype is dtypes.f32:
+        return F32
+    if not isa.has("avx512bf16") or isa.lanes != 16:
+        raise NoTactic("the target multiplies no bf16 in registers")
+    if not (_is_constant(work, _W) and _is_constant(work, _R)):
+        raise NoTactic("bf16 weights that are not constant")
+    return BF16_DOT
 
 
 def _given(work: Workload, index: int) -> bool:
@@ -84,12 +100,12 @@ def _is_constant(work: Workload, index: int) -> bool:
 
 
 def _build(work: Workload, config: RecurrentConfig, isa: Isa) -> KernelImage:
-    op = _require(work)
+    op, multiply = _require(work, isa)
     hidden = int(input_type(work, _R).shape[2])  # type: ignore[arg-type]
     gates = Gates(0, op.gates, op.gates, hidden, isa.lanes)
     parts = ImageParts()
-    sums = _input_sums(work, op, gates, config, isa, parts)
-    layer = _layer(work, op, gates, config, isa, parts, sums)
+    sums = _input_sums(work, op, gates, config, isa, parts, multiply)
+    layer = _layer(work, op, gates, config, isa, parts, sums, multiply)
     for directions in (
         [tuple(range(op.directions))] if _directions_agree(op) else [(d,) for d in range(op.directions)]
     ):
@@ -110,15 +126,21 @@ def _directions_agree(op: Recurrent) -> bool:
 
 
 def _input_sums(
-    work: Workload, op: Recurrent, gates: Gates, config: RecurrentConfig, isa: Isa, parts: ImageParts
+    work: Workload,
+    op: Recurrent,
+    gates: Gates,
+    config: RecurrentConfig,
+    isa: Isa,
+    parts: ImageParts,
+    multiply: Multiply,
 ) -> Word:
     """x W + bias for all steps: [time][row][direction][block][gate][lane]."""
     x, w = input_type(work, _X), input_type(work, _W)
     time, rows, depth = x.shape
     columns = op.directions * gates.blocks * gates.width
-    panels = weights_word(parts, _W, w, _is_constant(work, _W), gates, isa)
+    panels = weights_word(parts, _W, w, _is_constant(work, _W), gates, isa, multiply)
     out = TensorType(dtypes.f32, (time, rows, columns))
-    operands = [Operand(x), Operand(TensorType(dtypes.f32, (depth, columns)), True)]
+    operands = [Operand(x), Operand(TensorType(x.dtype, (depth, columns)), True)]
     epilogue, extra = None, ()
     if _given(work, _BIAS):
         # A GRU that resets after multiplying needs the hidden gate's recurrent bias inside the reset.
@@ -126,7 +148,7 @@ def _input_sums(
         extra = (bias_word(parts, _BIAS, input_type(work, _BIAS), _is_constant(work, _BIAS), gates, halves),)
         operands.append(Operand(TensorType(dtypes.f32, (columns,))))
         epilogue = Epilogue(argument(0, dtypes.f32) + argument(1, dtypes.f32), ("channel",))
-    product = Workload(MatMul(), tuple(operands), 2, (out,), epilogue)
+    product = Workload(MatMul(dtypes.f32), tuple(operands), 2, (out,), epilogue)
     problem = problem_of(product)
     sums = parts.buffer(out.size_bytes)
     sides = Sides(
@@ -135,14 +157,15 @@ def _input_sums(
         problem.left_row,
         problem.left_depth,
         gates.panel(int(w.shape[2])),  # type: ignore[arg-type]
-        gates.width,
+        gates.width * multiply.group,
         problem.batches,
         sums,
         extra,
     )
     few = min(config.input_rows, max(problem.rows, 1)) if isinstance(problem.rows, int) else config.input_rows
     chains = 4 if few * op.gates <= 4 else 2 if few * op.gates <= 8 else 1
-    parts.add(*emit_matmul(product, problem, sides, MatMulConfig(few, op.gates, chains=chains), isa))
+    config_ = MatMulConfig(few, op.gates, chains=chains, form=multiply.form)
+    parts.add(*emit_matmul(product, problem, sides, config_, isa, multiply=multiply))
     return sums
 
 
@@ -158,6 +181,7 @@ def _layer(
     isa: Isa,
     parts: ImageParts,
     sums: Word,
+    multiply: Multiply,
 ) -> Layer:
     x, r = input_type(work, _X), input_type(work, _R)
     constant = _is_constant(work, _R)
@@ -174,13 +198,13 @@ def _layer(
     y_time, y_direction, y_row, _ = work.outputs[0].strides()
     return Layer(
         op=op, gates=gates, time=x.shape[0], rows=x.shape[1], sums=sums,
-        weights=tuple(weights_word(parts, _R, r, constant, phase, isa) for phase in phases), hidden_bias=bias,
+        weights=tuple(weights_word(parts, _R, r, constant, phase, isa, multiply) for phase in phases), hidden_bias=bias,
         lengths=Input(_LENGTHS) if _given(work, _LENGTHS) else None,
         peepholes=Input(_PEEPHOLES) if _given(work, _PEEPHOLES) else None,
         initials=tuple(_state(Input(k), input_type(work, k)) if _given(work, k) else None for k in states),
         output=(Output(0), y_time, y_direction, y_row),
         finals=tuple(_state(Output(k), work.outputs[k]) for k in range(1, len(work.outputs))),
-        directions=(0,), most_rows=config.rows,
+        directions=(0,), most_rows=config.rows, multiply=multiply,
     )  # fmt: skip
 
 
@@ -194,7 +218,7 @@ def _predict(work: Workload, op: Recurrent, rows: int) -> float:
     x, r = input_type(work, _X), input_type(work, _R)
     time, count, depth = (cost.typical(d) for d in x.shape)
     hidden = cost.typical(r.shape[2])
-    per_step = 4.0 * op.gates * hidden * hidden / cost.CORE.near_bytes_per_s
+    per_step = float(r.dtype.size_bytes) * op.gates * hidden * hidden / cost.CORE.near_bytes_per_s
     tiles = -(-count // rows)
     walk = (
         time

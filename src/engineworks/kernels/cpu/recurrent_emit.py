@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, splat, store_vector
+from engineworks.codegen.llvm.multiply import F32, Multiply
 from engineworks.codegen.llvm.prims import VectorEmitter
 from engineworks.codegen.llvm.tile import Segment, Tile, accumulate
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, product
-from engineworks.ir.scalar import Scalar, argument
+from engineworks.ir.scalar import Scalar, argument, cast
 from engineworks.kernels.cpu.matmul_rows import row_tiles
 from engineworks.kernels.cpu.recurrent_weights import Gates
 from engineworks.kernels.cpu.words import Words, finish, kernel_function
@@ -47,6 +48,7 @@ class Layer:
         outputs: Y's word and its strides (time, direction, row); finals: h, then c of an LSTM.
         initials: in the order of `finals`; None: zeros.
         directions: which of them this kernel walks; they share activations.
+        multiply: of the recurrent product. Where it reads narrow elements, states have a narrow copy for it.
     """
 
     op: Recurrent
@@ -63,6 +65,11 @@ class Layer:
     finals: tuple[State, ...]
     directions: tuple[int, ...]
     most_rows: int
+    multiply: Multiply = F32
+
+    @property
+    def is_narrow(self) -> bool:
+        return self.multiply.left is not dtypes.f32
 
     @property
     def padded(self) -> int:
@@ -71,8 +78,9 @@ class Layer:
 
     @property
     def scratch_bytes(self) -> int:
-        """h twice (old and new), c or the update gate, and the reset h."""
-        return 4 * self.most_rows * self.padded * 4
+        """h twice (old and new), c or the update gate, and the reset h; then narrow copies of the three h."""
+        narrow = 3 * self.multiply.left.size_bytes if self.is_narrow else 0
+        return self.most_rows * self.padded * (4 * 4 + narrow)
 
 
 def emit_recurrent(layer: Layer, isa: Isa) -> tuple[str, str, frozenset[str], Step]:
@@ -133,6 +141,9 @@ class _Sequences:
         self.vector = f"<{self.lanes} x float>"
         self.row_bytes = self.layer.padded * 4
         self.buffer_bytes = self.layer.most_rows * self.row_bytes
+        self.left_bytes = self.layer.multiply.left.size_bytes
+        self.old_left, self.new_left = "", ""
+        """What the recurrent product reads, and where the next step's product will."""
         self.lengths = self._lengths()
 
     def emit(self) -> None:
@@ -142,6 +153,9 @@ class _Sequences:
             odd = f.value(f"and i64 {t}, 1")
             self.old = f.at("%scratch", f.mul(odd, self.buffer_bytes))
             self.new = f.at("%scratch", f.mul(f.sub(1, odd), self.buffer_bytes))
+            self.old_left, self.new_left = self.old, self.new
+            if self.layer.is_narrow:
+                self.old_left, self.new_left = self._left(odd), self._left(f.sub(1, odd))
             self.positions = [self._position(t, r) for r in range(self.count)]
             self.active = [self._is_active(t, r) for r in range(self.count)]
             self._step()
@@ -162,6 +176,21 @@ class _Sequences:
             "%scratch", f.add(f.mul(block, self.lanes * 4), buffer * self.buffer_bytes + row * self.row_bytes)
         )
 
+    def _left(self, number: Size) -> str:
+        """Scratch: the narrow copy 0 or 1 of h, or 2 of the reset h."""
+        f = self.f
+        narrow = self.layer.most_rows * self.layer.padded * self.left_bytes
+        return f.at("%scratch", f.add(4 * self.buffer_bytes, f.mul(number, narrow)))
+
+    def _store_left(self, left: str, row: int, block: Size, value: str) -> None:
+        """A state as the recurrent product reads it."""
+        f, dtype = self.f, self.layer.multiply.left
+        row_bytes = self.layer.padded * self.left_bytes
+        at = f.at(left, f.add(f.mul(block, self.lanes * self.left_bytes), row * row_bytes))
+        if self.layer.is_narrow:
+            (value,) = self._cell((cast(argument(0, dtypes.f32), dtype),), [value])
+        store_vector(f, self.lanes, dtype, at, value)
+
     def _in_memory(self, state: tuple[str, Size, Size], row: int, block: Size) -> str:
         f = self.f
         pointer, direction_step, row_step = state
@@ -177,6 +206,8 @@ class _Sequences:
                         self.f, self.lanes, dtypes.f32, self._in_memory(state, r, block), mask
                     )
                 store_vector(self.f, self.lanes, dtypes.f32, self._state_at(buffer, r, block), value)
+                if self.layer.is_narrow and buffer == 0:
+                    self._store_left(self._left(0), r, block, value)
 
     def _end(self, block: Size, mask: str) -> None:
         f = self.f
@@ -236,7 +267,7 @@ class _Sequences:
         op, names = self.layer.op, range(4)
         assert isinstance(op, Lstm), op
         sums = self._sums(
-            block, 0, 4, self.old, [[self._input(r, block, g) for g in names] for r in range(self.count)]
+            block, 0, 4, self.old_left, [[self._input(r, block, g) for g in names] for r in range(self.count)]
         )
         peepholes = self._peepholes(block, mask)
         leaves = [argument(k, dtypes.f32) for k in range(8)]
@@ -253,7 +284,7 @@ class _Sequences:
         assert isinstance(op, Gru), op
         bias = self._hidden_bias(block)
         start = [[self._input(r, block, 0), self._input(r, block, 1), bias] for r in range(self.count)]
-        sums = self._sums(block, 0, 3, self.old, start)
+        sums = self._sums(block, 0, 3, self.old_left, start)
         leaves = [argument(k, dtypes.f32) for k in range(5)]
         h = op.cell(self.layer.directions[0], leaves[:3], leaves[3], leaves[4])
         for r in range(self.count):
@@ -265,20 +296,29 @@ class _Sequences:
         op = self.layer.op
         assert isinstance(op, Gru), op
         sums = self._sums(
-            block, 0, 2, self.old, [[self._input(r, block, g) for g in (0, 1)] for r in range(self.count)]
+            block,
+            0,
+            2,
+            self.old_left,
+            [[self._input(r, block, g) for g in (0, 1)] for r in range(self.count)],
         )
         leaves = [argument(k, dtypes.f32) for k in range(3)]
         update, reset = (op.gate(self.layer.directions[0], leaves[k]) for k in (0, 1))
         for r in range(self.count):
-            values = self._cell((update, reset * leaves[2]), [*sums[r], self._old_h(r, block)])
-            for buffer, value in zip((2, 3), values, strict=True):
-                store_vector(self.f, self.lanes, dtypes.f32, self._state_at(buffer, r, block), value)
+            kept, passed = self._cell((update, reset * leaves[2]), [*sums[r], self._old_h(r, block)])
+            store_vector(self.f, self.lanes, dtypes.f32, self._state_at(2, r, block), kept)
+            self._store_left(self._reset_left(), r, block, passed)
+
+    def _reset_left(self) -> str:
+        """Where the reset h is, as the recurrent product reads it."""
+        return self._left(2) if self.layer.is_narrow else self.f.at("%scratch", 3 * self.buffer_bytes)
 
     def _gru_hidden(self, block: Size, mask: str) -> None:
         op = self.layer.op
         assert isinstance(op, Gru), op
-        reset = self.f.at("%scratch", 3 * self.buffer_bytes)
-        sums = self._sums(block, 1, 1, reset, [[self._input(r, block, 2)] for r in range(self.count)])
+        sums = self._sums(
+            block, 1, 1, self._reset_left(), [[self._input(r, block, 2)] for r in range(self.count)]
+        )
         leaves = [argument(k, dtypes.f32) for k in range(3)]
         h = op.blend(self.layer.directions[0], *leaves)
         for r in range(self.count):
@@ -290,7 +330,7 @@ class _Sequences:
     def _rnn(self, block: Size, mask: str) -> None:
         op = self.layer.op
         assert isinstance(op, Rnn), op
-        sums = self._sums(block, 0, 1, self.old, [[self._input(r, block, 0)] for r in range(self.count)])
+        sums = self._sums(block, 0, 1, self.old_left, [[self._input(r, block, 0)] for r in range(self.count)])
         h = op.cell(self.layer.directions[0], argument(0, dtypes.f32))
         for r in range(self.count):
             self._out(r, block, mask, self._cell((h,), sums[r])[0])
@@ -298,25 +338,27 @@ class _Sequences:
     # -- pieces of a step -------------------------------------------------------------------------------------
     def _sums(self, block: Size, weights: int, count: int, a: str, start: list[list[str]]) -> list[list[str]]:
         """start + a times the block's panel: [row][gate]."""
-        f, gates = self.f, self.layer.gates
-        panel = -(-gates.hidden // self.lanes) * self.lanes * count * self.lanes
+        f, gates, multiply = self.f, self.layer.gates, self.layer.multiply
+        panel = -(-gates.hidden // self.lanes) * self.lanes * count * self.lanes * multiply.right.size_bytes
         number = f.add(f.mul(self.direction, gates.blocks), block)
-        segment = Segment(tuple(range(self.count)), ((gates.hidden, 4, 1),))
+        # Units beyond the layer's are zero in the states and in the panels, so that a last group is whole.
+        groups = -(-gates.hidden // multiply.group)
+        segment = Segment(tuple(range(self.count)), ((groups, multiply.left_bytes, 1),))
         chains = 1
         while 2 * chains * self.count * count <= min(self.isa.registers // 2, 16) and chains < 4:
             chains *= 2
         tile = Tile(
-            tuple(r * self.row_bytes for r in range(self.count)),
+            tuple(r * self.layer.padded * self.left_bytes for r in range(self.count)),
             count,
             (segment,),
-            count * self.lanes * 4,
+            count * self.lanes * multiply.column_bytes,
             unroll=4,
             chains=chains,
             b_align=self.lanes * 4,
+            multiply=multiply,
         )
-        return accumulate(
-            f, self.isa, tile, a, f.at(self.kernel.weights[weights], f.mul(number, panel * 4)), start
-        )
+        weights_at = f.at(self.kernel.weights[weights], f.mul(number, panel))
+        return accumulate(f, self.isa, tile, a, weights_at, start)
 
     def _input(self, row: int, block: Size, gate: int) -> str:
         """The input's part of a gate's sum."""
@@ -360,21 +402,24 @@ class _Sequences:
         f = self.f
         return self._load(f.at(self.old, f.add(f.mul(block, self.lanes * 4), row * self.row_bytes)))
 
-    def _keep(self, at: str, new: str, old: str, row: int) -> None:
-        """Store a state, unless the sequence is over."""
+    def _keep(self, at: str, new: str, old: str, row: int) -> str:
+        """Store a state, the old one where the sequence is over; what was stored."""
         active = self.active[row]
         if active is not None:
             new = self.f.value(
                 f"select <{self.lanes} x i1> {active}, {self.vector} {new}, {self.vector} {old}"
             )
         store_vector(self.f, self.lanes, dtypes.f32, at, new)
+        return new
 
     def _out(self, row: int, block: Size, mask: str, h: str) -> None:
         """h becomes the state and an element of Y; beyond a sequence's end Y is zero."""
         f, kernel = self.f, self.kernel
         at = f.at(self.new, f.add(f.mul(block, self.lanes * 4), row * self.row_bytes))
         active = self.active[row]
-        self._keep(at, h, self._old_h(row, block) if active is not None else h, row)
+        kept = self._keep(at, h, self._old_h(row, block) if active is not None else h, row)
+        if self.layer.is_narrow:
+            self._store_left(self.new_left, row, block, kept)
         if active is not None:
             h = f.value(
                 f"select <{self.lanes} x i1> {active}, {self.vector} {h}, {self.vector} zeroinitializer"

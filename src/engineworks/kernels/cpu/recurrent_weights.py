@@ -1,7 +1,8 @@
 """Weights of recurrent layers in panels whose columns hold all gates of one block of units side by side.
 
 [direction][block of `lanes` units][k rounded up to lanes][gate][lane]: one tile then has every gate of its units in
-registers, and the cell needs no exchange. Constant weights are packed at build, others by a kernel.
+registers, and the cell needs no exchange. In narrow panels the elements of a k group lie together. Constant weights are
+packed at build, others (in f32) by a kernel.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from engineworks.codegen.llvm.function import Isa
 from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
+from engineworks.codegen.llvm.multiply import F32, Multiply
 from engineworks.core import dtypes
 from engineworks.core.types import TensorType
 from engineworks.kernels.cpu.image_parts import ImageParts
@@ -47,21 +49,26 @@ class Gates:
 
 
 # -- at build -------------------------------------------------------------------------------------------------
-def gate_panels(weights: np.ndarray, gates: Gates) -> np.ndarray:
-    """[D, total * hidden, K] -> [D, blocks, K rounded up, count, lanes], units and k beyond the matrix zero."""
+def gate_panels(weights: np.ndarray, gates: Gates, multiply: Multiply = F32) -> np.ndarray:
+    """[D, total * hidden, K] -> [D, blocks, K rounded up / group, count, lanes, group] in the dtype of the multiply's
+    right side; units and k beyond the matrix are zero.
+    """
     directions, _, depth = weights.shape
     chosen = weights.reshape(directions, gates.total, gates.hidden, depth)[
         :, gates.first : gates.first + gates.count
     ]
     rounded = -(-depth // gates.lanes) * gates.lanes
-    padded = np.zeros((directions, gates.count, gates.blocks * gates.lanes, rounded), np.float32)
+    padded = np.zeros((directions, gates.count, gates.blocks * gates.lanes, rounded), multiply.right.numpy)
     padded[:, :, : gates.hidden, :depth] = chosen
-    apart = padded.reshape(directions, gates.count, gates.blocks, gates.lanes, rounded)
-    return np.ascontiguousarray(apart.transpose(0, 2, 4, 1, 3))
+    groups = (rounded // multiply.group, multiply.group)
+    apart = padded.reshape(directions, gates.count, gates.blocks, gates.lanes, *groups)
+    return np.ascontiguousarray(apart.transpose(0, 2, 4, 1, 3, 5))
 
 
-def _pack_weights(arrays: Mapping[int, np.ndarray], *, index: int, gates: Gates) -> np.ndarray:
-    return gate_panels(np.asarray(arrays[index], np.float32), gates)
+def _pack_weights(
+    arrays: Mapping[int, np.ndarray], *, index: int, gates: Gates, multiply: Multiply
+) -> np.ndarray:
+    return gate_panels(np.asarray(arrays[index]), gates, multiply)
 
 
 def gate_bias(bias: np.ndarray, gates: Gates, halves: Sequence[tuple[bool, bool]]) -> np.ndarray:
@@ -84,11 +91,19 @@ def _pack_bias(
 
 # -- where they are -------------------------------------------------------------------------------------------
 def weights_word(
-    parts: ImageParts, index: int, type_: TensorType, constant: bool, gates: Gates, isa: Isa
+    parts: ImageParts,
+    index: int,
+    type_: TensorType,
+    constant: bool,
+    gates: Gates,
+    isa: Isa,
+    multiply: Multiply,
 ) -> Word:
-    """The panels of workload input `index`, [D, total * hidden, K]."""
+    """The panels of workload input `index`, [D, total * hidden, K]; those that are not constant are f32."""
     if constant:
-        return parts.constant(PackedConstant(partial(_pack_weights, index=index, gates=gates)))
+        return parts.constant(
+            PackedConstant(partial(_pack_weights, index=index, gates=gates, multiply=multiply))
+        )
     directions, _, depth = (int(d) for d in type_.shape)  # type: ignore[arg-type]
     target = parts.buffer(directions * gates.blocks * gates.panel(depth) * 4)
     direction_step, unit_step, k_step = type_.strides()
