@@ -36,6 +36,14 @@ def operands_of(g: GraphBuilder, n: ForeignNode, *names: str) -> list[Value]:
     return [in_dtype(g, n.arg(name), dtype) for name in names]
 
 
+def wide_operands(g: GraphBuilder, n: ForeignNode, *names: str) -> list[Value]:
+    """As `operands_of`; a number beside 16-bit floats is not rounded to 16 bits, but all become f32 as in torch."""
+    dtype = n.result_dtype()
+    has_number = not all(isinstance(n.arg(name), Value) for name in names)
+    dtype = dtypes.f32 if has_number and dtype.is_float and dtype.bits == 16 else dtype
+    return [in_dtype(g, n.arg(name), dtype) for name in names]
+
+
 def floating(g: GraphBuilder, x: Value) -> Value:
     """x itself when it is floating point; else as f32, torch's default dtype."""
     return x if x.type.dtype.is_float else g.cast_to(x, dtypes.f32)
@@ -122,7 +130,8 @@ def pointwise_from_torch(op: type[Op], *kinds: str, **attributes: Any) -> None:
     """
 
     def importer(g: GraphBuilder, n: ForeignNode) -> Value:
-        return g.add_node(op(**attributes), operands_of(g, n, *_operand_names(n)))[0]
+        made = g.add_node(op(**attributes), wide_operands(g, n, *_operand_names(n)))[0]
+        return g.cast_to(made, n.result_dtype())
 
     from_torch(*kinds)(importer)
 
@@ -163,10 +172,10 @@ def bitwise_from_torch(op: type[Op], of_booleans: str, *kinds: str) -> None:
     """Each of `kinds` is `op`, on booleans our op called `of_booleans`."""
 
     def importer(g: GraphBuilder, n: ForeignNode) -> Value:
-        operands = operands_of(g, n, *_operand_names(n))
+        operands = wide_operands(g, n, *_operand_names(n))
         if n.result_dtype() is dtypes.bool_:
             return getattr(g, of_booleans)(*operands)
-        return g.add_node(op(), operands)[0]
+        return g.cast_to(g.add_node(op(), operands)[0], n.result_dtype())
 
     from_torch(*kinds)(importer)
 

@@ -35,6 +35,10 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
 @from_torch("aten.upsample_bicubic2d.vec", "aten.upsample_bicubic2d.default")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     mode = "cubic" if "bicubic" in n.foreign.kind else "linear"
+    if not n[0].type.dtype.is_float:
+        raise n.unsupported(
+            f"interpolation of {n[0].type.dtype}, which torch rounds between axes; cast to f32 before"
+        )
     if n.arg("align_corners"):
         return _resized(g, n, Resize(_sizes(n), (), mode, "align_corners"))
     return _resized(g, n, Resize(_sizes(n), _scales(n), mode, "half_pixel"))

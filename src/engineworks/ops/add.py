@@ -7,7 +7,7 @@ from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._kinds import Pointwise
 from engineworks.ops._pointwise import broadcasting_from_onnx
-from engineworks.ops._torch import operands_of, scaled
+from engineworks.ops._torch import scaled, wide_operands
 
 
 @op("add")
@@ -32,6 +32,8 @@ broadcasting_from_onnx("Add", Add)
 @from_torch("aten.add.Tensor", "aten.add.Scalar")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     """self + alpha other; of booleans whether one is True."""
-    a, b = operands_of(g, n, "self", "other")
+    a, b = wide_operands(g, n, "self", "other")
     b = scaled(g, b, n.arg("alpha"))
-    return g.logical_or(a, b) if n.result_dtype() is dtypes.bool_ else g.add(a, b)
+    if n.result_dtype() is dtypes.bool_:
+        return g.logical_or(a, b)
+    return g.cast_to(g.add(a, b), n.result_dtype())

@@ -119,7 +119,8 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
         raise n.unsupported("dropout inside of attention; export the module after module.eval()")
     if any(n.output_names[1:]):
         raise n.unsupported("the logarithm of the sums as an output, which only training wants")
-    q, k, v, mask = _with_heads(g, *(n.arg(name) for name in ("query", "key", "value", "attn_mask")))
+    q, k, v = _with_heads(g, n.arg("query"), n.arg("key"), n.arg("value"))
+    mask = n.arg("attn_mask")
     scale = float(n.arg("scale")) if n.arg("scale") is not None else _usual_scale(n, q)
     hidden = None
     if mask is not None and mask.type.dtype is dtypes.bool_:
@@ -129,9 +130,8 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
     out = g.attention(*given, scale=scale, causal=bool(n.arg("is_causal")))
     if hidden is not None:
         out = g.where(hidden, g.constant(0, out.type.dtype), out)
-    lead = n.arg("query").type.shape[:-1]
-    exact = out if out.type.rank == len(lead) + 1 else g.reshape_to(out, (*lead, out.type.shape[-1]))
-    return exact, *[None] * (n.output_count - 1)
+    rank = max(n.arg(name).type.rank for name in ("query", "key", "value"))
+    return g.reshape_to(out, out.type.shape[-rank:]), *[None] * (n.output_count - 1)
 
 
 def _usual_scale(n: ForeignNode, q: Value) -> float:
@@ -141,17 +141,13 @@ def _usual_scale(n: ForeignNode, q: Value) -> float:
     return 1 / math.sqrt(width) if width else 1.0
 
 
-def _with_heads(
-    g: GraphBuilder, q: Value, k: Value, v: Value, mask: Value | None
-) -> tuple[Value, Value, Value, Value | None]:
-    """The operands with an axis of heads, and with equal axes before it."""
-    q, k, v = (g.unsqueeze(x, (0,)) if x.type.rank == 2 else x for x in (q, k, v))
-    batch = broadcast(*(x.type.shape[:-3] for x in (q, k, v)), scope=g.graph.scope)
-    q, k, v = (
-        x if x.type.shape[:-3] == batch else g.expand(x, shape=(*batch, *x.type.shape[-3:]))
-        for x in (q, k, v)
-    )
-    return q, k, v, mask
+def _with_heads(g: GraphBuilder, *operands: Value) -> list[Value]:
+    """Queries, keys and values with an axis of heads, and with equal axes before it."""
+    rank = max(3, *(x.type.rank for x in operands))
+    ranked = [g.reshape_to(x, (*[1] * (rank - x.type.rank), *x.type.shape)) for x in operands]
+    batch = broadcast(*(x.type.shape[:-3] for x in ranked), scope=g.graph.scope)
+    shapes = [(*batch, *x.type.shape[-3:]) for x in ranked]
+    return [x if x.type.shape == s else g.expand(x, shape=s) for x, s in zip(ranked, shapes, strict=True)]
 
 
 def _sees_nothing(g: GraphBuilder, mask: Value) -> Value | None:

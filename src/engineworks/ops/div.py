@@ -6,7 +6,7 @@ from engineworks.errors import Undecided
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_torch, i64, op
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx, is_symbolic
-from engineworks.ops._torch import operands_of
+from engineworks.ops._torch import operands_of, wide_operands
 
 
 @op("div")
@@ -37,7 +37,7 @@ broadcasting_from_onnx("Div", Div)
 @from_torch("aten.div.Tensor", "aten.div.Scalar", "aten.true_divide.Tensor")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     """Integers become floats."""
-    return g.div(*operands_of(g, n, "self", "other"))
+    return g.cast_to(g.div(*wide_operands(g, n, "self", "other")), n.result_dtype())
 
 
 @from_torch("aten.div.Tensor_mode", "aten.div.Scalar_mode")

@@ -12,15 +12,14 @@ Labels = tuple[str, ...]
 
 
 @from_onnx("Einsum")
-@from_torch("aten.einsum.default")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    return _evaluated(g, n, n.given())
+
+
+def _evaluated(g: GraphBuilder, n: ForeignNode, values: Sequence[Value]) -> Value:
     """Operands are joined one after the other; a label is summed as soon as nothing to come needs it."""
     operands, out = _parse(n)
-    terms = [
-        _with_distinct_labels(g, x, labels)
-        for x, labels in zip(n.inputs, operands, strict=True)
-        if x is not None
-    ]
+    terms = [_with_distinct_labels(g, x, labels) for x, labels in zip(values, operands, strict=True)]
     while len(terms) > 1:
         (a, left), (b, right) = terms[0], terms[1]
         needed = set(out).union(*(labels for _, labels in terms[2:]))
@@ -30,6 +29,13 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     if missing := [label for label in out if label not in labels]:
         raise n.invalid(f"output label {missing[0]} is in no operand")
     return _permuted(g, x, labels, out)
+
+
+@from_torch("aten.einsum.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """In the dtype of the result, which sums of small integers exceed."""
+    operands = [g.cast_to(x, n.result_dtype()) for x in n.given()]
+    return _evaluated(g, n, operands)
 
 
 def _parse(n: ForeignNode) -> tuple[list[Labels], Labels]:

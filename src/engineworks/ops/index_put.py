@@ -59,3 +59,15 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     last = g.sub(g.dims(flat.type.shape[0]), 1)
     taken = g.gather(flat, g.min(g.max(number, 0), last), axis=0)
     return g.where(mask, g.reshape_to(taken, shape), x)
+
+
+@from_torch("aten.put.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """Elements of x as if it were flat."""
+    x, index, source = n.arg("self"), n.arg("index"), n.arg("source")
+    if known_equal(index.type.count, 0):
+        return x
+    flat, count = g.reshape_to(x, (product(x.type.shape),)), product(index.type.shape)
+    places, updates = g.reshape_to(index, (count, 1)), g.reshape_to(source, (count,))
+    put = g.scatter_nd(flat, places, updates, combine="add" if n.arg("accumulate") else "none")
+    return g.reshape_to(put, x.type.shape)

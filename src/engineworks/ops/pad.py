@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from engineworks.core.dims import Dim
+from engineworks.core.dims import Dim, dim_max
 from engineworks.core.shapes import normalize_axes
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
@@ -23,6 +23,7 @@ from engineworks.ir import (
 )
 from engineworks.ir.scalar import Scalar, apply, size, where
 from engineworks.ops._axes import ints_of
+from engineworks.ops._slices import sliced
 from engineworks.ops._torch import in_dtype
 from engineworks.ops._views import ZERO, plain
 
@@ -173,11 +174,24 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     if all(p == 0 for p in pads):
         return x
     mode = _torch_mode(n)
+    if mode == "wrap":
+        x, before, after = _cropped(g, x, before, after)
     if mode != "constant":
         return g.pad(x, before=tuple(before), after=tuple(after), mode=mode)
     value = n.arg("value")
     fill = in_dtype(g, 0 if value is None else value, x.type.dtype)
     return g.pad(x, fill, before=tuple(before), after=tuple(after))
+
+
+def _cropped(
+    g: GraphBuilder, x: Value, before: Sequence[Dim], after: Sequence[Dim]
+) -> tuple[Value, list[Dim], list[Dim]]:
+    """x without what negative pads take off, and the others: torch wraps around what is left."""
+    axes = tuple(range(x.type.rank))
+    starts = tuple(dim_max(-b, 0) for b in before)
+    ends = tuple(d - dim_max(-a, 0) for a, d in zip(after, x.type.shape, strict=True))
+    left = sliced(g, x, starts, ends, axes)
+    return left, [dim_max(b, 0) for b in before], [dim_max(a, 0) for a in after]
 
 
 def _torch_mode(n: ForeignNode) -> Mode:

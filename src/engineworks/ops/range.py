@@ -92,7 +92,9 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     """From both ends toward the middle, as torch rounds."""
     start, end, steps, dtype = n.arg("start"), n.arg("end"), n.arg("steps"), n.result_dtype()
-    first, last = in_dtype(g, start, dtypes.f64), in_dtype(g, end, dtypes.f64)
+    # Of integers the ends are whole before anything is divided.
+    ends = dtypes.f64 if dtype.is_float else dtype
+    first, last = (g.cast_to(in_dtype(g, x, ends), dtypes.f64) for x in (start, end))
     if steps == 1:
         return g.reshape_to(g.cast_to(first, dtype), (1,))
     delta = g.div(g.sub(last, first), in_dtype(g, steps - 1, dtypes.f64))

@@ -24,4 +24,5 @@ class Selu(Formula):
 same_as_onnx("Selu", Selu, alpha="alpha", gamma="gamma")
 
 
-pointwise_from_torch(Selu, "aten.selu.default")
+# ONNX's defaults are rounded to f32, torch's are not.
+pointwise_from_torch(Selu, "aten.selu.default", alpha=1.6732632423543772, gamma=1.0507009873554805)

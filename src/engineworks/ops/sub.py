@@ -5,7 +5,7 @@ from typing import Any
 from engineworks.ir import ForeignNode, GraphBuilder, Value, example, f32, from_torch, i64, op
 from engineworks.ir.scalar import Scalar
 from engineworks.ops._pointwise import DimPointwise, broadcasting_from_onnx
-from engineworks.ops._torch import operands_of, scaled
+from engineworks.ops._torch import scaled, wide_operands
 
 
 @op("sub")
@@ -26,12 +26,12 @@ broadcasting_from_onnx("Sub", Sub)
 
 @from_torch("aten.sub.Tensor", "aten.sub.Scalar")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    a, b = operands_of(g, n, "self", "other")
-    return g.sub(a, scaled(g, b, n.arg("alpha")))
+    a, b = wide_operands(g, n, "self", "other")
+    return g.cast_to(g.sub(a, scaled(g, b, n.arg("alpha"))), n.result_dtype())
 
 
 @from_torch("aten.rsub.Tensor", "aten.rsub.Scalar")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     """other - alpha self."""
-    a, b = operands_of(g, n, "self", "other")
-    return g.sub(b, scaled(g, a, n.arg("alpha")))
+    a, b = wide_operands(g, n, "self", "other")
+    return g.cast_to(g.sub(b, scaled(g, a, n.arg("alpha"))), n.result_dtype())

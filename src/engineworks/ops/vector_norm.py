@@ -50,8 +50,8 @@ def _norm_over(g: GraphBuilder, x: Value, axes: tuple[int, ...], keepdims: bool,
 
 @from_torch("aten.dist.default")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
-    a, b = operands_of(g, n, "self", "other")
-    return _norm_over(g, g.abs(g.sub(a, b)), (), False, float(n.arg("p")))
+    a, b = (widened(g, x) for x in operands_of(g, n, "self", "other"))
+    return g.cast_to(_norm_over(g, g.abs(g.sub(a, b)), (), False, float(n.arg("p"))), n.result_dtype())
 
 
 @from_torch("aten._cdist_forward.default")
