@@ -37,9 +37,10 @@ from engineworks.passes.float_products import FloatProducts
 from engineworks.passes.fold_constants import FoldConstants
 from engineworks.passes.layouts import AssignLayouts
 from engineworks.passes.lower_quantised import LowerQuantised
+from engineworks.passes.narrow_io import NarrowInputsOutputs
 from engineworks.passes.outputs import SeparateOutputs
 from engineworks.passes.partition import PartitionOptions
-from engineworks.passes.precision import LayerPrecision, NarrowProducts, Policy
+from engineworks.passes.precision import DTYPES, LayerPrecision, NarrowProducts, Policy
 from engineworks.rules.sets import canonical_rules, fusion_rules, quantise_rules
 from engineworks.runtime.cpu.pool import available_cores
 from engineworks.tuner.choice import Choice
@@ -157,12 +158,13 @@ def canonical_passes() -> list[Pass]:
 
 
 def optimising_passes(
-    isa: Isa, precision: Sequence[Pass] = (), calibrated: Sequence[Pass] = ()
+    isa: Isa, integers: Sequence[Pass] = (), floats: Sequence[Pass] = (), narrow: Sequence[Pass] = ()
 ) -> list[Pass]:
     """What a graph goes through behind `canonical_passes`, before it is cut into groups, in order.
 
     Args:
-        precision: passes that make products narrow. calibrated: those that quantise by ranges.
+        integers: passes that make products of integers of Q/DQ pairs.
+        floats: that look at what stayed, before pairs become arithmetic. narrow: that choose narrow floats.
     """
 
     def claims(node: Node) -> bool:
@@ -170,9 +172,8 @@ def optimising_passes(
 
     fold = FoldConstants(kept=QUANTISING)
     return [
-        fusion_rules(), fold, *calibrated, quantise_rules(), fold, CommonValues(),
-        *precision[:1], LowerQuantised(), FoldConstants(), fusion_rules(), FoldConstants(),
-        *precision[1:], FoldConstants(),
+        fusion_rules(), fold, *integers, fold, CommonValues(), *floats, LowerQuantised(), FoldConstants(),
+        fusion_rules(), FoldConstants(), *narrow, FoldConstants(),
         Decompose(claims), FoldConstants(), CommonValues(), AssignLayouts(), SeparateOutputs(),
     ]  # fmt: skip
 
@@ -198,10 +199,9 @@ class _Optimiser:
     def optimise(self, rewriter: Rewriter, tuner: ProcessTuner | None) -> None:
         """All passes, with calibration in between where the configuration has data for it."""
         self._run(rewriter, canonical_passes(), self.phases)
-        allowed = allowed_precisions(self.config, self.isa)
-        if "int8" in allowed and (
-            self.config.calibrate is not None or self.config.calibration_cache is not None
-        ):
+        asked = (*allowed_precisions(self.config, self.isa), *self.config.layer_precisions.values())
+        given = (self.config.calibrate, self.config.calibration_cache)
+        if "int8" in asked and any(source is not None for source in given):
             from engineworks.builder.calibrated_build import ranges_for
 
             with self.phases.phase("calibrate"):
@@ -221,8 +221,11 @@ class _Optimiser:
         )  # fmt: skip
         reasons: dict[str, str] = {}
         calibrated = [CalibratedPairs(policy, self.ranges, reasons, self.steps)] if self.ranges else []
+        floats: list[Pass] = [FloatProducts(reasons)]
+        if not self.config.keep_io_types and policy.allowed & set(DTYPES):
+            floats.append(NarrowInputsOutputs(DTYPES["fp16" if "fp16" in policy.allowed else "bf16"]))
         narrow = NarrowProducts(policy, self.precisions.append, reasons)
-        return optimising_passes(self.isa, [FloatProducts(reasons), narrow], calibrated)
+        return optimising_passes(self.isa, [*calibrated, quantise_rules()], floats, [narrow])
 
     def _run(self, rewriter: Rewriter, passes: list[Pass], phases: _Phases) -> None:
         check: Callable[[Graph], None] | None = None

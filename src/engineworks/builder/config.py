@@ -66,9 +66,14 @@ class BuildConfig:
 
     def __post_init__(self) -> None:
         """Raises BuildError: a value outside of its range; the sentence lists the values there are."""
-        for name in (*_names(self.precision), *self.layer_precisions.values()):
+        for name in _names(self.precision):
             if name not in PRECISIONS:
                 raise BuildError(f"no precision is called '{name}'; there are {', '.join(PRECISIONS)}")
+        for layer, name in self.layer_precisions.items():
+            if name not in PRECISIONS[:-1]:
+                raise BuildError(
+                    f"layer_precisions: '{name}' for '{layer}' is no precision; there are {', '.join(PRECISIONS[:-1])}"
+                )
         if self.precision_constraints not in ("obey", "prefer", "none"):
             raise BuildError(
                 f"precision_constraints '{self.precision_constraints}' is none of 'obey', 'prefer', 'none'"

@@ -12,7 +12,7 @@ from engineworks.core import dtypes
 from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.graph import Node, Value
 from engineworks.ir.rewriter import Rewriter
-from engineworks.passes.precision import Policy, impossible_floats
+from engineworks.passes.precision import Policy
 from engineworks.passes.precision_storage import VIEWS, NarrowForms
 
 LEVELS = 127
@@ -50,7 +50,7 @@ class CalibratedPairs:
 
     def _visit(self, rewriter: Rewriter, node: Node, forms: NarrowForms) -> None:
         why = self._impossible(node)
-        precision, reason = self.policy.decide(node, impossible_floats(node) | ({"int8": why} if why else {}))
+        precision, reason = self.policy.decide(node, {"int8": why} if why else {})
         self.reasons.update(dict.fromkeys(node.origin, why or reason))
         if precision != "int8":
             return

@@ -57,7 +57,7 @@ class Policy:
         """Precision and reason for a product in f32.
 
         Args:
-            impossible: why the node cannot have a precision.
+            impossible: why the node cannot have a precision. What merely never pays can be asked for.
         Raises:
             BuildError: `layers` asks for what cannot be, and constraints are 'obey'.
         """
@@ -69,8 +69,9 @@ class Policy:
                 f"layer_precisions asks for {asked} at '{', '.join(node.origin)}' ({node.op.name}), which cannot be: "
                 f"{impossible[asked]}. Ask for another precision there, or set precision_constraints='prefer'."
             )
-        possible = [p for p in ("int8", "bf16", "fp16") if p in self.allowed and p not in impossible]
-        lost = "; ".join(f"{p}: {why}" for p, why in impossible.items() if p in self.allowed or p == asked)
+        closed = impossible | unwise_floats(node)
+        possible = [p for p in ("int8", "bf16", "fp16") if p in self.allowed and p not in closed]
+        lost = "; ".join(f"{p}: {why}" for p, why in closed.items() if p in self.allowed or p == asked)
         if not possible:
             return "fp32", lost or "no narrower precision is allowed"
         precision, reason = self.choose(node, ["fp32", *possible])
@@ -113,7 +114,7 @@ class NarrowProducts:
             if node.op.out_dtype is None and all(d in DTYPES.values() for d in given):  # type: ignore[attr-defined]
                 _sum_in_f32(rewriter, node)
             return _name_of(given), "the model's own type"
-        impossible = impossible_floats(node) | {"int8": known or "no calibration and no Q/DQ in the model"}
+        impossible = {"int8": known or "no calibration and no Q/DQ in the model"}
         precision, reason = self.policy.decide(node, impossible)
         if precision in DTYPES:
             _narrow(rewriter, node, precision, forms)
@@ -122,18 +123,22 @@ class NarrowProducts:
         return precision, reason
 
 
-def impossible_floats(node: Node) -> dict[str, str]:
-    """Which narrow floats a product of f32 cannot have, and why."""
-    if node.op.name == "matmul" and any(v is not None and v.is_constant for v in node.inputs[:2]):
+def unwise_floats(node: Node) -> dict[str, str]:
+    """Which narrow floats never pay for a product of f32, and why."""
+    if _has_weights(node):
         return {}
     return {"fp16": "only constant factors of matmuls gain by it here"}
 
 
+def _has_weights(node: Node) -> bool:
+    return node.op.name == "matmul" and any(v is not None and v.is_constant for v in node.inputs[:2])
+
+
 def _narrow(rewriter: Rewriter, node: Node, precision: str, forms: NarrowForms) -> None:
-    """The same product of narrow operands; in fp16 constants alone are narrow."""
-    dtype = DTYPES[precision]
+    """The same product of narrow operands; in fp16 the weights of a matmul alone are narrow."""
+    dtype, weights_alone = DTYPES[precision], precision == "fp16" and _has_weights(node)
     operands = [
-        v if v is None or k > 1 or (precision == "fp16" and not v.is_constant) else forms.cast(v, dtype)
+        v if v is None or k > 1 or (weights_alone and not v.is_constant) else forms.cast(v, dtype)
         for k, v in enumerate(node.inputs)
     ]
     op = dataclasses.replace(node.op, out_dtype=dtypes.f32)  # type: ignore[type-var]
