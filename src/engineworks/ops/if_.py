@@ -7,7 +7,7 @@ import numpy as np
 from engineworks.core.dims import Dim, bounds, known_equal
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Region, Value, from_onnx, op
+from engineworks.ir import ForeignNode, GraphBuilder, Op, Region, Value, from_onnx, from_torch, op
 
 RunRegion = Callable[[Region, Sequence[np.ndarray]], tuple[np.ndarray, ...]]
 
@@ -50,6 +50,7 @@ class If(Op):
 
 
 @from_onnx("If")
+@from_torch("higher_order.cond")
 def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value, ...]:
     """A condition known at build leaves the chosen body's nodes in place of the If."""
     condition = n[0]

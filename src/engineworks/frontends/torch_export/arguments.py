@@ -21,11 +21,13 @@ class Arguments:
         by_name: the arguments in the schema's order; tensors are `InputAt`, symbolic integers `SizeOf`.
         tensors: names of those that the schema types as tensors.
         inputs: names of the values that `InputAt` counts.
+        numbers: expressions of those inputs that are no tensors of the graph but numbers computed from sizes.
     """
 
     by_name: dict[str, Any] = field(default_factory=dict)
     tensors: list[str] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
+    numbers: dict[str, tuple] = field(default_factory=dict)
 
 
 def read_arguments(node: Any, values: dict[Any, str], sizes: Sizes) -> Arguments:
@@ -43,32 +45,32 @@ def read_arguments(node: Any, values: dict[Any, str], sizes: Sizes) -> Arguments
             value = node.args[position]
         else:
             value = node.kwargs.get(given.name, given.default_value)
-        made.by_name[given.name] = _read(value, node, values, sizes, made.inputs)
+        made.by_name[given.name] = _read(value, node, values, sizes, made)
         if str(given.type) in _TENSOR_TYPES:
             made.tensors.append(given.name)
     return made
 
 
-def _read(value: Any, node: Any, values: dict[Any, str], sizes: Sizes, inputs: list[str]) -> Any:
+def _read(value: Any, node: Any, values: dict[Any, str], sizes: Sizes, made: Arguments) -> Any:
     import torch
 
     if isinstance(value, torch.fx.Node):
         if value in values:
-            inputs.append(values[value])
-            return InputAt(len(inputs) - 1)
-        return _number(value.meta.get("val"), value, node, sizes)
+            made.inputs.append(values[value])
+            return InputAt(len(made.inputs) - 1)
+        return _number(value.meta.get("val"), value, node, sizes, made)
     if isinstance(value, (list, tuple)):
-        return tuple(_read(v, node, values, sizes, inputs) for v in value)
+        return tuple(_read(v, node, values, sizes, made) for v in value)
     if isinstance(value, torch.dtype):
         return dtype_of(value, f"{node.target} at node '{node.name}'")
     if isinstance(value, (torch.device, torch.layout, torch.memory_format)):
         return str(value)
     if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
-        return _number(value, value, node, sizes)
+        return _number(value, value, node, sizes, made)
     return value
 
 
-def _number(value: Any, argument: Any, node: Any, sizes: Sizes) -> Any:
+def _number(value: Any, argument: Any, node: Any, sizes: Sizes, made: Arguments) -> Any:
     """A number that sizes decide."""
     import torch
 
@@ -76,11 +78,17 @@ def _number(value: Any, argument: Any, node: Any, sizes: Sizes) -> Any:
         return value
     if isinstance(value, torch.SymInt):
         return sizes.size(value)
-    if isinstance(value, (torch.SymFloat, torch.SymBool)):
-        plain = value.node.expr
-        if plain.is_number or (plain.is_Boolean and not plain.free_symbols):
-            return bool(plain) if isinstance(value, torch.SymBool) else float(plain)
+    if isinstance(value, torch.SymFloat):
+        expression = value.node.expr
+        if expression.is_number:
+            return float(expression)
+        name = f"{node.name}.{argument}"
+        made.numbers[name] = sizes.number(expression)
+        made.inputs.append(name)
+        return InputAt(len(made.inputs) - 1)
+    if isinstance(value, torch.SymBool) and not value.node.expr.free_symbols:
+        return bool(value.node.expr)
     raise UnsupportedOperator(
-        f"{node.target} at node '{node.name}': argument '{argument}' is a {type(value).__name__} computed from sizes; "
-        f"only integers can be. Fix the axes that it follows from."
+        f"{node.target} at node '{node.name}': argument '{argument}' is a {type(value).__name__} that each call would "
+        f"decide. Fix what it follows from."
     )

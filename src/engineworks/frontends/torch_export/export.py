@@ -57,7 +57,8 @@ def _failure(module: Any, error: Exception) -> str:
         f"torch.export cannot export {type(module).__name__}: {type(error).__name__}: {error}\n"
         f"  Ways out: follow torch's hints above; make forward depend on tensors and sizes, not on their values "
         f"(torch.where and torch.cond instead of if); or export the part that does the work.\n"
-        f"  torch.export.draft_export(module, args) lists all such places."
+        f"  torch.export.draft_export(module, args) lists all such places. torch.export.export(…, strict=True) follows "
+        f"some Python that this does not; engineworks.build takes the program that it gives."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -58,9 +59,27 @@ class Sizes:
         if name in _ROUNDINGS:
             return self._rounded(expression)
         raise UnsupportedOperator(
-            f"the size {expression} cannot be computed in an engine: sizes are made of + - * // % min and max. "
-            f"Fix the axes that it follows from, or compute it another way."
+            f"the size {self._shown(expression)} cannot be computed in an engine: sizes are made of + - * // % min "
+            f"and max. Fix the axes that it follows from, or compute it another way."
         )
+
+    def number(self, expression: Any) -> tuple:
+        """A floating-point expression as (operation, operands…), whose leaves are numbers and `SizeOf`.
+
+        Raises:
+            UnsupportedOperator: it holds an operation that the rule of "sizes.number" lacks.
+        """
+        if expression.is_number:
+            return ("number", float(expression))
+        if expression.is_integer or type(expression).__name__ == "ToFloat":
+            return ("number", self.size(expression.args[0] if not expression.is_integer else expression))
+        name = type(expression).__name__.removeprefix("OpaqueUnaryFn_")
+        if name not in _OPERATIONS:
+            raise UnsupportedOperator(
+                f"the number {self._shown(expression)} cannot be computed from sizes in an engine: {name} is not among "
+                f"{', '.join(_OPERATIONS)}. Compute it with tensors."
+            )
+        return (_OPERATIONS[name], *(self.number(a) for a in expression.args))
 
     def _rounded(self, expression: Any) -> str:
         """trunc, floor or ceil of a factor times an integer: torch's sizes of interpolation by a scale."""
@@ -71,14 +90,21 @@ class Sizes:
             if type(rest).__name__ == wrapper:
                 factor, rest = factor / (rest.args[1] if len(rest.args) > 1 else 1), rest.args[0]
         if not factor.is_number or rest.has(sympy.Float):
-            raise UnsupportedOperator(f"the size {expression} cannot be computed in an engine.")
+            raise UnsupportedOperator(f"the size {self._shown(expression)} cannot be computed in an engine.")
         ratio = Fraction(float(factor)).limit_denominator(1 << 16)
         if not math.isclose(float(ratio), float(factor), rel_tol=1e-9):
-            raise UnsupportedOperator(f"the size {expression}: its factor is no ratio of small integers.")
+            raise UnsupportedOperator(
+                f"the size {self._shown(expression)}: its factor is no ratio of small integers."
+            )
         product = f"({ratio.numerator} * {self.text(rest)})"
         if type(expression).__name__ == "CeilToInt":
             product = f"({product} + {ratio.denominator - 1})"
         return f"({product} // {ratio.denominator})"
+
+    def _shown(self, expression: Any) -> str:
+        """The expression in a message, with our names of the dims."""
+        names = {str(symbol): name for symbol, name in self.names.items()}
+        return re.sub(r"\w+", lambda word: names.get(word[0], word[0]), str(expression))
 
 
 def ranges_of(program: Any, sizes: Sizes) -> dict[str, tuple[int, int | None]]:
@@ -116,5 +142,12 @@ _FUNCTIONS: Mapping[str, Callable[..., str]] = {
     "Identity": lambda a: a,
 }
 """What torch and sympy call the operations on sizes, by class name."""
+
+_OPERATIONS: Mapping[str, str] = {
+    "Add": "add", "Mul": "mul", "IntTrueDiv": "div", "FloatTrueDiv": "div", "FloatPow": "pow", "Pow": "pow",
+    "PowByNatural": "pow", "Max": "max", "Min": "min", "sqrt": "sqrt", "exp": "exp", "log": "log", "sin": "sin",
+    "cos": "cos", "tan": "tan", "tanh": "tanh",
+}  # fmt: skip
+"""What torch and sympy call the operations on numbers that follow from sizes, and what ops/size_numbers.py does."""
 
 _ROUNDINGS = ("TruncToInt", "FloorToInt", "CeilToInt", "floor", "ceiling")

@@ -147,6 +147,25 @@ def test_the_mode_of_the_module_is_restored() -> None:
     assert [part.training for part in module] == [True, True, False]
 
 
+def test_a_condition_on_data_runs_one_of_two_bodies() -> None:
+    class Module(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(6, 6)
+
+        def forward(self, x):
+            # Both add what a body reads under its own name, so that the names of bodies are seen to be apart.
+            y = torch.cond(x.sum() > 0, lambda a: self.linear(a + 1) + 1, lambda a: (a + 2) * 2, (x + 3,))
+            return y + 4
+
+    module = Module()
+    engine = ew.build(module, args=(X,), profile=ROWS, effort=0)
+    for x in (torch.ones(7, 6), -torch.ones(3, 6) * 9):
+        np.testing.assert_allclose(
+            engine.run(x=x.numpy())["output"], module(x).detach(), rtol=1e-5, atol=1e-5
+        )
+
+
 # -- weights ------------------------------------------------------------------------------------------------------
 def test_weights_share_the_memory_of_the_module() -> None:
     module = nn.Linear(6, 5)
@@ -195,6 +214,8 @@ def test_weights_keep_their_type(dtype) -> None:
         lambda s, x: nn.functional.interpolate(x[None, None], scale_factor=1.5, mode="bilinear"),
         lambda s, x: nn.functional.pad(x, (0, x.shape[0])),
         lambda s, x: x.shape[0] * x + 0,
+        lambda s, x: x * x.shape[0] ** -0.5 + (x.shape[0] + 0.5) / x.shape[1],
+        lambda s, x: torch.full((2,), 1 / x.shape[0]),
     ],
 )
 def test_sizes_follow_the_input(function) -> None:
