@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from engineworks.errors import InvalidInput
 from engineworks.ir.foreign import spellings
 from engineworks.torch_tensorrt.extract import Program
 from engineworks.torch_tensorrt.plan import Planner
@@ -38,11 +39,13 @@ def engineworks(
         options: as those of torch_tensorrt.compile: {"precision": "fp16", "optimization_level": 0, …}.
         mode: of torch.compile; has no meaning here.
     Raises:
+        InvalidInput: an input that is no weight requires grad, and gradients are enabled.
         Unsupported, TypeError: an option that is not there.
     """
     from torch._functorch.aot_autograd import aot_module_simplified
 
     settings = settings_of(options or {})
+    _refuse_gradients(module, example_inputs)
 
     def make_forward(gm: fx.GraphModule, example_inputs: Sequence[Any]) -> Any:
         return _forward(gm, settings)
@@ -55,6 +58,18 @@ def engineworks(
             fw_compiler=make_forward,
             decompositions=_decompositions(),
         )
+
+
+def _refuse_gradients(module: fx.GraphModule, example_inputs: Sequence[Any]) -> None:
+    if not torch.is_grad_enabled():
+        return
+    for node, given in zip(module.graph.find_nodes(op="placeholder"), example_inputs, strict=True):
+        is_weight = isinstance(given, torch.nn.Parameter)
+        if isinstance(given, torch.Tensor) and given.requires_grad and not is_weight:
+            raise InvalidInput(
+                f"an input ({node.name}) requires grad, and engines compute no gradients. "
+                f"Call the function under torch.inference_mode() or torch.no_grad(), or pass detached tensors."
+            )
 
 
 def _decompositions() -> dict[Any, Any]:

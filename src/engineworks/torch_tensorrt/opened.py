@@ -36,6 +36,7 @@ class OpenEngine:
     def __init__(self, file: torch.Tensor, version: int) -> None:
         """Raises EngineError in its kinds: damaged, too new, built for other hardware."""
         read = container.read(file.detach().contiguous().numpy().data)
+        read = dataclasses.replace(read, origin=f"engine '{read.manifest.name}'")
         if file.data_ptr() % _ALIGNMENT == 0:
             # Sections begin at multiples of a page within the file, so weights need no copy to be aligned.
             read = dataclasses.replace(read, is_mapped=True)

@@ -42,6 +42,7 @@ def script(graph: fx.GraphModule, arguments: Arguments, result: Result, name: st
     writer = _Writer(graph, arguments, result)
     source = writer.source()
     holder = type(name, (torch.nn.Module,), {"__doc__": "Engines, and what runs in PyTorch between them."})()
+    holder.eval()
     for path, flat in writer.attributes.items():
         holder.register_buffer(flat, _attribute(graph, path))
     with warnings.catch_warnings():
