@@ -6,12 +6,27 @@ import numpy as np
 
 from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
+from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, i32, op, u8
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    i32,
+    op,
+    u8,
+)
 from engineworks.ir.cases import Sample
 from engineworks.ir.scalar import Scalar, cast
 from engineworks.ops._onnx_types import dtype_attribute
 from engineworks.ops._scales import check_scale, read_scale, spread
+from engineworks.ops._torch_scales import scale_and_zero
 
 
 @op("dequantize_linear")
@@ -76,3 +91,13 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
         axis=0 if x.type.rank == 1 else n.attr("axis", 1),
         block=n.attr("block_size", 0),
     )
+
+
+@from_torch(
+    "quantized_decomposed.dequantize_per_tensor.default", "quantized_decomposed.dequantize_per_tensor.tensor"
+)
+@from_torch("quantized_decomposed.dequantize_per_channel.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    x = n.arg("input")
+    axis = normalize_axis(n.arg("axis"), x.type.rank) if "axis" in n.foreign.attributes else 1
+    return g.dequantize_linear(x, *scale_and_zero(g, n, x.type.dtype), dtype=n.result_dtype(), axis=axis)

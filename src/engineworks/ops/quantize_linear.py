@@ -7,12 +7,27 @@ import numpy as np
 
 from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
+from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
-from engineworks.ir import ForeignNode, GraphBuilder, Op, Reader, Value, example, f32, from_onnx, op, u8
+from engineworks.ir import (
+    ForeignNode,
+    GraphBuilder,
+    Op,
+    Reader,
+    Value,
+    example,
+    f32,
+    from_onnx,
+    from_torch,
+    op,
+    u8,
+)
 from engineworks.ir.cases import Sample
 from engineworks.ir.scalar import Scalar, apply, cast, const
+from engineworks.ops._moments import along_axis
 from engineworks.ops._onnx_types import dtype_attribute
 from engineworks.ops._scales import check_scale, read_scale, spread
+from engineworks.ops._torch_scales import narrower_range, scale_and_zero
 
 LARGEST_F8 = {
     dtypes.f8e4m3: 448.0, dtypes.f8e5m2: 57344.0,
@@ -107,3 +122,34 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
         block=n.attr("block_size", 0),
         saturate=bool(n.attr("saturate", 1)),
     )
+
+
+@from_torch(
+    "quantized_decomposed.quantize_per_tensor.default", "quantized_decomposed.quantize_per_tensor.tensor"
+)
+@from_torch("quantized_decomposed.quantize_per_channel.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """A range narrower than the dtype limits the numbers before they are quantised."""
+    dtype = n.arg("dtype")
+    scale, *zero = scale_and_zero(g, n, dtype)
+    x = n.arg("input")
+    axis = normalize_axis(n.arg("axis"), x.type.rank) if "axis" in n.foreign.attributes else 1
+    limits = narrower_range(n, dtype)
+    if limits is not None:
+        x = _limited(g, x, scale, zero, limits, axis)
+    return g.quantize_linear(x, scale, *zero, dtype=dtype, axis=axis)
+
+
+def _limited(
+    g: GraphBuilder, x: Value, scale: Value, zero: list[Value], limits: tuple[int, int], axis: int
+) -> Value:
+    """x between the numbers that the limits stand for."""
+    lowest, highest = (
+        g.mul(g.sub(g.constant(limit, scale.type.dtype), g.cast(zero[0], dtype=scale.type.dtype)), scale)
+        if zero
+        else g.mul(scale, float(limit))
+        for limit in limits
+    )
+    if scale.type.rank:
+        lowest, highest = (along_axis(g, v, axis, x.type.rank) for v in (lowest, highest))
+    return g.min(g.max(x, g.cast_to(lowest, x.type.dtype)), g.cast_to(highest, x.type.dtype))
