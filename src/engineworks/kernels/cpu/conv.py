@@ -83,8 +83,18 @@ class Geometry:
     @property
     def is_pointwise(self) -> bool:
         """A 1x1 kernel with stride 1 over dense pixels: a matrix product of all pixels at once."""
+        return self.reads_pixels and self.writes_pixels
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Windows are the pixels of x, one after another."""
         plain = self.kernel == (1, 1, 1) and self.strides == (1, 1, 1) and not self.has_padding
-        return plain and _dense(self.x_strides, self.size) and _dense(self.y_strides, self.out)
+        return plain and self.size == self.out and _dense(self.x_strides, self.size)
+
+    @property
+    def writes_pixels(self) -> bool:
+        """Outputs lie one after another."""
+        return _dense(self.y_strides, self.out)
 
 
 def _at_most(a: Dim, b: Dim) -> bool:

@@ -49,11 +49,11 @@ class CpuConvAmx:
         """The image: [copy x], then the tiles."""
         product, plan = _problem(work, isa)
         config: BlockConfig = tactic.config
-        return positions_image(work, plan, config, isa, _Tiles(product, plan, config), "conv_amx")
+        return positions_image(work, plan, config, isa, TileMultiplier(product, plan, config), "conv_amx")
 
 
 @dataclass(frozen=True, slots=True)
-class _Tiles:
+class TileMultiplier:
     """Multiplies blocks in tile registers."""
 
     product: amx.TileProduct

@@ -16,6 +16,7 @@ from engineworks.codegen.llvm.loads import load_vector
 from engineworks.codegen.llvm.multiply import Multiply, multiplies
 from engineworks.codegen.llvm.tile import Segment, Tile, accumulate
 from engineworks.core import dtypes
+from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
 from engineworks.ir.scalar import count_nodes
 from engineworks.kernels.cpu.conv_cost import (
@@ -67,7 +68,7 @@ class CpuConvDot:
             plan = _plan(work, multiply)
             seen += [
                 Tactic(self.name, DotConfig(multiply.form, c), seconds(plan, multiply, work, c, isa))
-                for c in _configs(plan, isa)
+                for c in configs_of(plan, isa)
             ]
         seen.sort(key=lambda t: t.predicted_s)
         return seen[: (1, 1, 2, 4, 8, 30)[effort]]
@@ -77,39 +78,41 @@ class CpuConvDot:
         config: DotConfig = tactic.config
         multiply = next(m for m in _ways(work, isa) if m.form == config.form)
         plan, parts = _plan(work, multiply), ImageParts()
-        start = _pack_start(parts, plan, config.blocks.width) if multiply.flips_left else None
-        multiplier = _Registers(isa, multiply, plan, config.blocks, start)
+        start = None
+        if multiply.flips_left:
+            start = parts.pack(lambda values: flipped_start(np.asarray(values[1]), plan, config.blocks.width))
+        multiplier = RegisterMultiplier(isa, multiply, plan, config.blocks, start)
         return positions_image(work, plan, config.blocks, isa, multiplier, "conv_dot", parts)
 
 
 def _ways(work: Workload, isa: Isa) -> list[Multiply]:
-    """Multiplies of the operands, those whose panels hold what they are packed from left out: x is widened instead."""
     x, w = operand_dtypes(work)
     if x is w is dtypes.f32:
         raise NoTactic("f32 by f32 is for the direct family")
-    found = [m for m in multiplies(x, w, isa, right_constant=True) if m.right is m.left or m.group > 2]
+    found = panel_multiplies(x, w, isa)
     if not found:
         raise NoTactic(f"registers do not multiply {x} by {w}")
     return found
+
+
+def panel_multiplies(x: DType, w: DType, isa: Isa) -> list[Multiply]:
+    """Multiplies whose panels hold what A holds; x is widened to that when it is copied."""
+    return [m for m in multiplies(x, w, isa, right_constant=True) if m.right is m.left or m.group > 2]
 
 
 def _plan(work: Workload, multiply: Multiply) -> PositionsPlan:
     return problem_of(work, Product(multiply.left, multiply.right, multiply.sums))
 
 
-def _pack_start(parts: ImageParts, plan: PositionsPlan, width: int) -> Packed:
+def flipped_start(filters: np.ndarray, plan: PositionsPlan, width: int) -> np.ndarray:
     """[panels, width] i32: what sums of bytes with 128 added start at."""
-
-    def start(filters: np.ndarray) -> np.ndarray:
-        panels = pack_filters(filters, plan, width).astype(np.int64)
-        return (panels.sum(axis=(2, 3, 5)) * -128).astype(np.int32)
-
-    return parts.pack(lambda values: start(np.asarray(values[1])))
+    panels = pack_filters(filters, plan, width).astype(np.int64)
+    return (panels.sum(axis=(2, 3, 5)) * -128).astype(np.int32)
 
 
 @dataclass(slots=True)
-class _Registers:
-    """Multiplies blocks in vector registers. `start`: see `_pack_start`."""
+class RegisterMultiplier:
+    """Multiplies blocks in vector registers. `start`: `flipped_start`, where x's bytes are flipped."""
 
     isa: Isa
     how: Multiply
@@ -152,7 +155,8 @@ class _Registers:
         """Nothing is held."""
 
 
-def _configs(plan: PositionsPlan, isa: Isa) -> list[BlockConfig]:
+def configs_of(plan: PositionsPlan, isa: Isa) -> list[BlockConfig]:
+    """Tiles of registers, with orders."""
     out: list[BlockConfig] = []
     positions = plan.placed.positions
     for vectors in range(1, 5 if isa.registers >= 32 else 4):

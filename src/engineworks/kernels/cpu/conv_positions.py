@@ -45,7 +45,8 @@ class Placed:
     """Where the windows lie.
 
     Attributes:
-        copied: x is copied with its padding first; else it is read in place, as one row of positions.
+        copied: x is copied with its padding first; else it is read in place, as one row of positions (whose outputs
+            may lie apart: `pitch` is that of the outputs then).
         compact: the copy leaves out the columns between windows.
         channels: of a stored pixel; three planes become pixels of four, the last of them zeros.
         depth, height: the copy's depths and rows.
@@ -159,7 +160,7 @@ def plan_of(g: Geometry, x: DType, product: Product, *, channels_innermost: bool
     element = product.left.size_bytes
     merged = merged_groups(g)
     channels = g.group_channels * merged
-    in_place = channels_innermost and x is product.left and g.is_pointwise
+    in_place = channels_innermost and x is product.left and g.reads_pixels
     in_place = in_place and _is_readable(g, channels * element, product)
     stored = 4 if g.channels == 3 and g.groups == 1 and not channels_innermost else g.channels
     placed = _in_place(g, element) if in_place else _copied(g, element, stored)
@@ -197,9 +198,8 @@ def _is_readable(g: Geometry, segment_bytes: int, product: Product) -> bool:
 def _in_place(g: Geometry, element: int) -> Placed:
     positions = g.batch * g.out[0] * g.out[1] * g.out[2]
     one = Plane(1, 1)
-    return Placed(
-        False, False, g.channels, one, one, 0, 0, 0, positions, positions, known(g.x_strides[3]) * element
-    )
+    step = known(g.x_strides[3]) * element
+    return Placed(False, False, g.channels, one, one, 0, 0, 0, g.out[2], positions, step)
 
 
 def _copied(g: Geometry, element: int, channels: int) -> Placed:

@@ -105,17 +105,18 @@ class _Kernel:
         self.x, self.w = arguments.pointer(source), arguments.pointer(filters)
         self.outputs = outputs_of(arguments, work, end)
         g, placed = plan.g, plan.placed
-        self.is_flat = not placed.copied
-        self.slices: Dim = 1 if self.is_flat else g.batch * g.out[0]
+        self.in_place = not placed.copied
+        self.is_flat = self.in_place and g.writes_pixels
+        self.slices: Dim = 1 if self.in_place else g.batch * g.out[0]
         self.positions, self.pitch = arguments.size(placed.positions), arguments.size(placed.pitch)
         self.blocks_dim: Dim = ceil_div(placed.positions, config.height)
         self.blocks = arguments.size(self.blocks_dim)
         self.slice_count = arguments.size(self.slices)
-        self.depths, self.across = arguments.size(g.out[0]), arguments.size(g.out[2])
+        self.depths, self.down, self.across = arguments.sizes(g.out)
         self.plane_bytes = arguments.size(placed.plane_bytes)
         self.image_bytes = arguments.size(placed.image_bytes)
         self.y_strides = arguments.sizes(g.y_strides)
-        self.y_pixel = known(g.y_strides[3])
+        self.y_pixel, self.y_first = known(g.y_strides[3]), arguments.size(g.y_first)
         self.panels = -(-plan.group_outputs // config.width)
         self.steps = self._step_offsets(parts)
         self.saved = f.variable(f"[{config.height * config.width} x i32]")
@@ -189,7 +190,8 @@ class _Kernel:
         image, depth = f.udiv(number, self.depths), f.urem(number, self.depths)
         x = f.mul(group, plan.group_channels * plan.element_bytes)
         y = channel
-        if not self.is_flat:
+        y = f.add(y, self.y_first)
+        if not self.in_place:
             x = f.add(x, f.add(f.mul(image, self.image_bytes), f.mul(depth, self.plane_bytes)))
             y = f.add(y, f.add(f.mul(image, self.y_strides[0]), f.mul(depth, self.y_strides[1])))
         first = f.mul(block, config.height)
@@ -206,7 +208,7 @@ class _Kernel:
 
     def _start(self, position: Size) -> Size:
         """Where a tile begins: in place it must not read beyond x, so the last one reaches back."""
-        if not self.is_flat:
+        if not self.in_place:
             return position
         return self.f.smin(position, self.f.sub(self.positions, self.config.rows))
 
@@ -233,7 +235,7 @@ class _Kernel:
             with f.loop(skip, self.config.rows) as row:
                 rows.store(row, f.mul(f.add(start, row), self.y_pixel))
             return
-        row_variable = f.variable("i64", 0)
+        row_variable = f.variable("i64", skip)
         limit = f.smin(f.sub(self.positions, start), self.config.rows)
         head, inside, end = f.fresh("run"), f.fresh("runs"), f.fresh("ran")
         f.line(f"br label %{head}")
@@ -245,12 +247,21 @@ class _Kernel:
         line = f.udiv(position, self.pitch)
         begin = f.mul(line, self.pitch)
         stop = f.smin(f.sub(f.add(begin, self.across), start), limit)
-        element = f.sub(f.mul(line, self.y_strides[2]), f.mul(f.sub(begin, start), self.y_pixel))
+        element = f.sub(self._line(line), f.mul(f.sub(begin, start), self.y_pixel))
         with f.loop(row, stop) as each:
             rows.store(each, f.add(element, f.mul(each, self.y_pixel)))
         f.set("i64", row_variable, f.sub(f.add(begin, self.pitch), start))
         f.line(f"br label %{head}")
         f.label(end)
+
+    def _line(self, line: Size) -> Size:
+        """Elements from a slice's first output to the first one of row `line`; in place the slice is everything."""
+        f, (image, depth, row, _) = self.f, self.y_strides
+        if not self.in_place:
+            return f.mul(line, row)
+        plane, within = f.udiv(line, self.down), f.urem(line, self.down)
+        planes = f.add(f.mul(f.udiv(plane, self.depths), image), f.mul(f.urem(plane, self.depths), depth))
+        return f.add(planes, f.mul(within, row))
 
 
 class _Rows:

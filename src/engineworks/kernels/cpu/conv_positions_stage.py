@@ -95,11 +95,14 @@ class _Stage:
         if self.plan.placed.compact:
             self._pixels(line, source, self.across, f.mul(self.steps[2], g.strides[2]))
             return
-        start = f.mul(self.before[2], pixel)
-        room = f.udiv(f.sub(self.row_bytes, start), pixel)
-        count = f.smin(self.old[2], room)
+        columns = f.udiv(self.row_bytes, pixel)
+        lead = f.smin(f.smax(self.before[2], 0), columns)
+        skipped = f.smax(f.sub(0, self.before[2]), 0)
+        count = f.smax(f.smin(f.sub(self.old[2], skipped), f.sub(columns, lead)), 0)
+        start = f.mul(lead, pixel)
         self._clear(line, 0, start)
-        self._pixels(f.at(line, start), source, count, self.steps[2])
+        from_ = f.at(source, f.mul(f.mul(skipped, self.steps[2]), self.element))
+        self._pixels(f.at(line, start), from_, count, self.steps[2])
         self._clear(line, f.add(start, f.mul(count, pixel)), self.row_bytes)
 
     def _pixels(self, line: str, source: str, count: Size, step: Size) -> None:

@@ -69,6 +69,7 @@ class CpuConvTranspose:
             NoTactic: not such an op, filters computed at run time, or an output without innermost channels.
         """
         phases = phases_of(work)
+        require_f32(work)
         finish_of(work)
         largest = max(phases, key=lambda p: p.geometry.depth).geometry
         seen = []
@@ -109,9 +110,7 @@ def phase_filters(w: np.ndarray, taps: tuple[tuple[int, ...], ...], groups: int)
     channels, outputs = w.shape[:2]
     spatial = taps[3 - (w.ndim - 2) :]
     if any(not t for t in taps):
-        return np.zeros(
-            (outputs * groups, channels // groups, *(max(1, len(t)) for t in spatial)), np.float32
-        )
+        return np.zeros((outputs * groups, channels // groups, *(max(1, len(t)) for t in spatial)), w.dtype)
     chosen = w[(slice(None), slice(None), *np.ix_(*spatial))]
     split = chosen.reshape(groups, channels // groups, outputs, *chosen.shape[2:])
     return split.swapaxes(1, 2).reshape(groups * outputs, channels // groups, *chosen.shape[2:])
@@ -147,7 +146,6 @@ def phases_of(work: Workload) -> list[Phase]:
     op = work.anchor
     if not isinstance(op, ConvTranspose):
         raise NoTactic(f"{op} is not a transposed convolution")
-    require_f32(work)
     x, w, y = input_type(work, 0), input_type(work, 1), work.outputs[0]
     axes = x.rank - 2
     y_strides = pixel_strides(y)
