@@ -43,13 +43,7 @@ def partition(graph: Graph, options: PartitionOptions) -> list[Group]:
         if is_fusible(node):
             continue
         group = grow_epilogue(graph, node, taken, ancestors, fuses=node.op.name in options.epilogue_ops)
-        # What only widens an operand stays free for its readers elsewhere.
-        inside, leaving = {id(n) for n in group.nodes}, {id(v) for v in group.outputs}
-        taken.update(
-            id(n) for n in group.nodes
-            if all(id(v) in leaving or all(id(u) in inside for u, _ in v.uses) for v in n.outputs)
-        )  # fmt: skip
-        taken.add(id(group.anchor))
+        taken.update(_owned(group))
         groups.append(group)
     grower = LoopGrower(graph, taken, ancestors, options.max_cost, options.extra_outputs)
     read = {id(v) for v in (*graph.outputs, *[v for g in groups for v in g.inputs])}
@@ -67,6 +61,17 @@ def partition(graph: Graph, options: PartitionOptions) -> list[Group]:
         return partition(
             graph, PartitionOptions(options.epilogue_ops, extra_outputs=False, max_cost=options.max_cost)
         )
+
+
+def _owned(group: Group) -> set[int]:
+    """Nodes (by id) that no other group may hold: all but those that only widen an operand and have other readers."""
+    owned = {id(n) for n in group.nodes}
+    leaving = {id(v) for v in group.outputs}
+    for node in reversed(group.nodes[1:]):
+        inner = [v for v in node.outputs if id(v) not in leaving]
+        if any(id(user) not in owned for v in inner for user, _ in v.uses):
+            owned.discard(id(node))
+    return owned
 
 
 def _groups_from(node: Node, grower: LoopGrower) -> list[Group]:

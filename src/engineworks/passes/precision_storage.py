@@ -69,16 +69,12 @@ class NarrowForms:
         for value, narrow in list(self._made.values()):
             maker = _first_behind(value, narrow)
             others = [(u, k) for u, k in value.uses if u is not maker]
-            if (
-                not others
-                or maker is None
-                or self.rewriter.graph.is_output(value)
-                or not _is_behind_product(value)
-            ):
+            if not others or self.rewriter.graph.is_output(value) or not _is_behind_product(value):
                 continue
             if any(u.op.name in PRECISE or isinstance(u.op, Reduction) for u, _ in others):
                 continue
-            with self.rewriter.building(maker) as g:
+            assert narrow.producer is not None, "a narrow form is made by a node"
+            with self.rewriter.building(narrow.producer) as g:
                 wide = widen(g, narrow)
             for user, position in others:
                 user.set_input(position, wide)
