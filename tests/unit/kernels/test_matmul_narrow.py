@@ -10,10 +10,11 @@ import pytest
 
 from engineworks.codegen.llvm.function import AVX2, AVX512, Isa
 from engineworks.core import dtypes
-from engineworks.core.dims import Dim, evaluate
+from engineworks.core.dims import Dim, evaluate, symbol
 from engineworks.core.target import host
 from engineworks.core.types import Layout, TensorType
 from engineworks.errors import NoTactic
+from engineworks.ir.scalar import apply, argument, cast, const
 from engineworks.kernels.cpu.gemv import CpuGemv
 from engineworks.kernels.cpu.matmul import CpuMatMul
 from engineworks.kernels.cpu.matmul_amx import CpuMatMulAmx

@@ -149,8 +149,9 @@ def _tiles(problem: Problem, lanes: int, left: LeftForm) -> Iterator[tuple[int, 
         for vectors in (2, 4, 1) if lanes == 16 else (4, 2, 1):
             yield max(most, 1), vectors
         return
-    for rows, vectors in _TILES[lanes]:
-        if (static_rows or rows <= 6) and (most is None or rows <= most):
+    fitting = dict.fromkeys((rows if most is None else min(rows, most), v) for rows, v in _TILES[lanes])
+    for rows, vectors in fitting:
+        if static_rows or rows <= 6:
             yield rows, vectors
 
 
