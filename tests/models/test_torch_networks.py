@@ -11,8 +11,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import engineworks  # noqa: E402  after the packages it needs are known to be there
+from benchmarks import zoo  # noqa: E402
 from benchmarks.models import convolutional, transformers  # noqa: E402
 from benchmarks.models.recipe import Recipe, settled  # noqa: E402
+from engineworks.builder import report  # noqa: E402
 from tests.models import torch_networks as networks  # noqa: E402
 
 ALLOWED = 1e-4
@@ -145,3 +147,16 @@ def test_engine_with_dynamic_sizes_gives_what_torch_gives(name: str) -> None:
             for n, v in case.inputs.items()
         }
         _assert_same(engine, module, {n: _resized(v, shapes[n]) for n, v in case.inputs.items()})
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_large", "bert_base"])
+def test_a_module_and_its_onnx_file_become_the_same_groups(name: str) -> None:
+    module, _ = zoo.torch_module(name, "small")
+    model = zoo.get(name, "small")
+    example = tuple(map(torch.from_numpy, model.inputs.values()))
+    engines = engineworks.build(module, args=example, effort=0), engineworks.build(model.path, effort=0)
+    of_module, of_file = (
+        [(g.kind, [op.partition("(")[0] for op in g.ops]) for g in report.decode(e.report).groups]
+        for e in engines
+    )
+    assert of_module == of_file

@@ -120,9 +120,13 @@ def _profiled(
 
 
 def _is_dynamic(given: ForeignInput, ranges: Ranges) -> bool:
+    """Whether a size of the input is left that neither the file nor `ranges` bound."""
     if given.shape is None:
         return True
-    return any(not isinstance(d, int) and (d is None or d not in ranges) for d in given.shape)
+    names = (
+        linear_in_one(d)[0] if isinstance(d, SizeOf) else d for d in given.shape if not isinstance(d, int)
+    )
+    return any(name is None or name not in ranges for name in names)
 
 
 def _check_names(foreign: ForeignGraph, named: set[str]) -> None:

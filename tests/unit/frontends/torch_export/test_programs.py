@@ -248,6 +248,18 @@ def test_sizes_that_follow_from_another_input_are_known() -> None:
         engine.run(x=np.ones((3, 6), np.float32), y=np.ones((5, 6), np.float32))
 
 
+def test_one_input_can_bound_the_sizes_of_all() -> None:
+    class Module(nn.Module):
+        def forward(self, x, y):
+            return x + y[::2]
+
+    rows = Dim("rows")
+    shapes = {"x": {0: rows}, "y": {0: 2 * rows}}
+    program = export(Module(), (X, torch.ones(8, 6)), dynamic_shapes=shapes)
+    engine = ew.build(program, profile=ROWS, effort=0)
+    assert engine.run(x=np.ones((9, 6), np.float32), y=np.ones((18, 6), np.float32))["output"].shape == (9, 6)
+
+
 def test_a_profile_beyond_the_limits_of_the_export_is_refused() -> None:
     program = export(Calls(lambda s, x: x + 1), (X,), dynamic_shapes={"x": {0: Dim("rows", min=3, max=8)}})
     with pytest.raises(InvalidModel, match="at least 3 and at most 8"):
