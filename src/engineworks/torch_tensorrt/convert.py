@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,9 +73,15 @@ def import_piece(piece: Piece, config: BuildConfig) -> Imported:
         raise CannotConvert(name, str(error).partition("\n")[0]) from error
 
 
-def build_piece(imported: Imported) -> tuple[torch.Tensor, str]:
-    """The engine of a piece, [bytes] uint8, and its signature. Raises BuildError in its kinds."""
-    file = build_bytes(imported.graph, imported.config)
+def build_piece(imported: Imported, calibration: Mapping[str, Any]) -> tuple[torch.Tensor, str]:
+    """The engine of a piece, [bytes] uint8, and its signature.
+
+    Args:
+        calibration: fields of BuildConfig about ranges for int8.
+    Raises:
+        BuildError: in its kinds.
+    """
+    file = build_bytes(imported.graph, dataclasses.replace(imported.config, **calibration))
     signature = Signature.of(container.read(file).manifest)
     with warnings.catch_warnings():
         warnings.simplefilter(

@@ -6,12 +6,14 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import fx
 
 from engineworks.builder.config import BuildConfig
-from engineworks.errors import BuildError, UnsupportedOperator
+from engineworks.errors import BuildError, CalibrationError, UnsupportedOperator
 from engineworks.frontends.torch_export.sources import source_line
 from engineworks.ir.foreign import spellings
 from engineworks.torch_tensorrt.convert import CannotConvert, Imported, build_piece, import_piece
@@ -24,6 +26,7 @@ from engineworks.torch_tensorrt.partition import (
     reason_of,
     with_small_engines_in_pytorch,
 )
+from engineworks.torch_tensorrt.samples import PieceSamples, is_read_once
 from engineworks.torch_tensorrt.settings import CompilationSettings, names_of_operator
 
 _log = logging.getLogger("engineworks")
@@ -174,6 +177,8 @@ class Planner:
             for piece in self.pieces():
                 try:
                     engines.append(self._built(piece))
+                except CalibrationError:
+                    raise
                 except BuildError as error:
                     if self._settings.pass_through_build_failures or self._settings.require_full_compilation:
                         raise
@@ -192,7 +197,28 @@ class Planner:
         imported = self.imported(piece)
         # The builder optimises the graph in place: it serves once.
         del self._imported[key]
-        return build_piece(imported)
+        return build_piece(imported, self._calibration(piece))
+
+    def _calibration(self, piece: Piece) -> dict[str, Any]:
+        """Fields of BuildConfig: example inputs of one engine, and where its ranges are kept."""
+        data, cache, pieces = self._settings.calibrate, self._settings.calibration_cache, self.pieces()
+        if "int8" not in self._config.precisions or (data is None and cache is None):
+            return {}
+        if len(pieces) == 1 and not any(eager for _, eager in self.parts):
+            samples = data
+        elif is_read_once(data):
+            raise CalibrationError(
+                f"the model is {len(pieces)} engines with operators of PyTorch between them, and the calibration data "
+                f"can be read only once: give a list of batches, or a function that gives them."
+            )
+        else:
+            samples = None if data is None else PieceSamples(self.program, piece, data)
+        number = next(k for k, other in enumerate(pieces) if other is piece)
+        path = Path(f"{cache}.{number}" if len(pieces) > 1 else str(cache)) if cache else None
+        return {
+            "calibrate": samples, "calibration_cache": path,
+            "calibration_method": self._settings.calibration_method,
+        }  # fmt: skip
 
     # -- telling
     def plan(self) -> Plan:

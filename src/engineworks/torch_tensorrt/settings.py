@@ -78,7 +78,9 @@ class CompilationSettings:
         dryrun: only decide what runs where; a path also writes the plan there.
         device: the CPU.
         debug: log what is done.
-        threads, target, strict_math: as BuildConfig.
+        calibrate: for torch.int8 in enabled_precisions: example inputs of the model, as BuildConfig takes them.
+        calibration_cache: file with the ranges of an earlier calibration, read if it is there and else written.
+        calibration_method, threads, target, strict_math: as BuildConfig.
     """
 
     enabled_precisions: frozenset[Dtype] = frozenset()
@@ -95,6 +97,9 @@ class CompilationSettings:
     device: Device = field(default_factory=Device)
     engine_capability: EngineCapability = EngineCapability.STANDARD
     debug: bool = False
+    calibrate: Any = None
+    calibration_cache: str | None = None
+    calibration_method: Any = "entropy"
     threads: int | None = None
     target: str = "cpu"
     strict_math: bool = False

@@ -59,10 +59,18 @@ class Signature:
             unknown: gives a size that depends on data.
         """
         sizes: dict[str, Any] = {}
-        for tensor, given in zip(self.inputs, inputs, strict=True):
-            for dim, size in zip(tensor.dims, given.shape, strict=True):
-                if isinstance(dim, str) and names_of(dim) == (dim.strip("`"),):
-                    sizes.setdefault(dim.strip("`"), size)
+        stated = [
+            (dim, size)
+            for tensor, given in zip(self.inputs, inputs, strict=True)
+            for dim, size in zip(tensor.dims, given.shape, strict=True)
+            if isinstance(dim, str) and len(names_of(dim)) == 1
+        ]
+        # Axes that are a name alone give its value most plainly; others are a factor and an offset of it.
+        for dim, size in sorted(stated, key=lambda s: s[0].strip("`") != names_of(s[0])[0]):
+            (name,) = names_of(dim)
+            if name not in sizes:
+                offset = evaluate(dim, {name: 0})
+                sizes[name] = (size - offset) // (evaluate(dim, {name: 1}) - offset)
         for tensor in self.outputs:
             for dim in tensor.dims:
                 for name in names_of(dim):

@@ -12,6 +12,7 @@ SHAPES = "one engine serves all shapes between min_shape and max_shape"
 NO_DLA = "there are no deep-learning accelerators here; leave it at its default"
 MEMORY = "memory is planned when the engine is built"
 TARGET = 'engineworks.build(module, args=…, target="cpu:avx2") makes an engine that more machines can run'
+CALIBRATE = "compile(…, enabled_precisions={torch.int8}, calibrate=batches, calibration_cache=path)"
 
 TABLE: dict[str, str] = {
     "MutableTorchTensorRTModule": "torch.compile(model, backend='engineworks') follows changed weights by itself",
@@ -38,10 +39,10 @@ TABLE: dict[str, str] = {
     "runtime.PythonTorchTensorRTModule": "engineworks.load(bytes) is the engine; compile() gives modules",
     "ts.embed_engine_in_new_module": "engineworks.torch_tensorrt.embed_engine(bytes) makes a module of an engine",
     "ts.TensorRTCompileSpec": "give compile() the same options",
-    "ts.ptq": 'engineworks.build(module, args=…, precision="int8", calibrate=batches)',
-    "ptq": 'engineworks.build(module, args=…, precision="int8", calibrate=batches)',
+    "ts.ptq": CALIBRATE,
+    "ptq": CALIBRATE,
     # -- options of compile
-    "calibrator": 'engineworks.build(module, args=…, precision="int8", calibrate=batches)',
+    "calibrator": CALIBRATE,
     "sparse_weights": "zeros in weights are multiplied like other numbers; leave it out",
     "dla_sram_size": NO_DLA,
     "dla_local_dram_size": NO_DLA,

@@ -14,7 +14,7 @@ from torch.utils import _pytree
 
 import engineworks
 from engineworks import torch_tensorrt
-from engineworks.errors import InvalidInput, InvalidModel, Unsupported, UnsupportedOperator
+from engineworks.errors import CalibrationError, InvalidInput, InvalidModel, Unsupported, UnsupportedOperator
 from engineworks.torch_tensorrt import Input
 from tests.unit.torch_tensorrt.networks import Counting, Decomposing, perceptron
 
@@ -231,3 +231,23 @@ def test_a_module_that_torch_cannot_export_has_torchs_own_words() -> None:
 
     with pytest.raises(InvalidModel, match="torch.export cannot export Branching"):
         compiled_of(Branching(), (X,))
+
+
+def test_int8_is_calibrated_with_what_reaches_each_engine(tmp_path: Any) -> None:
+    module = Decomposing()
+    batches = [torch.randn(2, 8, generator=torch.Generator().manual_seed(k)) for k in range(8)]
+    options = {"enabled_precisions": {torch.int8}, "min_block_size": 1}
+    compiled = compiled_of(module, (X,), calibrate=batches, calibration_cache=str(tmp_path / "c"), **options)
+    assert {p.name for p in tmp_path.iterdir()} == {"c.0", "c.1"}
+    torch.testing.assert_close(compiled(X), module(X).detach(), atol=0.05, rtol=0.1)
+    with pytest.raises(CalibrationError, match="only once"):
+        compiled_of(module, (X,), calibrate=iter(batches), **options)
+
+
+def test_int8_of_one_engine_reads_its_cache_again(tmp_path: Any) -> None:
+    module = perceptron()
+    options = {"enabled_precisions": {torch.int8}, "calibration_cache": str(tmp_path / "cache")}
+    compiled = compiled_of(module, (X,), calibrate=(b for b in [X, -X]), **options)
+    again = compiled_of(module, (X,), **options)
+    assert torch.equal(compiled(X), again(X))
+    torch.testing.assert_close(compiled(X), module(X).detach(), atol=0.05, rtol=0.1)

@@ -108,6 +108,11 @@ def test_outputs_have_types_without_an_engine() -> None:
     assert [(tuple(t.shape), t.dtype) for t in found] == [((8, 3), torch.half), ((7,), torch.int64)]
 
 
+def test_sizes_are_found_behind_factors_and_offsets() -> None:
+    parsed = Signature.parse("x: f32[2*N + 1] -> f32[N]")
+    assert parsed.outputs_for([torch.empty(7)], lambda: 7)[0].shape == (3,)
+
+
 def test_torch_export_sees_through_a_module_of_engines(compiled: EngineModule) -> None:
     class Whole(torch.nn.Module):
         def __init__(self) -> None:
