@@ -9,7 +9,12 @@ from engineworks.codegen.llvm import amx
 from engineworks.codegen.llvm.function import Function, Isa
 from engineworks.errors import NoTactic
 from engineworks.ir.scalar import count_nodes
-from engineworks.kernels.cpu.conv_cost import CYCLES_PER_SECOND, FAR_BYTES_PER_CYCLE, typical
+from engineworks.kernels.cpu.conv_cost import (
+    CYCLES_PER_SECOND,
+    FAR_BYTES_PER_CYCLE,
+    SECOND_CACHE_BYTES,
+    typical,
+)
 from engineworks.kernels.cpu.conv_epilogue import finish_of
 from engineworks.kernels.cpu.conv_positions import PositionsPlan, Product
 from engineworks.kernels.cpu.conv_positions_emit import BlockConfig, BlockOperands
@@ -22,6 +27,8 @@ BLOCKS = ((2, 2), (1, 4), (2, 1), (1, 2), (1, 1))
 """(tiles of positions, tiles of channels)."""
 NEAR_BYTES = 24 << 10
 """What may stay in the first cache while panels pass over it."""
+_TILE_CYCLES = {True: 8.0, False: 20.0}
+"""To load a tile, from the first cache or not."""
 STAGED_BYTES_PER_CYCLE = 12
 BLOCK_CYCLES = 60
 
@@ -122,21 +129,35 @@ def seconds(plan: PositionsPlan, work: Workload, config: BlockConfig) -> float:
     blocks = slices * -(-typical(placed.positions) // config.height)
     panels = -(-plan.group_outputs // config.width) * plan.groups
     columns = config.width // amx.TILE_COLUMNS
-    loads = 8.0 * (config.row_tiles + columns)
     panel_bytes = plan.steps.count * plan.steps.step_bytes * config.width
-    window_bytes = config.height * plan.steps.count * plan.steps.step_bytes
-    if (window_bytes if config.together == 1 else panel_bytes) > NEAR_BYTES:
-        loads *= 1.7  # both sides come from the second cache
-    step = max(float(columns * config.height), loads)
+    step = max(float(columns * config.height), _load_cycles(plan, config, panels))
     nodes = 0 if work.epilogue is None else count_nodes(work.epilogue.expression)
     vectors = config.height * min(columns, -(-plan.group_outputs // amx.TILE_COLUMNS))
     block = plan.steps.count * step + BLOCK_CYCLES + vectors * (3 + 0.4 * nodes)
     cycles = blocks * panels * block
-    arriving = panel_bytes * panels / FAR_BYTES_PER_CYCLE
+    arriving = _passes(panel_bytes * panels, blocks, config) * panel_bytes * panels / FAR_BYTES_PER_CYCLE
     cycles = max(cycles, arriving) + 0.25 * min(cycles, arriving)
     if placed.copied:
         cycles += 500 + typical(placed.image_bytes) * typical(g.batch) / STAGED_BYTES_PER_CYCLE
     return cycles / CYCLES_PER_SECOND
+
+
+def _load_cycles(plan: PositionsPlan, config: BlockConfig, panels: int) -> float:
+    """Of the tiles of one step, which come from the first cache or from the second."""
+    panel = plan.steps.count * plan.steps.step_bytes * config.width
+    window = config.height * plan.steps.count * plan.steps.step_bytes // plan.g.kernel[2]
+    meets_again = plan.g.depth > plan.g.group_channels or (config.together == 1 and panels > 1)
+    near_left = meets_again and window <= NEAR_BYTES
+    near_right = (panel if config.together != 1 else panel * panels) <= NEAR_BYTES
+    columns = config.width // amx.TILE_COLUMNS
+    return config.row_tiles * _TILE_CYCLES[near_left] + columns * _TILE_CYCLES[near_right]
+
+
+def _passes(filter_bytes: int, blocks: int, config: BlockConfig) -> int:
+    """How often the filters come from beyond the second cache."""
+    if filter_bytes <= SECOND_CACHE_BYTES or config.order == "panels" or not config.together:
+        return 1
+    return -(-blocks // config.together)
 
 
 PROVIDERS = (CpuConvAmx(),)
