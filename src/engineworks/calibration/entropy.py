@@ -13,9 +13,10 @@ The first bin takes the count of the second beforehand, so that the many zeros b
 the second definition alone; the first, taken literally, keeps a tenth of the range of a ReLU6, so both get it here.
 What else they leave different is `EntropyRule`.
 
-One guard is ours: candidates that cut off more than half of the elements are left out. Where all magnitudes lie far
-from 0 (behind a global average pool), a range that holds only the smallest few has a divergence of nearly 0, since P
-and Q both have all their mass in the last bin.
+One guard is ours: candidates that hold less than a share `keeps` of the elements are left out (0 is the definition
+taken literally). Since P gets what is cut off in its last bin, candidates that end on a spike look perfect: behind a
+global average pool, where all magnitudes lie far from 0, a range that holds only the smallest few; behind a swish,
+one that ends at its lowest value, and loses the few large values that matter.
 
 A loop over 1921 candidates of up to 2048 bins takes a second a tensor. Here all candidates are computed at once from
 running sums: with c_L the counts of level L and n_L the number of its bins that are not empty, Q is c_L / n_L on those
@@ -32,8 +33,6 @@ LEVELS = 128
 """Of a magnitude: int8 without its sign."""
 FIRST = 128
 """The smallest candidate: one bin a level."""
-KEPT = 0.5
-"""The share of the elements that a candidate holds at least."""
 TIE = 1e-9
 """Divergences (in nats) this close are equal: rounding in float64 cannot tell them apart."""
 
@@ -61,11 +60,12 @@ FIRST_VERSION = EntropyRule(smoothing=1e-4, full_range=False, takes_last=False, 
 SECOND_VERSION = EntropyRule(smoothing=0.0, full_range=True, takes_last=True, above=0.0)
 
 
-def threshold_bins(counts: np.ndarray, rule: EntropyRule) -> float | None:
+def threshold_bins(counts: np.ndarray, rule: EntropyRule, keeps: float) -> float | None:
     """Where to cut a histogram off, in bins; None where the rule cannot say (no candidate, none of them finite).
 
     Args:
         counts: i64 [bins]. Empty bins at the end are no candidates: they would only make levels coarser.
+        keeps: the share of the elements that a candidate holds at least, 0 to 1.
     """
     filled = np.flatnonzero(counts)
     used = int(filled[-1]) + 1 if filled.size else 0
@@ -74,14 +74,14 @@ def threshold_bins(counts: np.ndarray, rule: EntropyRule) -> float | None:
         return None
     bins = counts[:used].astype(np.float64)
     bins[0] = bins[1]
-    found = divergences(bins, last, rule.smoothing)
+    found = divergences(bins, last, rule.smoothing, keeps)
     if not np.isfinite(found).any():
         return None
     near = np.flatnonzero(found <= found.min() + TIE)
     return float(FIRST + near[-1 if rule.takes_last else 0] + rule.above)
 
 
-def divergences(bins: np.ndarray, last: int, smoothing: float) -> np.ndarray:
+def divergences(bins: np.ndarray, last: int, smoothing: float, keeps: float) -> np.ndarray:
     """The divergence of each candidate FIRST … last in nats, f64 [last - FIRST + 1].
 
     Args:
@@ -104,7 +104,7 @@ def divergences(bins: np.ndarray, last: int, smoothing: float) -> np.ndarray:
         p_log_p = _running(_x_log_y(bins, bins))[candidates - 1] + _x_log_y(final + beyond, final + beyond)
         p_log_q = _x_log_y(sums, spread).sum(1) + _x_log_y(beyond, at_end)
         found = (p_log_p - p_log_q) / total - np.log(total) + np.log(inside)
-    return np.where(inside >= KEPT * total, found, np.inf)
+    return np.where((inside > 0) & (inside >= keeps * total), found, np.inf)
 
 
 def _running(values: np.ndarray) -> np.ndarray:

@@ -11,6 +11,14 @@ from engineworks.calibration.entropy import FIRST_VERSION, SECOND_VERSION, thres
 from engineworks.calibration.histogram import Histogram
 from engineworks.errors import CalibrationError
 
+KEEPS = 0.999
+"""The share of the elements (zeros left out) that entropy ranges hold at least, unless asked otherwise.
+
+Without it networks with swish or average pools are lost: in int8 a text recogniser then reads nothing that its fp32
+engine reads; with 0.99 86 % of the characters, with 0.999 98.7 % (min-max: 99.2 %), and EfficientNet-Lite0's error is
+half of that without.
+"""
+
 
 class Method(Protocol):
     """Chooses the largest magnitude that a tensor keeps.
@@ -28,22 +36,41 @@ class Method(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entropy:
-    """The range that loses least information, by KL divergence: EntropyCalibration2 (calibration/entropy.py)."""
+    """The range that loses least information, by KL divergence: EntropyCalibration2 (calibration/entropy.py).
 
+    Attributes:
+        keeps: the share of the elements (zeros left out) that the range holds at least, 0 to 1; 0 asks for the
+            published definition alone.
+    Raises:
+        CalibrationError: `keeps` is outside of 0 to 1.
+    """
+
+    keeps: float = KEEPS
     algorithm: ClassVar[str] = "EntropyCalibration2"
 
+    def __post_init__(self) -> None:
+        _check_share(self.keeps)
+
     def range_of(self, histogram: Histogram) -> float:
-        return _within(histogram, threshold_bins(histogram.counts, SECOND_VERSION))
+        return _within(histogram, threshold_bins(histogram.counts, SECOND_VERSION, self.keeps))
 
 
 @dataclass(frozen=True, slots=True)
 class FirstEntropy:
-    """The original EntropyCalibration, as published in 2017 (calibration/entropy.py)."""
+    """The original EntropyCalibration, as published in 2017 (calibration/entropy.py).
 
+    Attributes:
+        keeps: as in `Entropy`.
+    """
+
+    keeps: float = KEEPS
     algorithm: ClassVar[str] = "EntropyCalibration"
 
+    def __post_init__(self) -> None:
+        _check_share(self.keeps)
+
     def range_of(self, histogram: Histogram) -> float:
-        return _within(histogram, threshold_bins(histogram.counts, FIRST_VERSION))
+        return _within(histogram, threshold_bins(histogram.counts, FIRST_VERSION, self.keeps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +153,11 @@ def method_named(name: str, **parameters: float) -> Method:
         return METHODS[name](**parameters)
     except TypeError as error:
         raise CalibrationError(f"method '{name}' takes no parameter {', '.join(parameters)}") from error
+
+
+def _check_share(keeps: float) -> None:
+    if not 0 <= keeps <= 1:
+        raise CalibrationError(f"keeps={keeps} is no share from 0 to 1")
 
 
 def _within(histogram: Histogram, bins: float | None) -> float:

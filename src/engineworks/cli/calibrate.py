@@ -27,6 +27,7 @@ def calibrate(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     method: Literal["entropy", "entropy_v1", "minmax", "percentile", "legacy"] = "entropy",
     percentile: float | None = None,
+    keeps: float | None = None,
     quantile: float | None = None,
     cutoff: float | None = None,
     batch: int = 8,
@@ -51,6 +52,8 @@ def calibrate(
         output: the cache; by default the model's name with .cache.
         method: how a range follows from what was seen.
         percentile: of the values that a range holds, for --method percentile; 99.99 unless given.
+        keeps: share of the values, zeros left out, that a range holds at least, for the entropy methods; 0.999 unless
+            given, 0 for the published definition alone.
         quantile: share of the values that a range holds, for --method legacy; 0.9999 unless given.
         cutoff: regression cutoff, for --method legacy; 1 (none) unless given.
         batch: samples that are run at once, where the model takes any number.
@@ -75,7 +78,7 @@ def calibrate(
         raise UsageError(f"there is no folder '{path.parent}' to write '{path.name}' into; make it first.")
     if batch < 1 or (limit is not None and limit < 1):
         raise UsageError("--batch and --limit are at least 1")
-    given = {"percentile": percentile, "quantile": quantile, "cutoff": cutoff}
+    given = {"percentile": percentile, "keeps": keeps, "quantile": quantile, "cutoff": cutoff}
     try:
         chosen = method_named(method, **{name: value for name, value in given.items() if value is not None})
     except CalibrationError as error:

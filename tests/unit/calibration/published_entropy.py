@@ -30,11 +30,11 @@ def distributions(counts: list[float], candidate: int, smoothing: float) -> tupl
     return reference, quantised
 
 
-def divergence(counts: list[float], candidate: int, smoothing: float) -> float:
-    """KL divergence in nats; infinite where Q has nothing and P something, or more than half is cut off."""
+def divergence(counts: list[float], candidate: int, smoothing: float, keeps: float) -> float:
+    """KL divergence in nats; infinite where Q has nothing and P something, or less than `keeps` is held."""
     reference, quantised = distributions(counts, candidate, smoothing)
     total, kept = sum(reference), sum(counts[:candidate])
-    if kept < total / 2:
+    if not kept or kept < keeps * total:
         return math.inf
     q_total = sum(quantised)
     found = 0.0
@@ -48,7 +48,7 @@ def divergence(counts: list[float], candidate: int, smoothing: float) -> float:
     return found
 
 
-def second_version(counts: list[int]) -> float | None:
+def second_version(counts: list[int], keeps: float) -> float | None:
     """The number of bins to keep: the last of the best candidates."""
     bins = [float(c) for c in counts]
     bins[0] = bins[1]
@@ -56,19 +56,19 @@ def second_version(counts: list[int]) -> float | None:
         bins.pop()
     best, best_divergence = None, math.inf
     for candidate in range(LEVELS, len(bins) + 1):
-        found = divergence(bins, candidate, 0.0)
+        found = divergence(bins, candidate, 0.0, keeps)
         if found <= best_divergence + 1e-9 and found < math.inf:
             best, best_divergence = float(candidate), min(found, best_divergence)
     return best
 
 
-def first_version(counts: list[int]) -> float | None:
+def first_version(counts: list[int], keeps: float) -> float | None:
     """The middle of the bin to keep up to: the first of the best candidates below the number of bins."""
     bins = [float(c) for c in counts]
     bins[0] = bins[1]
     while not bins[-1]:
         bins.pop()
     candidates = range(LEVELS, len(bins) + (len(bins) < len(counts)))
-    found = {candidate: divergence(bins, candidate, 1e-4) for candidate in candidates}
+    found = {candidate: divergence(bins, candidate, 1e-4, keeps) for candidate in candidates}
     least = min(found.values(), default=math.inf)
     return next((c + 0.5 for c, d in found.items() if d <= least + 1e-9 and d < math.inf), None)

@@ -55,6 +55,20 @@ def test_entropy_leaves_out_a_lone_outlier() -> None:
     assert 3 < Entropy().range_of(histogram_of(values)) < 8
 
 
+def test_entropy_keeps_the_share_it_is_asked_for() -> None:
+    # As behind a swish: a spike at its lowest value, where the definition alone ends the range, and few large values.
+    seen = Histogram()
+    counts = np.zeros(BINS, np.int64)
+    counts[:130] = 30_000
+    counts[129] = 1_000_000
+    counts[700:1024] = np.random.default_rng(2).poisson(300, 324)
+    seen.add(counts, 2.0, -0.126, 0.999)
+    literal, guarded = Entropy(keeps=0).range_of(seen), Entropy().range_of(seen)
+    assert seen.share_above(literal) > 0.01
+    assert seen.share_above(guarded) <= 0.001
+    assert guarded > 5 * literal
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_no_method_exceeds_what_was_seen(name: str) -> None:
     seen = histogram_of(np.array([0.5, 0.25, 0.5]))
@@ -68,5 +82,7 @@ def test_wrong_names_and_parameters_are_refused_in_sentences() -> None:
         method_named("minmax", percentile=99)
     with pytest.raises(CalibrationError, match="above 0 and at most 100"):
         method_named("percentile", percentile=0)
+    with pytest.raises(CalibrationError, match="keeps=2 is no share"):
+        Entropy(keeps=2)
     with pytest.raises(CalibrationError, match="regression cutoff 2"):
         Legacy(cutoff=2)
