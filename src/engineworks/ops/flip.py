@@ -1,6 +1,6 @@
 """torch's flip and roll: axes reversed, or turned around. Built from slices."""
 
-from engineworks.core.dims import Dim, known_equal, product
+from engineworks.core.dims import Dim, known_at_most, known_equal, product
 from engineworks.core.shapes import normalize_axes, normalize_axis
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_torch
 from engineworks.ops._slices import OPEN, sliced
@@ -32,8 +32,14 @@ def _rolled(g: GraphBuilder, x: Value, axis: int, shift: Dim) -> Value:
     extent = x.type.shape[axis]
     if known_equal(extent, 0):
         return x
-    shift = shift % extent
-    if shift == 0:
+    cut = _cut(shift, extent)
+    if cut == 0 or cut == extent:
         return x
-    cut = extent - shift
     return g.concat(sliced(g, x, (cut,), (extent,), (axis,)), sliced(g, x, (0,), (cut,), (axis,)), axis=axis)
+
+
+def _cut(shift: Dim, extent: Dim) -> Dim:
+    """Where the element that comes first lies: (-shift) modulo the size, which for small shifts needs no remainder."""
+    if isinstance(shift, int) and known_at_most(abs(shift), extent):
+        return extent - shift if shift > 0 else -shift
+    return (-shift) % extent
