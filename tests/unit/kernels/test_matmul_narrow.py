@@ -18,13 +18,14 @@ from engineworks.ir.scalar import apply, argument, cast, const
 from engineworks.kernels.cpu.gemv import CpuGemv
 from engineworks.kernels.cpu.matmul import CpuMatMul
 from engineworks.kernels.cpu.matmul_amx import CpuMatMulAmx
+from engineworks.kernels.cpu.matmul_dot import CpuMatMulDot
 from engineworks.kernels.cpu.matmul_emit import MatMulConfig
 from engineworks.kernels.tactic import Tactic
 from engineworks.kernels.workload import Epilogue, Operand, Workload
 from engineworks.ops.matmul import MatMul
 from engineworks.testing.kernels import run_image
 
-PROVIDERS = {p.name: p for p in (CpuMatMulAmx(), CpuMatMul(), CpuGemv())}
+PROVIDERS = {p.name: p for p in (CpuMatMulAmx(), CpuMatMul(), CpuGemv(), CpuMatMulDot())}
 ISAS = [
     AVX2,
     AVX2.with_extras("avxvnni"),
@@ -172,8 +173,8 @@ def test_unknown_sizes(isa: Isa, left: str, right: str) -> None:
     for size in (1, 16, 31, 33, 100):
         assert check(constant, runnable(isa), effort=1, M=size)
     work = matmul(tensor(left, 2, rows, depth), tensor(right, 2, depth, columns), constant=False)
-    for sizes in ((1, 1, 1), (18, 131, 33), (70, 64, 64)):
-        assert check(work, isa, effort=1, **dict(zip("MKN", sizes, strict=True)))
+    for m, k, n in ((1, 1, 1), (18, 131, 33), (70, 64, 64)):
+        assert check(work, isa, effort=1, M=m, K=k, N=n)
 
 
 @pytest.mark.parametrize(("left", "right"), [("bf16", "bf16"), ("f16", "f16"), ("u8", "i8"), ("i8", "i8")])
@@ -222,6 +223,13 @@ def test_results_of_the_operands_dtype_round_the_sums_before_the_epilogue() -> N
         for tactic in tactics_of(work, runnable(isa), 1):
             got = run(work, isa, tactic, arrays).astype(np.float64)
             np.testing.assert_allclose(got, 2 * wide, rtol=1e-2, atol=1e-3, err_msg=tactic.text())
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+@pytest.mark.parametrize("isa", [AVX512, AVX2], ids=isa_id)
+def test_few_rows_by_columns_where_they_lie(isa: Isa, dtype: str) -> None:
+    work = matmul(tensor(dtype, 2, 3, 70), tensor(dtype, 2, 70, 37, order=(0, 2, 1)), constant=False)
+    assert check(work, runnable(isa), provider="dot")
 
 
 def test_targets_and_dtypes_without_a_product_are_refused_with_a_reason() -> None:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from engineworks.codegen.llvm.function import Isa
 from engineworks.codegen.llvm.multiply import Multiply, multiplies
 from engineworks.codegen.llvm.tile import CACHE_LINE
-from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
@@ -77,15 +76,6 @@ def multiplies_of(work: Workload, isa: Isa) -> tuple[Problem, tuple[Multiply, ..
     if not problem.right_constant:
         ways = tuple(w for w in ways if w.form not in ("f16_weights", "bf16_weights"))
     return problem, ways
-
-
-def require_f32_matmul(work: Workload) -> None:
-    """Raise NoTactic unless the anchor is a matmul of f32 operands."""
-    if work.anchor is None or work.anchor.name != "matmul":
-        raise NoTactic("not a matmul")
-    for operand in work.inputs[:2]:
-        if operand is None or operand.type.dtype is not dtypes.f32:
-            raise NoTactic("operands are not f32; the generic matmul computes them")
 
 
 # -- the space ------------------------------------------------------------------------------------------------

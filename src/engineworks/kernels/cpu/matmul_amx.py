@@ -19,7 +19,15 @@ from engineworks.kernels.tactic import Effort, KernelImage, Tactic
 from engineworks.kernels.workload import Workload
 
 PRODUCT_CYCLES = 16.0
-"""Of one tile product; loading a tile takes half of it from the first cache."""
+"""Of one tile product."""
+FIRST_CACHE_CYCLES, SECOND_CACHE_CYCLES = 0.8, 2.0
+"""Of loading one row of a tile, measured on Sapphire Rapids: two by two tiles from the second cache take twice as long
+as their products.
+"""
+FIRST_CACHE_BYTES = 24 << 10
+"""Of a panel's part that stays near while rows of A pass by."""
+KEPT_CYCLES = 256
+"""Of sums that are written and read again between two parts of the depth."""
 
 
 class CpuMatMulAmx:
@@ -83,12 +91,16 @@ def predict(problem: Problem, config: AmxConfig, product: amx.TileProduct) -> fl
     batches = cost.typical(problem.batch_count)
     steps = -(-depth // product.depth)
     panels = -(-columns // (config.columns * amx.TILE_COLUMNS))
-    tasks = max(-(-rows // config.rows), 1)
-    high = -(-min(config.rows, max(rows, 1)) // amx.TILE_ROWS)
-    lines = amx.TILE_ROWS * (high + config.columns)
-    cycles = max(PRODUCT_CYCLES * high * config.columns, 1.4 * lines)
-    block = cycles * steps + 3.0 * min(config.rows, rows) * config.columns + 60
-    compute = block * panels * tasks * batches / cost.CORE.clock_hz
+    blocks = max(-(-rows // ROWS), 1)
+    high = -(-min(ROWS, max(rows, 1)) // amx.TILE_ROWS)
+    part = max(min(config.steps or steps, steps), 1)
+    part_bytes = part * amx.TILE_ROWS * config.columns * amx.TILE_BYTES
+    is_near = config.rows > ROWS and part_bytes <= FIRST_CACHE_BYTES
+    right = FIRST_CACHE_CYCLES if is_near else SECOND_CACHE_CYCLES
+    loads = SECOND_CACHE_CYCLES * high + right * config.columns
+    block = max(PRODUCT_CYCLES * high * config.columns, amx.TILE_ROWS * loads) * steps
+    block += KEPT_CYCLES * (-(-steps // part) - 1) + 3.0 * min(ROWS, rows) * config.columns + 60
+    compute = block * panels * blocks * batches / cost.CORE.clock_hz
     size = 4 // product.group
     traffic = batches * (size * rows * depth + 4 * rows * columns) + size * depth * columns
     return cost.overlapped_s(compute, traffic, hidden=False) + cost.CORE.launch_s

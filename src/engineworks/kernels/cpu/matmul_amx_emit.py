@@ -49,11 +49,6 @@ def emit_amx_matmul(
     return _Kernel(work, problem, sides, product, config, isa).emit("matmul_amx")
 
 
-def _fits(rows: Size) -> bool:
-    """Whether one tile may hold so many rows."""
-    return isinstance(rows, str) or rows <= amx.TILE_ROWS
-
-
 class _Kernel(MatMulKernel):
     """Emission state."""
 
@@ -93,9 +88,6 @@ class _Kernel(MatMulKernel):
             self.configured = self.f.variable("i64", _NONE)
         super()._body()
         amx.release(self.f)
-
-    def _tile(self, rows: int, row: Size, a: str, b: str, out: Size, column: Size) -> None:
-        raise AssertionError("rows are taken by `_rows`")
 
     def _rows(self, tile: Size, a: str, b: str, out: Size, column: Size) -> None:
         """All rows of a task: blocks of 32 rows, and what is left; part by part of the depth."""
@@ -148,12 +140,14 @@ class _Kernel(MatMulKernel):
         """For fewer than 32 rows: the block of that many, or of unknown rows those of one tile and of two."""
         if rows == 0:
             return []
-        one = amx.TileBlock(self.product, (rows,), self.config.columns) if _fits(rows) else None
-        if one and (self.config.rows <= amx.TILE_ROWS or isinstance(rows, int)):
-            return [one]
+        at_most_one = isinstance(rows, int) and rows <= amx.TILE_ROWS
+        if at_most_one or self.config.rows <= amx.TILE_ROWS:
+            return [amx.TileBlock(self.product, (rows,), self.config.columns)]
         rest = self.f.sub(rows, amx.TILE_ROWS)
         two = amx.TileBlock(self.product, (amx.TILE_ROWS, rest), self.config.columns)
-        return [one, two] if one else [two]
+        if isinstance(rows, int):
+            return [two]
+        return [amx.TileBlock(self.product, (rows,), self.config.columns), two]
 
     def _configure(self, block: amx.TileBlock) -> None:
         """Set the shapes of the tiles unless they are those of the block before: it takes hundreds of cycles."""

@@ -1,4 +1,4 @@
-"""f32 products of a few rows with a matrix whose columns are contiguous: dot products, nothing is packed.
+"""Products of floats of a few rows with a matrix whose columns are contiguous: dot products, nothing is packed.
 
 What packing would cost once for each call is as much as the product itself when few rows share it: q kᵀ of one query,
 or a matrix times a vector, both known only at run time.
@@ -17,7 +17,8 @@ from engineworks.core.dims import bounds, ceil_div, product
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
 from engineworks.kernels import cost
-from engineworks.kernels.cpu.matmul import require_f32_matmul
+from engineworks.kernels.cpu.matmul import multiplies_of
+from engineworks.kernels.cpu.matmul_grid import sum_expression
 from engineworks.kernels.cpu.matmul_problem import Problem, problem_of
 from engineworks.kernels.cpu.pack import transposed
 from engineworks.kernels.cpu.words import Words, finish, kernel_function
@@ -92,14 +93,17 @@ class DotConfig:
 
 
 class CpuMatMulDot:
-    """f32 matmul of at most eight rows with a right side whose depth is contiguous."""
+    """matmul of at most eight rows of f32, bf16 or f16 with a right side of that dtype whose depth is contiguous."""
 
     name = "cpu.matmul_dot"
-    version = 1
+    version = 2
 
     def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
-        require_f32_matmul(work)
-        problem = problem_of(work)
+        problem, _ = multiplies_of(work, isa)
+        if problem.left_type is not problem.right_type or not problem.left_type.is_float:
+            raise NoTactic(
+                f"dot products are of floats of one dtype, not of {problem.left_type} by {problem.right_type}"
+            )
         _, most = bounds(problem.rows)
         if most is None or not 0 < most <= MOST_ROWS:
             raise NoTactic(f"dot products are for at most {MOST_ROWS} rows; rows: {problem.rows}")
@@ -110,7 +114,7 @@ class CpuMatMulDot:
         rows, columns, depth = (cost.typical(d) for d in (problem.rows, problem.columns, problem.depth))
         count = cost.typical(problem.batch_count) * rows * -(-columns // isa.lanes)
         cycles = count * (-(-depth // isa.lanes) * (isa.lanes + 1) / 2 + 70 + isa.lanes)
-        traffic = 4.0 * cost.typical(problem.batch_count) * columns * depth
+        traffic = float(problem.right_type.size_bytes) * cost.typical(problem.batch_count) * columns * depth
         seconds = max(cycles / cost.CORE.clock_hz, cost.bytes_s(traffic)) + cost.CORE.launch_s
         return [Tactic(self.name, DotConfig(), seconds)]
 
@@ -146,13 +150,15 @@ class _Kernel:
         self.group_count, self.rows, self.columns, self.depth, self.out_row = map(
             words.size, (self.groups, problem.rows, problem.columns, problem.depth, problem.out_row)
         )
+        size = problem.left_type.size_bytes
         self.left_bytes, self.column_bytes = (
-            words.size(problem.left_row * 4),
-            words.size(problem.right_column * 4),
+            words.size(problem.left_row * size),
+            words.size(problem.right_column * size),
         )
         self.steps = [
-            tuple(map(words.size, (b.size, b.left * 4, b.right * 4, b.out))) for b in problem.batches
+            tuple(map(words.size, (b.size, b.left * size, b.right * size, b.out))) for b in problem.batches
         ]
+        self.expression = sum_expression(work, dtypes.f32)
 
     def task(self, task: str) -> None:
         f = self.f
@@ -175,7 +181,8 @@ class _Kernel:
             a = f.at(self.left, f.add(left, f.mul(row, self.left_bytes)))
             b = f.at(self.right, f.add(right, f.mul(column, self.column_bytes)))
             left_over = f.sub(self.columns, column)
-            total = dot_columns(f, self.isa, a, b, self.depth, self.column_bytes, left_over)
+            dtype = self.problem.left_type
+            total = dot_columns(f, self.isa, a, b, self.depth, self.column_bytes, left_over, dtype)
             self._store(total, f.add(f.add(out, f.mul(row, self.out_row)), column), column, left_over)
 
     def _store(self, total: str, out: Size, column: Size, left: Size) -> None:
@@ -192,9 +199,13 @@ class _Kernel:
                     kind, operand.type.dtype, f.at(pointer, f.mul(offset, operand.type.dtype.size_bytes))
                 )
             )
-        expression = self.work.epilogue.expression if self.work.epilogue else None
         store = Store(
-            f.at(self.target, f.mul(out, dtype.size_bytes)), (0,), dtype, left, expression, tuple(operands)
+            f.at(self.target, f.mul(out, dtype.size_bytes)),
+            (0,),
+            dtype,
+            left,
+            self.expression,
+            tuple(operands),
         )
         store_tile(f, self.isa, [[total]], store)
 

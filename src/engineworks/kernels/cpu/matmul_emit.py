@@ -138,6 +138,21 @@ class _Kernel(MatMulKernel):
         part = f.mul(turns, config.prefetch * CACHE_LINE)
         return f.at(b, f.add(self.panel_bytes, f.mul(tile, part))), config.prefetch
 
+    def _rows(self, tile: Size, a: str, b: str, out: Size, column: Size) -> None:
+        f = self.f
+
+        def variant(size: int, row: Size) -> None:
+            self._tile(
+                size,
+                row,
+                f.at(a, f.mul(row, self.row_bytes)),
+                b,
+                f.add(out, f.mul(row, self.out_row)),
+                column,
+            )
+
+        self.tiling.emit(f, tile, self.rows, variant)
+
     def _tile(self, rows: int, row: Size, a: str, b: str, out: Size, column: Size) -> None:
         f, config, problem = self.f, self.config, self.problem
         self.sums_at = f.add(self.sums_base, f.mul(row, self.sums_row))

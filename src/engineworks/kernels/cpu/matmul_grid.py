@@ -179,28 +179,13 @@ class MatMulKernel(ABC):
             out = f.add(out, f.mul(index, out_step))
         return left, right, out
 
-    def _rows(self, tile: Size, a: str, b: str, out: Size, column: Size) -> None:
-        f = self.f
-
-        def variant(size: int, row: Size) -> None:
-            self._tile(
-                size,
-                row,
-                f.at(a, f.mul(row, self.row_bytes)),
-                b,
-                f.add(out, f.mul(row, self.out_row)),
-                column,
-            )
-
-        self.tiling.emit(f, tile, self.rows, variant)
-
     @abstractmethod
-    def _tile(self, rows: int, row: Size, a: str, b: str, out: Size, column: Size) -> None:
-        """The sums of `rows` rows from `row` on, and their stores.
+    def _rows(self, tile: Size, a: str, b: str, out: Size, column: Size) -> None:
+        """The sums of row tile number `tile`, and their stores.
 
         Args:
-            a, b: addresses of the tile's first row in A, and of its panel of B.
-            out: first element of the output; column: of the first column.
+            a, b: addresses of the first row of A in this batch, and of the panel of B.
+            out: element of the output in row 0 and the panel's first column, which is `column`.
         """
 
     def _store(self, rows: int, out: Size, column: Size, columns: Size | None) -> Store:
