@@ -112,7 +112,6 @@ def narrow_work(node: Node, precision: str) -> Workload:
             total if position > 1 else constant if operand is not None and operand.constant else activation
         )
         inputs.append(None if operand is None else Operand(_as(operand.type, dtype), operand.constant))
-    # pyrefly: ignore[bad-argument-type]
     op = dataclasses.replace(work.anchor, out_dtype=total)  # type: ignore[type-var]
     epilogue = _epilogue(precision, node)
     stored = total if epilogue is None else epilogue.expression.dtype

@@ -142,3 +142,21 @@ def test_ops_lists_spellings(command) -> None:
 
 def test_doctor_builds_and_runs_an_engine(command) -> None:
     assert json.loads(command("doctor", "--json").out)["targets"]["cpu"]["works"]
+
+
+def test_explain_lists_precisions_with_their_reasons(command, model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "narrow.engine"
+    layers = ["--layer-precisions", "f*:bf16", "--precision-constraints", "obey"]
+    built = command("build", model, "-o", path, "-s", "x=2x8", "--effort", "0", *layers)
+    assert built.status == 0, built.err
+    outcome = command("explain", path, "--precision")
+    assert "1 products, 1 in bf16" in outcome.out
+    assert "asked for by layer_precisions" in outcome.out
+    compared = command("compare", model, path, "--layers", "--tolerance", "0.05", "-s", "x=2x8")
+    assert compared.status == 0, compared.out + compared.err
+
+
+def test_layer_precisions_without_a_precision_are_wrong_usage(command, model: Path) -> None:
+    outcome = command("build", model, "--layer-precisions", "fc")
+    assert outcome.status == 2
+    assert "NAME:PRECISION" in outcome.err
