@@ -19,7 +19,7 @@ from engineworks.calibration.observe import measuring
 from engineworks.core import dtypes
 from engineworks.errors import CalibrationError
 from engineworks.ir import GraphBuilder
-from engineworks.ir.graph import Graph
+from engineworks.ir.graph import Graph, Region
 from engineworks.ir.interpret import interpret
 from engineworks.ir.text import print_graph
 
@@ -286,3 +286,27 @@ def test_a_cache_serves_values_that_the_model_does_not_name() -> None:
     assert [v.name for n in again.nodes for v in n.outputs] == [
         v.name for n in graph.nodes for v in n.outputs
     ]
+
+
+def test_bodies_of_branches_are_not_measured_and_stay_whole() -> None:
+    bodies = []
+    for scale in (2.0, -3.0):
+        body = GraphBuilder()
+        inner = body.input("inner", dtypes.f32, (4,))
+        body.output(body.mul(inner, scale), "result")
+        bodies.append(Region(body.graph))
+    g = GraphBuilder()
+    x, condition = g.input("x", dtypes.f32, (4,)), g.input("condition", dtypes.bool_, ())
+    moved = g.add(x, 1.0)
+    y = g.if_(
+        condition, moved, moved, then=bodies[0], otherwise=bodies[1], then_inputs=1, types=(moved.type,)
+    )
+    moved.name, y.name = "moved", "y"
+    g.output(y, "y")
+    data = [{"x": np.arange(4, dtype=np.float32), "condition": np.asarray(k > 0)} for k in range(2)]
+    result = calibrate_graph(g.graph, data, CONFIG, method="minmax")
+    assert {name: scale * 127 for name, scale in result.ranges.items()} == pytest.approx(
+        {"x": 3, "moved": 4, "y": 12}
+    )
+    built = engineworks.build(g.graph, effort=0)
+    np.testing.assert_allclose(built.run(**data[0])["y"], -3 * (data[0]["x"] + 1), rtol=1e-6)
