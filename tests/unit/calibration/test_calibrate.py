@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-import engineworks.ops  # noqa: F401  (registers the operators)
+import engineworks
+import engineworks.ops
 from engineworks.builder.calibrated_build import ranges_for
 from engineworks.builder.calibrating import calibrate_graph, calibrate_model
 from engineworks.builder.config import BuildConfig
