@@ -111,7 +111,7 @@ class Builder(GraphBuilder):
         """out[n, c, *o] = x[n, c] at position grid[n, *o], whose coordinates go from -1 to 1, last axis first."""
     def group_normalization(self, *inputs: Operand, groups: Dim, epsilon: float = ...) -> Value:
         """scale[c] (x - mean) / √(variance + epsilon) + bias[c], moments over each of `groups` runs of channels."""
-    def gru(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ..., linear_before_reset: bool = ...) -> tuple[Value, ...]:
+    def gru(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ..., linear_before_reset: bool = ..., out_dtype: DType | None = ...) -> tuple[Value, ...]:
         """Gates in the order update, reset, hidden."""
     def hard_sigmoid(self, *inputs: Operand, alpha: float = ..., beta: float = ...) -> Value:
         """A piecewise linear sigmoid."""
@@ -119,8 +119,8 @@ class Builder(GraphBuilder):
         """The piecewise swish of MobileNetV3."""
     def hardmax(self, *inputs: Operand, axis: int = ...) -> Value:
         """One-hot of the first largest element of each line along `axis`."""
-    def histogram(self, *inputs: Operand, bins: int) -> Value:
-        """Counts of |x| in `bins` equal bins from 0 to `limit`, an f32 scalar: i32 [bins]."""
+    def histogram(self, *inputs: Operand, bins: int) -> tuple[Value, ...]:
+        """Counts of |x| in `bins` equal bins from 0 to a limit, i32 [bins], and what was seen, f32 [3]."""
     def identity(self, *inputs: Operand) -> Value:
         """A copy of x, where one is needed: a graph output that is also an input."""
     def if_(self, *inputs: Operand, then: Region, otherwise: Region, then_inputs: int, types: tuple[TensorType, ...], sizes: tuple[Dim, ...] = ...) -> Value:
@@ -159,7 +159,7 @@ class Builder(GraphBuilder):
         """(Σ |x|^p)^(1/p) of each window of x[N, C, spatial…]; padding counts as zeros. Attributes as in average_pool."""
     def lrn(self, *inputs: Operand, size: int, alpha: float = ..., beta: float = ..., bias: float = ...) -> Value:
         """x / (bias + alpha / size Σ x²)^beta, the sum over `size` neighbouring channels (axis 1), cut off at the ends."""
-    def lstm(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ..., input_forget: bool = ...) -> tuple[Value, ...]:
+    def lstm(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ..., input_forget: bool = ..., out_dtype: DType | None = ...) -> tuple[Value, ...]:
         """Gates in the order input, output, forget, cell."""
     def matmul(self, *inputs: Operand, out_dtype: DType | None = ...) -> Value:
         """out[..., m, n] = Σ_k a[..., m, k] * b[..., k, n]."""
@@ -233,7 +233,7 @@ class Builder(GraphBuilder):
         """Along `time_axis` the first lengths[b] elements of batch entry b are reversed; the others stay."""
     def rms_normalization(self, *inputs: Operand, axis: int = ..., epsilon: float = ...) -> Value:
         """scale x / √(mean x² + epsilon), the mean over all axes from `axis` on. f16 and bf16 are computed in f32."""
-    def rnn(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ...) -> tuple[Value, ...]:
+    def rnn(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ..., out_dtype: DType | None = ...) -> tuple[Value, ...]:
         """H = f(x W + h R + b). Inputs: those of Recurrent. Outputs: Y [T, D, B, H], the last h [D, B, H]."""
     def roi_align(self, *inputs: Operand, height: int, width: int, ratio: int = ..., scale: float = ..., half_pixel: bool = ..., combine: Literal['mean', 'max'] = ...) -> Value:
         """[regions, c, height, width]: each bin combines bilinear samples on a regular grid inside it."""
