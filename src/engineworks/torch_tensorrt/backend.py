@@ -15,6 +15,7 @@ from torch import fx
 
 from engineworks.errors import InvalidInput
 from engineworks.ir.foreign import spellings
+from engineworks.torch_tensorrt import operator as engine_operator
 from engineworks.torch_tensorrt.extract import Program
 from engineworks.torch_tensorrt.plan import Planner
 from engineworks.torch_tensorrt.settings import CompilationSettings, settings_of
@@ -146,8 +147,16 @@ class CompiledGraph:
         planner = Planner(program, self._settings, self._settings.config("graph"))
         planner.cut()
         module = planner.build()
+        _call_directly(module)
         taken = [k for k in range(len(self._names)) if k not in self._static]
         return _Variant(module, weights, taken)
+
+
+def _call_directly(module: fx.GraphModule) -> None:
+    """Engines are called without torch's dispatcher: nothing traces a graph that is compiled already."""
+    for node in module.graph.find_nodes(op="call_function", target=engine_operator.execute_engine):
+        node.target = engine_operator.run_engine
+    module.recompile()
 
 
 class _Variant:

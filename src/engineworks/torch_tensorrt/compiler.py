@@ -17,15 +17,18 @@ from engineworks.builder.build import build_bytes
 from engineworks.engine import container
 from engineworks.errors import InvalidInput, InvalidModel, Unsupported
 from engineworks.frontends.torch_export.decompose import decomposed
-from engineworks.torch_tensorrt.export import described, export
-from engineworks.torch_tensorrt.extract import ENGINE, Program
+from engineworks.frontends.torch_export.sources import module_class
+from engineworks.torch_tensorrt.export import described, export, leaves
+from engineworks.torch_tensorrt.exported import parameter_names, program_of, structure_of
+from engineworks.torch_tensorrt.extract import ENGINE
+from engineworks.torch_tensorrt.input import Input
 from engineworks.torch_tensorrt.module import EngineModule
 from engineworks.torch_tensorrt.operator import execute_engine
 from engineworks.torch_tensorrt.plan import Plan, Planner
 from engineworks.torch_tensorrt.script import script
 from engineworks.torch_tensorrt.settings import CompilationSettings, settings_of
 from engineworks.torch_tensorrt.signature import Signature
-from engineworks.torch_tensorrt.structure import Arguments, Fixed, Result, parameter_name
+from engineworks.torch_tensorrt.structure import Arguments, Result, parameter_name
 
 _log = logging.getLogger("engineworks")
 _IRS = ("default", "dynamo", "ts", "torchscript", "torch_compile", "exported_program")
@@ -68,8 +71,9 @@ def compile(
         _log.setLevel(logging.DEBUG)
     if ir == "torch_compile":
         return torch.compile(module, backend="engineworks", options=options)
-    exported = _exported(module, _given(inputs, arg_inputs), kwarg_inputs or {}, settings)
-    return compile_exported(*exported, settings)
+    args, kwargs = described(_given(inputs, arg_inputs)), described(kwarg_inputs or {})
+    exported = _exported(module, args, kwargs, settings)
+    return _compiled(*exported, leaves((args, kwargs)), settings)
 
 
 def _given(inputs: Any, arg_inputs: Any) -> Sequence[Any]:
@@ -86,7 +90,7 @@ def _exported(
 ) -> tuple[Any, tuple[str, ...], str]:
     """The exported program, the names of forward's parameters, and the module's name."""
     if isinstance(module, torch.export.ExportedProgram):
-        return module, parameter_names(module), "Exported"
+        return module, parameter_names(module), module_class(module)
     if isinstance(module, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
         raise Unsupported(
             "a TorchScript module tells torch.export nothing about its operators: compile the nn.Module that it was "
@@ -101,26 +105,15 @@ def _exported(
             f"compile({type(module).__name__}): inputs must be given: an Input(shape, dtype=…) or an example tensor "
             f"for each argument."
         )
-    program, names = export(
-        module, described(args), described(kwargs), truncate_double=settings.truncate_double
-    )
+    program, names = export(module, args, kwargs, truncate_double=settings.truncate_double)
     return program, names, type(module).__name__
 
 
-def parameter_names(program: Any) -> tuple[str, ...]:
-    """Names of forward's parameters, as the exported program states or numbers them."""
-    signature = program.module_call_graph[0].signature
-    args, kwargs = signature.in_spec.children()
-    stated = list(getattr(signature, "forward_arg_names", None) or ())
-    numbered = [f"input_{k}" for k in range(args.num_children)]
-    positional = stated[: args.num_children] if len(stated) >= args.num_children else numbered
-    return (*positional, *(kwargs.context or ()))
-
-
-def compile_exported(program: Any, names: Sequence[str], name: str, settings: CompilationSettings) -> Any:
-    """The module of engines of an exported program, or for `dryrun` the plan. Raises as `compile`."""
+def _compiled(
+    program: Any, names: Sequence[str], name: str, inputs: Sequence[Input], settings: CompilationSettings
+) -> Any:
     program = decomposed(program)
-    whole = program_of(program)
+    whole = program_of(program, inputs)
     planner = Planner(whole, settings, settings.config(name))
     planner.cut()
     plan = planner.plan()
@@ -129,7 +122,7 @@ def compile_exported(program: Any, names: Sequence[str], name: str, settings: Co
     assembled = planner.build()
     plan = planner.plan()
     _tell(plan, name)
-    arguments, result = _structure(program, names)
+    arguments, result = structure_of(program, names)
     return EngineModule.of(script(assembled, arguments, result, name), result, plan)
 
 
@@ -145,51 +138,6 @@ def _tell(plan: Plan, name: str) -> None:
         _log.warning("%s: %s", name, plan)
     else:
         _log.info("%s: %s", name, plan)
-
-
-def program_of(program: Any) -> Program:
-    """A decomposed ExportedProgram as a graph with constants.
-
-    Raises:
-        Unsupported: it calls functions that PyTorch itself would have to follow (control flow by data).
-    """
-    signature = program.graph_signature
-    constants, state = {}, set()
-    changed = {s.target for s in signature.output_specs if s.kind.name == "BUFFER_MUTATION"}
-    by_target: dict[str, str] = {}
-    for spec in signature.input_specs:
-        kind = spec.kind.name
-        if kind in ("PARAMETER", "BUFFER", "CONSTANT_TENSOR"):
-            stored = program.state_dict.get(spec.target)
-            constants[spec.arg.name] = program.constants[spec.target] if stored is None else stored
-            by_target[spec.target] = spec.arg.name
-            if spec.target in changed:
-                state.add(spec.arg.name)
-        elif kind == "USER_INPUT":
-            by_target[spec.arg.name] = spec.arg.name
-    updates = {
-        k: by_target[s.target]
-        for k, s in enumerate(signature.output_specs)
-        if s.kind.name.endswith("_MUTATION")
-    }
-    return Program(
-        program.graph, constants, state, dict(program.range_constraints), updates, program.graph_module
-    )
-
-
-def _structure(program: Any, names: Sequence[str]) -> tuple[Arguments, Result]:
-    """What forward takes and returns."""
-    signature = program.module_call_graph[0].signature
-    args, kwargs = signature.in_spec.children()
-    specs = (*args.children(), *kwargs.children())
-    given = [s.arg for s in program.graph_signature.input_specs if s.kind.name == "USER_INPUT"]
-    returned = [s.arg for s in program.graph_signature.output_specs if s.kind.name == "USER_OUTPUT"]
-    arguments = Arguments(tuple(map(parameter_name, names)), specs, tuple(map(_fixed, given)))
-    return arguments, Result(signature.out_spec, tuple(map(_fixed, returned)))
-
-
-def _fixed(argument: Any) -> Fixed | None:
-    return Fixed(argument.value) if type(argument).__name__ == "ConstantArgument" else None
 
 
 def convert_method_to_trt_engine(
@@ -215,8 +163,13 @@ def convert_method_to_trt_engine(
     if enabled_precisions is not None:
         options["enabled_precisions"] = enabled_precisions
     settings = dataclasses.replace(settings_of(options), require_full_compilation=True, dryrun=False)
-    program, _, name = _exported(module, _given(inputs, arg_inputs), kwarg_inputs or {}, settings)
-    return _one_engine(program, name, settings)
+    args, kwargs = described(_given(inputs, arg_inputs)), described(kwarg_inputs or {})
+    program, _, name = _exported(module, args, kwargs, settings)
+    planner = Planner(
+        program_of(decomposed(program), leaves((args, kwargs))), settings, settings.config(name)
+    )
+    planner.cut()
+    return build_bytes(program, settings.config(name))
 
 
 def convert_exported_program_to_serialized_trt_engine(
@@ -225,12 +178,6 @@ def convert_exported_program_to_serialized_trt_engine(
     """The engine file of a torch.export.ExportedProgram. Raises as `convert_method_to_trt_engine`."""
     given = {k: v for k, v in options.items() if k not in ("arg_inputs", "kwarg_inputs")}
     return convert_method_to_trt_engine(exported_program, **given)
-
-
-def _one_engine(program: Any, name: str, settings: CompilationSettings) -> bytes:
-    planner = Planner(program_of(decomposed(program)), settings, settings.config(name))
-    planner.cut()
-    return build_bytes(program, settings.config(name))
 
 
 def embed_engine(engine: bytes) -> EngineModule:

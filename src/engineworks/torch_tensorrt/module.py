@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Self
 
 import torch
 
-from engineworks.errors import Unsupported
+from engineworks.errors import InvalidInput, Unsupported
 from engineworks.torch_tensorrt import operator as engine_operator
 from engineworks.torch_tensorrt.structure import Result
 
@@ -50,11 +50,15 @@ class EngineModule(torch.jit.RecursiveScriptModule):
         """What the original module returns.
 
         Raises:
-            InvalidInput: a shape, dtype or device that the engines were not built for; an input that requires grad.
+            InvalidInput: a shape, dtype or device that the engines were not built for, another constant than compiled,
+            or an input that requires grad.
             EngineMismatch: the engines were built for hardware that this machine is not.
         """
         try:
             returned = self._c._get_method("forward")(*args, **kwargs)
+        except torch.jit.Error as failure:
+            # Raised by the lines that compare constants; the last line has the sentence.
+            raise InvalidInput(str(failure).rpartition("Exception: ")[2].strip()) from None
         except RuntimeError:
             original = engine_operator.take_error()
             if original is None:
@@ -95,9 +99,9 @@ class EngineModule(torch.jit.RecursiveScriptModule):
 
     # -- copies and files
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        copied = type(self).of(_loaded(_saved(self)))
-        copied.__dict__["_result"] = self.__dict__.get("_result")
-        copied.__dict__["report"] = self.__dict__.get("report")
+        copied = type(self).of(
+            _loaded(_saved(self)), self.__dict__.get("_result"), self.__dict__.get("report")
+        )
         memo[id(self)] = copied
         return copied
 
@@ -106,7 +110,7 @@ class EngineModule(torch.jit.RecursiveScriptModule):
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         """Pickling, and so torch.save: the bytes of torch.jit.save."""
-        return _loaded, (_saved(self),)
+        return _loaded, (_saved(self), self.__dict__.get("_result"))
 
     # -- what a module of engines cannot do
     def train(self, mode: bool = True) -> Self:
@@ -172,9 +176,9 @@ def _saved(module: EngineModule) -> bytes:
     return module.save_to_buffer()
 
 
-def _loaded(file: bytes) -> EngineModule:
-    """The module in the bytes of a TorchScript file."""
-    return read_script(io.BytesIO(file))
+def _loaded(file: bytes, result: Result | None = None) -> EngineModule:
+    """The module in the bytes of a TorchScript file, giving its results in the classes that they had."""
+    return EngineModule.of(read_script(io.BytesIO(file)), result)
 
 
 def read_script(

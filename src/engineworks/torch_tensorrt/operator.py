@@ -25,7 +25,7 @@ _opening = threading.Lock()
 _raised = threading.local()
 
 
-def _execute(inputs: list[torch.Tensor], engine: torch.Tensor, signature: str) -> list[torch.Tensor]:
+def run_engine(inputs: list[torch.Tensor], engine: torch.Tensor, signature: str) -> list[torch.Tensor]:
     """The outputs of an engine.
 
     Args:
@@ -86,7 +86,7 @@ def _refuse(inputs: list[torch.Tensor], engine: torch.Tensor, signature: str) ->
     raise _raised.error
 
 
-_LIBRARY.impl("execute_engine", _execute, "CPU")
+_LIBRARY.impl("execute_engine", run_engine, "CPU")
 _LIBRARY.impl("execute_engine", _refuse, "CUDA")
 torch.library.register_fake("engineworks::execute_engine", _execute_fake, lib=_LIBRARY)
 execute_engine = torch.ops.engineworks.execute_engine.default

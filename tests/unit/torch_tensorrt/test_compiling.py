@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import pickle
 from collections import namedtuple
 from typing import Any
 
@@ -69,13 +70,14 @@ CASES = [
 def test_arguments_and_results_keep_their_structure(module: nn.Module, args: tuple, kwargs: dict) -> None:
     compiled = torch_tensorrt.compile(module, arg_inputs=args, kwarg_inputs=kwargs, optimization_level=0)
     assert_same(compiled(*args, **kwargs), module(*args, **kwargs))
+    assert_same(pickle.loads(pickle.dumps(compiled))(*args, **kwargs), module(*args, **kwargs))
     again = _pytree.tree_leaves(loaded(compiled)(*args, **kwargs))
     torch.testing.assert_close(again, _pytree.tree_leaves(module(*args, **kwargs)))
 
 
 def test_a_constant_argument_must_stay_what_it_was() -> None:
     compiled = compiled_of(Constants(), (X, True))
-    with pytest.raises(torch.jit.Error, match="twice was compiled for True; compile again"):
+    with pytest.raises(InvalidInput, match="^twice was compiled for True; compile again for another value$"):
         compiled(X, False)
 
 
@@ -194,6 +196,29 @@ def test_an_exported_program_is_compiled_as_it_is() -> None:
     compiled = torch_tensorrt.dynamo.compile(program, [X], optimization_level=0)
     assert_same(compiled(X), perceptron()(X).detach())
     assert_same(torch_tensorrt.dynamo.trace(perceptron(), [Input((2, 8))]).module()(X), perceptron()(X))
+
+
+def test_sizes_that_an_exported_program_leaves_open_are_bounded_by_inputs() -> None:
+    program = torch.export.export(perceptron(), (X,), dynamic_shapes=({0: torch.export.Dim("n")},))
+    with pytest.raises(InvalidInput, match=r"axis 0 of 'input' \(s\d+\) has no largest size"):
+        torch_tensorrt.compile(program, optimization_level=0)
+    given = Input(min_shape=(1, 8), opt_shape=(2, 8), max_shape=(5, 8))
+    compiled = torch_tensorrt.compile(program, inputs=[given], optimization_level=0)
+    assert_same(compiled(X[:1]), perceptron()(X[:1]).detach())
+    with pytest.raises(InvalidInput, match="built for 1 to 5"):
+        compiled(X.repeat(3, 1))
+
+
+def test_arguments_that_forward_changes_are_changed() -> None:
+    class Accumulating(nn.Module):
+        def forward(self, total: Any, x: Any) -> Any:
+            total.add_(x)
+            return total * 2
+
+    total = torch.zeros(2, 8)
+    compiled = compiled_of(Accumulating(), (total.clone(), X))
+    assert_same([compiled(total, X), compiled(total, X)], [X * 2, X * 4])
+    assert_same(total, X * 2)
 
 
 def test_a_whole_module_becomes_an_engine_file() -> None:
