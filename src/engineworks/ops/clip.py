@@ -1,4 +1,4 @@
-"""ONNX Clip: min(max(x, low), high), so that `high` wins where the bounds cross."""
+"""ONNX Clip, torch's clamp and hardtanh: min(max(x, low), high), so that `high` wins where the bounds cross."""
 
 from engineworks.core import dtypes
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx, from_torch

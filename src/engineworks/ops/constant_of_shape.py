@@ -1,4 +1,4 @@
-"""ONNX ConstantOfShape: one value repeated, a view of a scalar."""
+"""ONNX ConstantOfShape, torch's full, zeros, ones and empty: one value repeated, a view of a scalar."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""ONNX DepthToSpace: blocks of channels become blocks of pixels. Built from views."""
+"""ONNX DepthToSpace, torch's pixel_shuffle: blocks of channels become blocks of pixels. Built from views."""
 
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx, from_torch
 

@@ -1,4 +1,4 @@
-"""ONNX Dropout as it behaves in inference: x itself, and a mask of ones."""
+"""ONNX's and torch's dropouts as they behave in inference: x itself, and a mask of ones."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""ONNX Flatten: two axes, split at `axis`. Built as a reshape."""
+"""ONNX Flatten (two axes, split at `axis`), torch's flatten and unflatten. Built as reshapes."""
 
 from engineworks.core.dims import product
 from engineworks.core.shapes import normalize_axis, solve_reshape

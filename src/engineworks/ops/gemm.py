@@ -1,4 +1,4 @@
-"""ONNX Gemm: alpha A' B' + beta C, with A' and B' transposed on demand and C broadcast."""
+"""ONNX Gemm, torch's addmm and linear: alpha A' B' + beta C, with A' and B' transposed on demand and C broadcast."""
 
 import numpy as np
 

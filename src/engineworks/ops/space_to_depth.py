@@ -1,4 +1,4 @@
-"""ONNX SpaceToDepth: blocks of pixels become blocks of channels. Built from views."""
+"""ONNX SpaceToDepth, torch's pixel_unshuffle: blocks of pixels become blocks of channels. Built from views."""
 
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx, from_torch
 

@@ -1,4 +1,4 @@
-"""ONNX Split: built as slices, so that every part is a view."""
+"""ONNX Split, torch's split and chunk: built as slices, so that every part is a view."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""ONNX Squeeze: axes of size 1 dropped. Built as a reshape."""
+"""ONNX's and torch's squeeze: axes of size 1 dropped. Built as a reshape."""
 
 from engineworks.core.dims import known_equal
 from engineworks.core.shapes import normalize_axes

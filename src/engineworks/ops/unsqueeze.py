@@ -1,4 +1,4 @@
-"""ONNX Unsqueeze: axes of size 1 added. Built as a reshape."""
+"""ONNX's and torch's unsqueeze: axes of size 1 added. Built as a reshape."""
 
 from engineworks.ir import ForeignNode, GraphBuilder, Value, from_onnx, from_torch
 from engineworks.ops._axes import axes_of
