@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engineworks.codegen.llvm.function import AVX2, AVX512, Isa
+from engineworks.codegen.llvm.function import AVX2, AVX512, Isa, required_features
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, evaluate, symbol
 from engineworks.core.target import host
@@ -230,6 +230,25 @@ def test_results_of_the_operands_dtype_round_the_sums_before_the_epilogue() -> N
 def test_few_rows_by_columns_where_they_lie(isa: Isa, dtype: str) -> None:
     work = matmul(tensor(dtype, 2, 3, 70), tensor(dtype, 2, 70, 37, order=(0, 2, 1)), constant=False)
     assert check(work, runnable(isa), provider="dot")
+
+
+@pytest.mark.parametrize(
+    ("isa", "left", "right", "needs"),
+    [
+        (EVERYTHING, "bf16", "bf16", {"amx-tile,amx-bf16", "avx512bf16", ""}),
+        (EVERYTHING, "u8", "i8", {"amx-tile,amx-int8", "avx512vnni"}),
+        (EVERYTHING, "f32", "bf16", {""}),
+        (AVX512, "i8", "i8", {""}),
+        (AVX2, "bf16", "bf16", {""}),
+    ],
+)
+def test_kernels_ask_for_the_features_that_they_use(isa: Isa, left: str, right: str, needs: set[str]) -> None:
+    work = matmul(tensor(left, 20, 40), tensor(right, 40, 30))
+    found = set()
+    for tactic in tactics_of(work, isa):
+        functions = PROVIDERS[tactic.provider].build(work, tactic, isa).functions.values()
+        found.add(",".join(sorted({f for text in functions for f in required_features(text)}, reverse=True)))
+    assert found == needs
 
 
 def test_targets_and_dtypes_without_a_product_are_refused_with_a_reason() -> None:

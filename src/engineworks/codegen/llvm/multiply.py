@@ -18,7 +18,7 @@ from engineworks.core.dtypes import DType
 Form = Literal["f32", "f16_weights", "bf16_weights", "bf16_rows", "bf16_dot", "byte_dot", "i16_pairs"]
 """f32: fused multiply-add. f16_weights, bf16_weights: f32 times 16-bit weights, which are widened when they are loaded;
 bf16_rows: not in pairs, as they lie outside of panels.
-bf16_dot: vdpbf16ps. byte_dot: vpdpbusd. i16_pairs: vpmaddwd, exact for bytes widened to i16.
+bf16_dot: vdpbf16ps. byte_dot: vpdpbusd. i16_pairs: vpmaddwd or vpdpwssd, exact for bytes widened to i16.
 """
 
 
@@ -136,6 +136,10 @@ class Multiply:
             first, second = (left, right) if self.right.name == "i8" else (right, left)
             name = f"llvm.x86.avx512.vpdpbusd.{bits}"
             return f.call(sums, name, f"{sums} {total}", f"{group} {first}", f"{group} {second}")
+        if bits == 512 and isa.has("avx512vnni"):
+            f.require("avx512vnni")
+            name = "llvm.x86.avx512.vpdpwssd.512"
+            return f.call(sums, name, f"{sums} {total}", f"{group} {left}", f"{group} {right}")
         name = "llvm.x86.avx512.pmaddw.d.512" if bits == 512 else "llvm.x86.avx2.pmadd.wd"
         return self.add(f, isa, total, f.call(sums, name, f"{group} {left}", f"{group} {right}"))
 
