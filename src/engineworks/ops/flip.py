@@ -33,7 +33,7 @@ def _rolled(g: GraphBuilder, x: Value, axis: int, shift: Dim) -> Value:
     if known_equal(extent, 0):
         return x
     cut = _cut(shift, extent)
-    if cut == 0 or cut == extent:
+    if cut in (0, extent):
         return x
     return g.concat(sliced(g, x, (cut,), (extent,), (axis,)), sliced(g, x, (0,), (cut,), (axis,)), axis=axis)
 

@@ -1,4 +1,4 @@
-"""ONNX MatMul and its integer forms, torch's products: numpy's matmul, whose 1-D operands gain an axis that the result loses."""
+"""ONNX MatMul and its integer forms, torch's products: numpy's matmul. Axes that 1-D operands gain the result loses."""
 
 from collections.abc import Callable
 
