@@ -16,7 +16,7 @@ AVX2_DOT = AVX2.with_extras("avxvnni")
 has_dot = pytest.mark.skipif(
     not {"avx512vnni", "avx512bf16", "avxvnni"} <= set(host().features), reason="this CPU has no dot products"
 )
-OTHER_TYPES = [("u8", "i8"), ("i8", "u8"), ("u8", "u8"), ("f16", "f16"), ("f32", "bf16")]
+OTHER_TYPES = [("u8", "i8"), ("i8", "u8"), ("u8", "u8"), ("f16", "f16"), ("f32", "bf16"), ("f32", "f16")]
 
 
 @has_dot
@@ -30,7 +30,7 @@ def test_dot_products_equal_float64(name, types):
 @pytest.mark.parametrize("types", OTHER_TYPES, ids="-".join)
 @pytest.mark.parametrize("name", ["stride 3, uneven pads", "1x1 of few pixels"])
 def test_other_dtypes(name, types):
-    check(CpuConvDot(), CASES[name].of(*types), DOT, effort=1)
+    check(CpuConvDot(), CASES[name].of(*types), DOT)
 
 
 @pytest.mark.parametrize("isa", [AVX512, AVX2], ids=lambda i: i.name)

@@ -129,7 +129,7 @@ def seconds(plan: PositionsPlan, work: Workload, config: BlockConfig) -> float:
     blocks = slices * -(-typical(placed.positions) // config.height)
     panels = -(-plan.group_outputs // config.width) * plan.groups
     columns = config.width // amx.TILE_COLUMNS
-    panel_bytes = plan.steps.count * plan.steps.step_bytes * config.width
+    panel_bytes = plan.panel_bytes(config.width)
     step = max(float(columns * config.height), _load_cycles(plan, config, panels))
     nodes = 0 if work.epilogue is None else count_nodes(work.epilogue.expression)
     vectors = config.height * min(columns, -(-plan.group_outputs // amx.TILE_COLUMNS))
@@ -144,7 +144,7 @@ def seconds(plan: PositionsPlan, work: Workload, config: BlockConfig) -> float:
 
 def _load_cycles(plan: PositionsPlan, config: BlockConfig, panels: int) -> float:
     """Of the tiles of one step, which come from the first cache or from the second."""
-    panel = plan.steps.count * plan.steps.step_bytes * config.width
+    panel = plan.panel_bytes(config.width)
     window = config.height * plan.steps.count * plan.steps.step_bytes // plan.g.kernel[2]
     meets_again = plan.g.depth > plan.g.group_channels or (config.together == 1 and panels > 1)
     near_left = meets_again and window <= NEAR_BYTES

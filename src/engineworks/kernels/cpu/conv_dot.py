@@ -27,7 +27,7 @@ from engineworks.kernels.cpu.conv_cost import (
     typical,
 )
 from engineworks.kernels.cpu.conv_epilogue import finish_of
-from engineworks.kernels.cpu.conv_positions import MOST_ROWS, PositionsPlan, Product, pack_filters
+from engineworks.kernels.cpu.conv_positions import MOST_ROWS, WORD_BYTES, PositionsPlan, Product, pack_filters
 from engineworks.kernels.cpu.conv_positions_emit import BlockConfig, BlockOperands
 from engineworks.kernels.cpu.conv_positions_image import operand_dtypes, orders, positions_image, problem_of
 from engineworks.kernels.cpu.conv_tiles import spread
@@ -96,8 +96,8 @@ def _ways(work: Workload, isa: Isa) -> list[Multiply]:
 
 
 def panel_multiplies(x: DType, w: DType, isa: Isa) -> list[Multiply]:
-    """Multiplies whose panels hold what A holds; x is widened to that when it is copied."""
-    return [m for m in multiplies(x, w, isa, right_constant=True) if m.right is m.left or m.group > 2]
+    """Multiplies whose k groups are four bytes of A; x is widened to its dtype when it is copied."""
+    return [m for m in multiplies(x, w, isa, right_constant=True) if m.left_bytes == WORD_BYTES]
 
 
 def _plan(work: Workload, multiply: Multiply) -> PositionsPlan:
@@ -136,7 +136,8 @@ class RegisterMultiplier:
             for k in range(steps.count)
         )
         offsets = tuple(r * operands.position_bytes for r in rows)
-        code = Tile(offsets, vectors, segments, config.width * 4, b_align=lanes * 4, multiply=self.how)
+        row_bytes, align = config.width * self.how.column_bytes, lanes * self.how.column_bytes
+        code = Tile(offsets, vectors, segments, row_bytes, b_align=align, multiply=self.how)
         initial = None
         if self.first:
             start = f.at(self.first, f.mul(operands.panel, config.width * 4))
@@ -178,9 +179,9 @@ def seconds(plan: PositionsPlan, multiply: Multiply, work: Workload, config: Blo
     depth = plan.steps.count * plan.steps.step_bytes // 4
     vectors = config.width // isa.lanes
     nodes = 0 if work.epilogue is None else count_nodes(work.epilogue.expression)
-    step = step_cycles(config.rows, vectors, isa, depth) * multiply.cost
+    step = step_cycles(config.rows, vectors, isa, depth) * multiply.cost + vectors * multiply.load_cost / 2
     cycles = blocks * panels * (depth * step + BLOCK_CYCLES + config.rows * vectors * (4 + 0.4 * nodes))
-    arriving = depth * 4 * config.width * panels / FAR_BYTES_PER_CYCLE
+    arriving = plan.panel_bytes(config.width) * panels / FAR_BYTES_PER_CYCLE
     cycles = max(cycles, arriving) + 0.25 * min(cycles, arriving)
     if placed.copied:
         cycles += 500 + typical(placed.image_bytes) * typical(g.batch) / STAGED_BYTES_PER_CYCLE

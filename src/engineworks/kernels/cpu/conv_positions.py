@@ -116,6 +116,11 @@ class Product:
         """Elements of a k group."""
         return WORD_BYTES // self.left.size_bytes
 
+    @property
+    def column_bytes(self) -> int:
+        """Of a k group in one column of B."""
+        return self.group * self.right.size_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class PositionsPlan:
@@ -144,6 +149,11 @@ class PositionsPlan:
     def group_channels(self) -> int:
         """As stored."""
         return self.placed.channels // self.groups
+
+    def panel_bytes(self, width: int) -> int:
+        """Of the packed filters of `width` output channels."""
+        groups = self.steps.count * self.steps.step_bytes // WORD_BYTES
+        return groups * width * self.product.column_bytes
 
     @property
     def pixel_bytes(self) -> int:

@@ -214,8 +214,7 @@ class _Kernel:
 
     def _multiply(self, tiles: Sequence[str], panel: Size) -> None:
         f, plan = self.f, self.plan
-        panel_bytes = plan.steps.count * plan.steps.step_bytes * self.config.width
-        filters = f.at(self.w, f.mul(panel, panel_bytes))
+        filters = f.at(self.w, f.mul(panel, plan.panel_bytes(self.config.width)))
         pixel = plan.placed.position_bytes
         self.multiplier.multiply(f, BlockOperands(tiles, pixel, filters, panel, self.steps, self.saved))
 
