@@ -15,7 +15,14 @@ from torch.utils import _pytree
 
 import engineworks
 from engineworks import torch_tensorrt
-from engineworks.errors import CalibrationError, InvalidInput, InvalidModel, Unsupported, UnsupportedOperator
+from engineworks.errors import (
+    CalibrationError,
+    InvalidInput,
+    InvalidModel,
+    NoTactic,
+    Unsupported,
+    UnsupportedOperator,
+)
 from engineworks.torch_tensorrt import Input
 from tests.unit.torch_tensorrt.networks import Counting, Decomposing, perceptron
 
@@ -276,3 +283,16 @@ def test_int8_of_one_engine_reads_its_cache_again(tmp_path: Any) -> None:
     again = compiled_of(module, (X,), **options)
     assert torch.equal(compiled(X), again(X))
     torch.testing.assert_close(compiled(X), module(X).detach(), atol=0.05, rtol=0.1)
+
+
+def test_a_part_whose_engine_cannot_be_built_runs_in_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any) -> Any:
+        raise NoTactic("no kernel for a test")
+
+    monkeypatch.setattr("engineworks.torch_tensorrt.plan.build_piece", failing)
+    compiled = compiled_of(perceptron(), (X,))
+    assert not compiled.engines() and "no kernel for a test" in compiled.report.eager[0].why
+    assert_same(compiled(X), perceptron()(X).detach())
+    for option in ("pass_through_build_failures", "require_full_compilation"):
+        with pytest.raises(NoTactic):
+            compiled_of(perceptron(), (X,), **{option: True})
