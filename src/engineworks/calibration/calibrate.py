@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from engineworks.calibration.batches import Batch, Data, FittingBatches, length_of, needs_of, samples_of
+from engineworks.calibration.energy import with_energy
 from engineworks.calibration.histogram import Histogram
-from engineworks.calibration.methods import Method, method_named
+from engineworks.calibration.methods import Entropy, FirstEntropy, Method, method_named
 from engineworks.calibration.observe import Measuring, Observed, measuring
 from engineworks.calibration.ranges import LEVELS, Ranges
 from engineworks.errors import CalibrationError, InvalidInput
@@ -158,7 +159,10 @@ def _statistics(histogram: Histogram, method: Method) -> Statistics:
     if problem:
         return Statistics(histogram.low, histogram.high, 0.0, 0.0, histogram.total, problem)
     kept = method.range_of(histogram)
-    return Statistics(histogram.low, histogram.high, kept, histogram.share_above(kept), histogram.total)
+    if isinstance(method, Entropy | FirstEntropy) and method.keeps:
+        kept, problem = with_energy(histogram, kept)
+    clipped = histogram.share_above(kept) if kept else 0.0
+    return Statistics(histogram.low, histogram.high, kept, clipped, histogram.total, problem)
 
 
 def _warnings(statistics: Mapping[str, Statistics], max_clipped: float) -> Iterator[str]:

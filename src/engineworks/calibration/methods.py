@@ -40,7 +40,7 @@ class Entropy:
 
     Attributes:
         keeps: the share of the elements (zeros left out) that the range holds at least, 0 to 1; 0 asks for the
-            published definition alone.
+            published definition alone. Otherwise tensors whose energy 8 bits lose are left out too (energy.py).
     Raises:
         CalibrationError: `keeps` is outside of 0 to 1.
     """
