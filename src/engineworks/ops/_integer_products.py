@@ -127,7 +127,8 @@ def _times(g: GraphBuilder, zero: Value, sums: Value, sign: int) -> Value:
     """sign * zero * sums, at once where both are constant."""
     if zero.is_constant and sums.is_constant:
         return g.constant(sign * zero.array.astype(np.int32) * sums.array, dtypes.i32)
-    return g.mul(g.mul(g.cast_to(zero, dtypes.i32), sums), sign)
+    signed = g.constant(sign * sums.array, dtypes.i32) if sums.is_constant else g.mul(sums, sign)
+    return g.mul(g.cast_to(zero, dtypes.i32), signed)
 
 
 def _padded(g: GraphBuilder, op: Any, x: Value, zero: Value, w: TensorType) -> tuple[Value, Any]:
