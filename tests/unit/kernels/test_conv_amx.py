@@ -5,6 +5,7 @@ import pytest
 from engineworks.codegen.llvm.function import AVX512
 from engineworks.core.target import host
 from engineworks.errors import NoTactic
+from engineworks.kernels.cpu import conv_positions_image
 from engineworks.kernels.cpu.conv_amx import CpuConvAmx
 from engineworks.ops.conv import Conv
 from tests.unit.kernels.narrow_case import NarrowCase, check, narrow
@@ -33,3 +34,12 @@ def test_targets_without_tiles_are_refused_with_a_reason():
     work = CASES["1x1"].workload()
     with pytest.raises(NoTactic, match="tiles of i8 by i8 are not among the target's features"):
         CpuConvAmx().propose(work, AVX512, 0)
+
+
+@pytest.mark.parametrize("name", ["3x3 padded", "strided 3x3", "stem on planes", "batch and bias"])
+def test_bands_of_rows_are_copied_by_who_computes_them(name, monkeypatch):
+    monkeypatch.setattr(conv_positions_image, "COPY_BYTES", 1000)
+    monkeypatch.setattr(conv_positions_image, "BAND_BYTES", 6000)
+    case = CASES[name].of("i8", "i8")
+    assert any(t.config.band for t in CpuConvAmx().propose(case.workload(), ISA, 2))
+    check(CpuConvAmx(), case, ISA, effort=2)

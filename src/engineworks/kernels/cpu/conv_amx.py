@@ -18,7 +18,13 @@ from engineworks.kernels.cpu.conv_cost import (
 from engineworks.kernels.cpu.conv_epilogue import finish_of
 from engineworks.kernels.cpu.conv_positions import PositionsPlan, Product
 from engineworks.kernels.cpu.conv_positions_emit import BlockConfig, BlockOperands
-from engineworks.kernels.cpu.conv_positions_image import operand_dtypes, orders, positions_image, problem_of
+from engineworks.kernels.cpu.conv_positions_image import (
+    copy_cycles,
+    operand_dtypes,
+    orders,
+    positions_image,
+    problem_of,
+)
 from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Effort, KernelImage, Tactic
 from engineworks.kernels.workload import Workload
@@ -29,7 +35,6 @@ NEAR_BYTES = 24 << 10
 """What may stay in the first cache while panels pass over it."""
 _TILE_CYCLES = {True: 8.0, False: 20.0}
 """To load a tile, from the first cache or not."""
-STAGED_BYTES_PER_CYCLE = 12
 BLOCK_CYCLES = 60
 
 
@@ -138,7 +143,7 @@ def seconds(plan: PositionsPlan, work: Workload, config: BlockConfig) -> float:
     arriving = _passes(panel_bytes * panels, blocks, config) * panel_bytes * panels / FAR_BYTES_PER_CYCLE
     cycles = max(cycles, arriving) + 0.25 * min(cycles, arriving)
     if placed.copied:
-        cycles += 500 + typical(placed.image_bytes) * typical(g.batch) / STAGED_BYTES_PER_CYCLE
+        cycles += copy_cycles(plan, config)
     return cycles / CYCLES_PER_SECOND
 
 

@@ -29,14 +29,19 @@ from engineworks.kernels.cpu.conv_cost import (
 from engineworks.kernels.cpu.conv_epilogue import finish_of
 from engineworks.kernels.cpu.conv_positions import MOST_ROWS, WORD_BYTES, PositionsPlan, Product, pack_filters
 from engineworks.kernels.cpu.conv_positions_emit import BlockConfig, BlockOperands
-from engineworks.kernels.cpu.conv_positions_image import operand_dtypes, orders, positions_image, problem_of
+from engineworks.kernels.cpu.conv_positions_image import (
+    copy_cycles,
+    operand_dtypes,
+    orders,
+    positions_image,
+    problem_of,
+)
 from engineworks.kernels.cpu.conv_tiles import spread
 from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Effort, KernelImage, Packed, Tactic
 from engineworks.kernels.workload import Workload
 
-STAGED_BYTES_PER_CYCLE = 12
 BLOCK_CYCLES = 60
 
 
@@ -184,7 +189,7 @@ def seconds(plan: PositionsPlan, multiply: Multiply, work: Workload, config: Blo
     arriving = plan.panel_bytes(config.width) * panels / FAR_BYTES_PER_CYCLE
     cycles = max(cycles, arriving) + 0.25 * min(cycles, arriving)
     if placed.copied:
-        cycles += 500 + typical(placed.image_bytes) * typical(g.batch) / STAGED_BYTES_PER_CYCLE
+        cycles += copy_cycles(plan, config)
     return cycles / CYCLES_PER_SECOND
 
 

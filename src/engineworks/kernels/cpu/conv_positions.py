@@ -8,7 +8,7 @@ where the channels of neighbouring taps follow each other, else one tap.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -185,6 +185,19 @@ def plan_of(g: Geometry, x: DType, product: Product, *, channels_innermost: bool
     )
     steps = _steps(segments, columns * channels * element, product)
     return PositionsPlan(g, x, product, merged, placed, steps)
+
+
+def banded(plan: PositionsPlan, rows: int) -> PositionsPlan:
+    """The plan of `rows` output rows at a time, of a copied convolution over at most two axes and of known size."""
+    p = plan.placed
+    reach = known(p.height.size) - known(plan.g.out[1])
+    height = Plane(p.height.phases, rows + reach)
+    plane = height.whole * p.row_bytes
+    slack = known(p.image_bytes) - known(p.depth.whole) * known(p.plane_bytes)
+    image = ceil_div(plane + slack, LINE_BYTES) * LINE_BYTES
+    positions = (rows - 1) * p.pitch + plan.g.out[2]
+    placed = replace(p, height=height, plane_bytes=plane, image_bytes=image, positions=positions)
+    return replace(plan, placed=placed)
 
 
 def merged_groups(g: Geometry) -> int:

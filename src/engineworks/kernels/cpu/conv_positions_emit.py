@@ -14,10 +14,11 @@ from engineworks.core.dims import Dim, ceil_div
 from engineworks.kernels.cpu.conv import known, ranges
 from engineworks.kernels.cpu.conv_epilogue import finish_of, outputs_of, tile_operands
 from engineworks.kernels.cpu.conv_positions import PositionsPlan, byte_offsets, step_table
+from engineworks.kernels.cpu.conv_positions_stage import RowCopy
 from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.words import Words
 from engineworks.kernels.tactic import Word
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class BlockConfig:
         width: output channels of a panel.
         order: what threads share out: 'positions' (each runs all panels over its blocks) or 'panels'.
         together: blocks that stay in cache while all panels pass over them; 0: all of a thread's.
+        band: output rows whose part of x is copied just before they are computed, by who computes them; 0: a step of
+            its own copies all of x.
     """
 
     rows: int
@@ -37,6 +40,7 @@ class BlockConfig:
     width: int
     order: Literal["positions", "panels"] = "positions"
     together: int = 1
+    band: int = 0
 
     @property
     def height(self) -> int:
@@ -85,7 +89,7 @@ def emit_tiles(
     parts: ImageParts, work: Workload, plan: PositionsPlan, config: BlockConfig, isa: Isa,
     source: Word, filters: Word, multiplier: Multiplier, prefix: str,
 ) -> None:  # fmt: skip
-    """Append the step that multiplies; `prefix` begins the kernel's name."""
+    """Append the step that multiplies; `prefix` begins the kernel's name. With bands the plan is that of one."""
     f = Function(prefix)
     kernel = _Kernel(f, isa, work, plan, config, parts, source, filters, multiplier)
     tasks = kernel.emit()
@@ -102,7 +106,8 @@ class _Kernel:
         self.f, self.isa, self.plan, self.config, self.multiplier = f, isa, plan, config, multiplier
         self.end = end = finish_of(work)
         self.arguments = arguments = Words(f)
-        self.x, self.w = arguments.pointer(source), arguments.pointer(filters)
+        self.x = "%scratch" if config.band else arguments.pointer(source)
+        self.w = arguments.pointer(filters)
         self.outputs = outputs_of(arguments, work, end)
         g, placed = plan.g, plan.placed
         self.in_place = not placed.copied
@@ -120,6 +125,10 @@ class _Kernel:
         self.panels = -(-plan.group_outputs // config.width)
         self.steps = self._step_offsets(parts)
         self.saved = f.variable(f"[{config.height * config.width} x i32]")
+        self.band_shift: Size = 0
+        if config.band:
+            self.copy = RowCopy(f, isa, input_type(work, 0), plan, arguments)
+            parts.scratch_bytes = max(parts.scratch_bytes, known(placed.image_bytes))
         multiplier.begin(f, arguments)
 
     def _step_offsets(self, parts: ImageParts) -> str:
@@ -147,6 +156,8 @@ class _Kernel:
         """The loops over panels, slices and blocks; the size of the task space."""
         f, config = self.f, self.config
         panels = self.panels * self.plan.groups
+        if config.band:
+            return self._bands(panels)
         each = f.mul(self.slice_count, self.blocks)
         if config.order == "panels":
             with f.loop(f.udiv("%lo", each), f.ceil_div("%hi", each)) as panel:
@@ -160,6 +171,21 @@ class _Kernel:
         self.multiplier.end(f)
         tasks = self.slices * self.blocks_dim
         return tasks * panels if config.order == "panels" else tasks
+
+    def _bands(self, panels: int) -> Dim:
+        """A task copies the rows of x that a band needs, and computes the band."""
+        f, g, config = self.f, self.plan.g, self.config
+        bands = -(-known(g.out[1]) // config.band)
+        with ranges(f, "%lo", "%hi", g.batch, bands) as (image, first, end), f.loop(first, end) as band:
+            start = f.mul(band, config.band)
+            with f.loop(0, known(self.plan.placed.height.whole)) as row:
+                self.copy.row(self.x, image, 0, row, start)
+            rows = f.smin(f.sub(g.out[1], start), config.band)  # type: ignore[arg-type]
+            self.positions = f.add(f.mul(f.sub(rows, 1), self.pitch), self.across)
+            self.band_shift = f.add(f.mul(image, self.y_strides[0]), f.mul(start, self.y_strides[2]))
+            self._chunks(0, 0, f.ceil_div(self.positions, config.height), panels)
+        self.multiplier.end(f)
+        return g.batch * bands
 
     def _chunks(self, number: Size, first: Size, end: Size, panels: int) -> None:
         f, together = self.f, self.config.together
@@ -189,8 +215,7 @@ class _Kernel:
         channel = f.add(f.mul(group, plan.group_outputs), column)
         image, depth = f.udiv(number, self.depths), f.urem(number, self.depths)
         x = f.mul(group, plan.group_channels * plan.element_bytes)
-        y = channel
-        y = f.add(y, self.y_first)
+        y = f.add(f.add(channel, self.y_first), self.band_shift)
         if not self.in_place:
             x = f.add(x, f.add(f.mul(image, self.image_bytes), f.mul(depth, self.plane_bytes)))
             y = f.add(y, f.add(f.mul(image, self.y_strides[0]), f.mul(depth, self.y_strides[1])))

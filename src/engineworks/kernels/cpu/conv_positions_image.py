@@ -9,8 +9,9 @@ import numpy as np
 from engineworks.codegen.llvm.function import Isa
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.conv import geometry_of, pixel_strides
-from engineworks.kernels.cpu.conv_positions import PositionsPlan, Product, pack_filters, plan_of
+from engineworks.kernels.cpu.conv import geometry_of, known, pixel_strides
+from engineworks.kernels.cpu.conv_cost import typical
+from engineworks.kernels.cpu.conv_positions import PositionsPlan, Product, banded, pack_filters, plan_of
 from engineworks.kernels.cpu.conv_positions_emit import BlockConfig, Multiplier, emit_tiles
 from engineworks.kernels.cpu.conv_positions_stage import stage_rows
 from engineworks.kernels.cpu.image_parts import ImageParts
@@ -18,6 +19,12 @@ from engineworks.kernels.tactic import Input, KernelImage, Word
 from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops._product_types import product_dtype
 from engineworks.ops.conv import Conv
+
+COPY_BYTES = 1 << 20
+"""Copies up to this size stay in the second cache until they are read."""
+BAND_BYTES = 3 << 18
+NEAR_BYTES_PER_CYCLE = 12
+FAR_BYTES_PER_CYCLE = 5
 
 
 def operand_dtypes(work: Workload) -> tuple[DType, DType]:
@@ -51,10 +58,42 @@ def problem_of(work: Workload, product: Product) -> PositionsPlan:
 
 
 def orders(plan: PositionsPlan, base: BlockConfig) -> list[BlockConfig]:
-    """The orders in which blocks and panels may meet."""
-    if -(-plan.group_outputs // base.width) * plan.groups == 1:
-        return [base]
-    return [base, replace(base, together=0), replace(base, order="panels"), replace(base, together=4)]
+    """The orders in which blocks and panels may meet, and x may be copied."""
+    out = [base]
+    if -(-plan.group_outputs // base.width) * plan.groups > 1:
+        out += [replace(base, together=0), replace(base, order="panels"), replace(base, together=4)]
+    band = band_rows(plan)
+    if band:
+        out += [replace(c, band=band) for c in out if c.order == "positions"]
+    return out
+
+
+def band_rows(plan: PositionsPlan) -> int:
+    """Output rows whose part of x fits the second cache; 0 where all of x does, or sizes are not known."""
+    p, g = plan.placed, plan.g
+    flat = p.depth.whole == 1 and g.out[0] == 1
+    if not (p.copied and flat and isinstance(p.image_bytes, int) and p.image_bytes > COPY_BYTES):
+        return 0
+    reach = known(p.height.size) - known(g.out[1])
+    row = p.height.phases * known(p.row_bytes)
+    rows = BAND_BYTES // row - reach
+    bands = -(-known(g.out[1]) // max(rows, 1))
+    return -(-known(g.out[1]) // bands) if rows > 2 * reach else 0
+
+
+def copy_cycles(plan: PositionsPlan, config: BlockConfig) -> float:
+    """Predicted for the copy of x, with reading it again."""
+    p, g = plan.placed, plan.g
+    images = typical(g.batch)
+    if config.band:
+        bands = -(-known(g.out[1]) // config.band)
+        return (
+            images
+            * bands
+            * (100 + known(banded(plan, config.band).placed.image_bytes) / NEAR_BYTES_PER_CYCLE)
+        )
+    far = typical(p.image_bytes) > COPY_BYTES
+    return 500 + images * typical(p.image_bytes) / (FAR_BYTES_PER_CYCLE if far else NEAR_BYTES_PER_CYCLE)
 
 
 def positions_image(
@@ -64,6 +103,10 @@ def positions_image(
     """[copy x], then the blocks. `parts` holds what `multiplier` asked for already."""
     parts = parts or ImageParts()
     filters = parts.pack(lambda values: pack_filters(np.asarray(values[1]), plan, config.width))
-    source: Word = stage_rows(parts, input_type(work, 0), plan, isa) if plan.placed.copied else Input(0)
+    source: Word = Input(0)
+    if config.band:
+        plan = banded(plan, config.band)
+    elif plan.placed.copied:
+        source = stage_rows(parts, input_type(work, 0), plan, isa)
     emit_tiles(parts, work, plan, config, isa, source, filters, multiplier, prefix)
     return parts.image()

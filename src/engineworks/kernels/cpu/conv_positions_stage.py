@@ -28,45 +28,43 @@ def stage_rows(parts: ImageParts, source: TensorType, plan: PositionsPlan, isa: 
     buffer = parts.buffer(placed.image_bytes * g.batch)
     f = Function("stage_rows")
     arguments = Words(f)
-    stage = _Stage(f, isa, source, plan, arguments, buffer)
+    copy = RowCopy(f, isa, source, plan, arguments)
+    target = arguments.pointer(buffer)
+    depths, rows = arguments.sizes((placed.depth.whole, placed.height.whole))
+    image_bytes = arguments.size(placed.image_bytes)
     with f.loop("%lo", "%hi") as task:
-        stage.row(task)
+        row, depth = f.urem(task, rows), f.urem(f.udiv(task, rows), depths)
+        image = f.udiv(task, f.mul(rows, depths))
+        copy.row(f.at(target, f.mul(image, image_bytes)), image, depth, row)
     tasks: Dim = g.batch * placed.depth.whole * placed.height.whole
     parts.step("conv_stage_rows", f, arguments, tasks)
     return buffer
 
 
-class _Stage:
-    """The copying kernel while it is emitted."""
+class RowCopy:
+    """Copies rows of x to where a plan stores them, while a kernel is emitted; ask for it in the entry block."""
 
     def __init__(
-        self, f: Function, isa: Isa, source: TensorType, plan: PositionsPlan, arguments: Words, buffer: Word
+        self, f: Function, isa: Isa, source: TensorType, plan: PositionsPlan, arguments: Words
     ) -> None:
         self.f, self.isa, self.plan, self.element = f, isa, plan, plan.x.size_bytes
         self.chunk = isa.vector_bits // 8
         g, placed = plan.g, plan.placed
-        self.x, self.copy = arguments.pointer(Input(0)), arguments.pointer(buffer)
+        self.x = arguments.pointer(Input(0))
         self.old, self.before = arguments.sizes(g.size), arguments.sizes(g.before)
         self.sizes = arguments.sizes((placed.depth.size, placed.height.size))
         self.whole = arguments.sizes((placed.depth.whole, placed.height.whole))
-        self.row_bytes = arguments.size(placed.row_bytes)
-        self.image_bytes, self.plane_bytes = (
-            arguments.size(placed.image_bytes),
-            arguments.size(placed.plane_bytes),
-        )
+        self.row_bytes, self.plane_bytes = arguments.sizes((placed.row_bytes, placed.plane_bytes))
         self.across = arguments.size(g.out[2])
         strides = source.strides()
         spatial = (*[0] * (3 - len(strides[2:])), *strides[2:])
         self.image, self.channel, *self.steps = arguments.sizes((strides[0], strides[1], *spatial))
 
-    def row(self, task: Size) -> None:
+    def row(self, target: str, image: Size, depth: Size, row: Size, first_row: Size = 0) -> None:
+        """Stored row `row` of stored depth `depth`; `target` holds an image, or its outputs from `first_row` on."""
         f, g = self.f, self.plan.g
-        row = f.urem(task, self.whole[1])
-        depth = f.urem(f.udiv(task, self.whole[1]), self.whole[0])
-        image = f.udiv(task, f.mul(self.whole[0], self.whole[1]))
-        start = f.add(f.mul(image, self.image_bytes), f.mul(depth, self.plane_bytes))
-        line = f.at(self.copy, f.add(start, f.mul(row, self.row_bytes)))
-        old = [self._source(depth, 0), self._source(row, 1)]
+        line = f.at(target, f.add(f.mul(depth, self.plane_bytes), f.mul(row, self.row_bytes)))
+        old = [self._source(depth, 0), f.add(self._source(row, 1), f.mul(first_row, g.strides[1]))]
         inside = [f.value(f"icmp ult i64 {o}, {self.old[a]}") for a, o in enumerate(old)]
         offset = f.add(
             f.mul(image, self.image), f.add(f.mul(old[0], self.steps[0]), f.mul(old[1], self.steps[1]))
