@@ -78,7 +78,7 @@ def export(
     names = _parameter_names(module, args, kwargs)
     if truncate_double:
         module = copy.deepcopy(module).float()
-    positional, named = _pytree.tree_map(_example, (tuple(args), dict(kwargs)), is_leaf=is_input)
+    positional, named = _pytree.tree_map(example_of, (tuple(args), dict(kwargs)), is_leaf=is_input)
     dims = _dynamic_shapes(module, args, kwargs)
     with _evaluating(module), _border(module, leaves((args, kwargs))):
         try:
@@ -128,7 +128,7 @@ def _forget_own_frames(program: Any) -> None:
             node.meta["stack_trace"] = "".join(frames)
 
 
-def _example(value: Any) -> Any:
+def example_of(value: Any) -> Any:
     """A tensor for an Input; axes that may change have at least two elements: torch takes 0 and 1 for constants."""
     if not isinstance(value, Input):
         return value
@@ -146,16 +146,21 @@ def _dynamic_shapes(module: torch.nn.Module, args: Sequence[Any], kwargs: Mappin
     """The axes that may change, in the form that torch.export takes."""
     if not any(i.is_dynamic for i in leaves((args, kwargs))):
         return None
-    shared: dict[str, Any] = {}
-    positional, named = _pytree.tree_map(
-        lambda v: _axes(v, shared) if isinstance(v, Input) else None,
-        (tuple(args), dict(kwargs)),
-        is_leaf=is_input,
-    )
+    positional, named = dynamic_axes(args, kwargs)
     if not named:
         return positional
     bound = inspect.signature(module.forward).bind(*positional, **named)
     return dict(bound.arguments)
+
+
+def dynamic_axes(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """For each Input in the arguments the dims that torch.export takes for its axes."""
+    shared: dict[str, Any] = {}
+    return _pytree.tree_map(
+        lambda v: _axes(v, shared) if isinstance(v, Input) else None,
+        (tuple(args), dict(kwargs)),
+        is_leaf=is_input,
+    )
 
 
 def _axes(described: Input, shared: dict[str, Any]) -> dict[int, Any]:

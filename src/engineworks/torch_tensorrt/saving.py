@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils import _pytree
 
 from engineworks.errors import InvalidInput, Unsupported
-from engineworks.torch_tensorrt.export import described, is_input
-from engineworks.torch_tensorrt.input import Input
+from engineworks.torch_tensorrt.export import described, dynamic_axes, example_of, is_input
 from engineworks.torch_tensorrt.module import read_script
 
 FORMATS = ("torchscript", "exported_program", "aot_inductor")
@@ -36,9 +36,10 @@ def save(
 
     Args:
         output_format: 'torchscript' as torch.jit.save, which needs no inputs; 'exported_program' as torch.export.save.
-        inputs, arg_inputs, kwarg_inputs: Input or example tensors; an exported program is traced with them.
+        inputs, arg_inputs, kwarg_inputs: Input or example tensors; an exported program is traced with them, and the
+            ranges of Inputs are its own.
         retrace, pickle_protocol: have no effect.
-        dynamic_shapes: of the exported program, as torch.export takes it.
+        dynamic_shapes: of the exported program, as torch.export takes it, instead of the ranges of Inputs.
     Raises:
         Unsupported: another format.
         InvalidInput: inputs are missing.
@@ -76,16 +77,12 @@ def as_program(
     module: Any, args: Sequence[Any], kwargs: Mapping[str, Any], dynamic_shapes: Any = None
 ) -> torch.export.ExportedProgram:
     """A compiled module as an ExportedProgram that calls `torch.ops.engineworks.execute_engine`."""
-    from torch.utils import _pytree
-
-    positional, named = _pytree.tree_map(
-        lambda v: v.example_tensor() if isinstance(v, Input) else v,
-        (tuple(described(args)), dict(described(kwargs))),
-        is_leaf=is_input,
-    )
-    return torch.export.export(
-        Traceable(module), positional, named, dynamic_shapes=dynamic_shapes, strict=False
-    )
+    given, named = described(args), described(kwargs)
+    if dynamic_shapes is None:
+        axes, named_axes = dynamic_axes(given, named)
+        dynamic_shapes = {"args": axes, "kwargs": named_axes} if named else {"args": axes}
+    examples = _pytree.tree_map(example_of, (tuple(given), dict(named)), is_leaf=is_input)
+    return torch.export.export(Traceable(module), *examples, dynamic_shapes=dynamic_shapes, strict=False)
 
 
 class Traceable(torch.nn.Module):

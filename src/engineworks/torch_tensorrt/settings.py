@@ -51,6 +51,9 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "engine_cache_dir": "ENGINEWORKS_CACHE_DIR says where the cache is",
     "engine_cache_size": "ENGINEWORKS_CACHE_DIR says where the cache is",
     "custom_engine_cache": "ENGINEWORKS_CACHE_DIR says where the cache is",
+    "use_python_runtime": "there is one runtime",
+    "sparse_weights": "zeros in weights are multiplied like other numbers",
+    "version_compatible": "later versions of Engineworks read the engine anyway",
     "allow_shape_tensors": "sizes are always followed",
     "truncate_long_and_double": "see truncate_double",
     "strict": "modules are exported without TorchDynamo",
@@ -72,7 +75,7 @@ class CompilationSettings:
         torch_executed_modules: modules that run in PyTorch: classes or their names.
         require_full_compilation: refuse a model of which something would run in PyTorch.
         pass_through_build_failures: raise what ends the build of an engine, instead of running its part in PyTorch.
-        truncate_double: compute float64 as float32.
+        truncate_double: compute float64 as float32 (compile; under torch.compile the model's own types are kept).
         optimization_level: 0 predicts the kernels, 3 times the promising ones, 5 tries all.
         timing_cache_path: file with earlier measurements, read and extended; None: the user's own cache.
         dryrun: only decide what runs where; a path also writes the plan there.

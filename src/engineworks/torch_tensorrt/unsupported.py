@@ -43,7 +43,6 @@ TABLE: dict[str, str] = {
     "ptq": CALIBRATE,
     # -- options of compile
     "calibrator": CALIBRATE,
-    "sparse_weights": "zeros in weights are multiplied like other numbers; leave it out",
     "dla_sram_size": NO_DLA,
     "dla_local_dram_size": NO_DLA,
     "dla_global_dram_size": NO_DLA,
@@ -55,7 +54,6 @@ TABLE: dict[str, str] = {
     "enable_cross_compile_for_windows": f"engine files run on Linux; {TARGET}",
     "enable_cross_platform_compatibility": f"engine files run on Linux; {TARGET}",
     "hardware_compatible": TARGET,
-    "version_compatible": "engine files are read by later versions of Engineworks anyway; leave it out",
     "use_distributed_mode_trace": "an engine runs on one machine; leave it out",
     "enable_autocast": "enabled_precisions={torch.half} permits half precision where it pays",
     "autocast_low_precision_type": "enabled_precisions={torch.half} permits half precision where it pays",
@@ -68,7 +66,6 @@ TABLE: dict[str, str] = {
     "cpu_memory_budget": MEMORY,
     "input_signature": "give arg_inputs=(…) and kwarg_inputs={…}: they may hold tuples, lists and dicts of Input",
     "capture_dynamic_output_shape_ops": "operators whose sizes depend on data run in PyTorch where engines cannot",
-    "use_python_runtime": "there is one runtime; leave it out",
 }
 """A name of the package, or an option of compile, to the way that Engineworks goes."""
 

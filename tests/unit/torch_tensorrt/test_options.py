@@ -30,12 +30,14 @@ def test_an_unknown_option_is_an_error_with_the_closest_one() -> None:
 
 
 def test_an_option_that_goes_another_way_names_it() -> None:
-    with pytest.raises(Unsupported, match="sparse_weights=True.*leave it out"):
-        settings_of({"sparse_weights": True})
+    with pytest.raises(Unsupported, match="strip_engine_weights=True.*leave it out"):
+        settings_of({"strip_engine_weights": True})
 
 
 def test_an_option_at_its_default_asks_for_nothing() -> None:
-    assert settings_of({"sparse_weights": False, "dla_sram_size": 1 << 20, "hardware_compatible": False})
+    assert settings_of(
+        {"strip_engine_weights": False, "dla_sram_size": 1 << 20, "hardware_compatible": False}
+    )
 
 
 @pytest.mark.parametrize(

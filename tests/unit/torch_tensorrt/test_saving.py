@@ -42,10 +42,12 @@ def test_torchscript_files_come_back_as_modules(compiled: EngineModule, tmp_path
 
 
 def test_exported_programs_come_back_as_such(compiled: EngineModule, tmp_path: Path) -> None:
-    torch_tensorrt.save(compiled, tmp_path / "model.pt2", inputs=[X])
+    given = torch_tensorrt.Input(min_shape=(1, 8), opt_shape=(4, 8), max_shape=(16, 8))
+    torch_tensorrt.save(compiled, tmp_path / "model.pt2", inputs=[given])
     program = torch_tensorrt.load(tmp_path / "model.pt2")
     assert isinstance(program, torch.export.ExportedProgram)
-    assert torch.equal(program.module()(X), compiled(X))
+    for x in (X, X[:2]):
+        assert torch.equal(program.module()(x), compiled(x))
 
 
 def test_what_cannot_be_saved_says_why(compiled: EngineModule, tmp_path: Path) -> None:
@@ -63,6 +65,12 @@ def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
     (tmp_path / "text.pt2").write_text("no module")
     with pytest.raises(InvalidInput, match="neither TorchScript"):
         torch_tensorrt.load(tmp_path / "text.pt2")
+
+
+def test_without_pytorch_the_import_names_what_is_missing() -> None:
+    program = "import sys; sys.modules['torch'] = None; import engineworks.torch_tensorrt"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "MissingExtra: engineworks.torch_tensorrt needs PyTorch: pip install torch" in result.stderr
 
 
 def test_importing_the_package_costs_no_compiler() -> None:
