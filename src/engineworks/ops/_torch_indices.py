@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, bounds, product
 from engineworks.core.shapes import broadcast
@@ -63,12 +65,8 @@ def _by_axis(g: GraphBuilder, n: ForeignNode, given: Sequence[Value | None]) -> 
         if index is None:
             axis += 1
         elif index.type.dtype in (dtypes.bool_, dtypes.u8):
-            if index.type.rank == 0:
-                raise n.unsupported("a mask without axes, whose result is there or not as its data say")
-            count = g.graph.scope.fresh("nonzero", 0, bounds(index.type.count)[1])
-            found = g.non_zero(index, count=count)
-            for k in range(index.type.rank):
-                indices.append(g.squeeze(g.slice(found, starts=(k,), ends=(k + 1,), axes=(0,)), (0,)))
+            for place in _places(g, n, index):
+                indices.append(place)
                 axes.append(axis)
                 axis += 1
         else:
@@ -76,6 +74,17 @@ def _by_axis(g: GraphBuilder, n: ForeignNode, given: Sequence[Value | None]) -> 
             axes.append(axis)
             axis += 1
     return axes, indices
+
+
+def _places(g: GraphBuilder, n: ForeignNode, mask: Value) -> list[Value]:
+    """Where a mask holds: an integer vector for each of its axes."""
+    rank = mask.type.rank
+    if rank == 0:
+        raise n.unsupported("a mask without axes, whose result is there or not as its data say")
+    if mask.constant is not None:
+        return [g.constant(places.astype(np.int64)) for places in np.nonzero(mask.constant.array)]
+    found = g.non_zero(mask, count=g.graph.scope.fresh("nonzero", 0, bounds(mask.type.count)[1]))
+    return [g.squeeze(g.slice(found, starts=(k,), ends=(k + 1,), axes=(0,)), (0,)) for k in range(rank)]
 
 
 def _positions(g: GraphBuilder, indices: Sequence[Value], extents: Sequence[Dim]) -> Value:
