@@ -18,6 +18,7 @@ from engineworks.kernels import cost
 from engineworks.kernels.cpu.backend import BACKEND, Candidate
 from engineworks.kernels.workload import Epilogue, Operand, Workload
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._products import FACTORS
 from engineworks.tuner.choose import Tuner
 
 BYTES_PER_S = 1.5e10
@@ -104,14 +105,20 @@ def narrow_work(node: Node, precision: str) -> Workload:
     work = workload_of_node(node)
     if precision == "fp32":
         return work
+    if node.op.name == "attention":
+        narrow = tuple(None if w is None else Operand(_as(w.type, dtypes.bf16), w.constant) for w in work.inputs)
+        outputs = tuple(_as(t, dtypes.bf16) for t in work.outputs)
+        return Workload(work.anchor, narrow, work.anchor_inputs, outputs)
     activation, constant = OPERANDS[precision]
     total = dtypes.i32 if precision == "int8" else dtypes.f32
     inputs: list[Operand | None] = []
     for position, operand in enumerate(work.inputs):
-        dtype = (
-            total if position > 1 else constant if operand is not None and operand.constant else activation
-        )
-        inputs.append(None if operand is None else Operand(_as(operand.type, dtype), operand.constant))
+        if operand is None or not operand.type.dtype.is_float:
+            inputs.append(operand)
+            continue
+        is_factor = position < FACTORS[node.op.name]
+        dtype = total if not is_factor else constant if operand.constant else activation
+        inputs.append(Operand(_as(operand.type, dtype), operand.constant))
     op = dataclasses.replace(work.anchor, out_dtype=total)  # type: ignore[type-var]
     epilogue = _epilogue(precision, node)
     stored = total if epilogue is None else epilogue.expression.dtype

@@ -12,12 +12,11 @@ from engineworks.core import dtypes
 from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.copy import copy_graph
 from engineworks.ir.graph import Graph, Node, Value
+from engineworks.ops._products import PRODUCTS
 from engineworks.ops.histogram import Histogram
 
 SAME_ELEMENTS = frozenset({"reshape", "transpose", "relayout", "identity"})
 """Ops whose output holds the elements of their input, in another order: measured once."""
-PRODUCTS = frozenset({"conv", "conv_transpose", "matmul"})
-"""Ops whose operands become int8."""
 
 
 @dataclass(frozen=True, slots=True)

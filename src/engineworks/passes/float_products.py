@@ -8,7 +8,7 @@ from typing import ClassVar
 from engineworks.core import dtypes
 from engineworks.ir.graph import Node, Value
 from engineworks.ir.rewriter import Rewriter
-from engineworks.passes.precision_storage import PRODUCTS
+from engineworks.ops._products import PRODUCTS
 from engineworks.rules.quantise._pairs import dequantised
 
 

@@ -18,10 +18,9 @@ from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.graph import Node, Value
 from engineworks.ir.interpret import run_node
 from engineworks.ir.rewriter import Rewriter
+from engineworks.ops._products import PRODUCTS
 from engineworks.ops.dequantize_linear import DequantizeLinear
 from engineworks.ops.quantize_linear import QuantizeLinear, bounds_of
-
-PRODUCTS = frozenset({"conv", "conv_transpose", "matmul"})
 
 
 @dataclass(frozen=True, slots=True)

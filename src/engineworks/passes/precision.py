@@ -15,11 +15,12 @@ from typing import ClassVar
 from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
 from engineworks.errors import BuildError
-from engineworks.ir.graph import Node
+from engineworks.ir.builder import GraphBuilder
+from engineworks.ir.graph import Node, Value
 from engineworks.ir.rewriter import Rewriter
+from engineworks.ops._products import FACTORS, RECURRENT
 from engineworks.passes.precision_storage import NarrowForms, widened
 
-PRODUCTS = frozenset({"conv", "conv_transpose", "matmul"})
 DTYPES: dict[str, DType] = {"bf16": dtypes.bf16, "fp16": dtypes.f16}
 
 
@@ -100,21 +101,23 @@ class NarrowProducts:
 
     def run(self, rewriter: Rewriter) -> None:
         forms = NarrowForms(rewriter)
-        for node in [n for n in rewriter.graph.nodes if n.op.name in PRODUCTS]:
+        for node in [n for n in rewriter.graph.nodes if n.op.name in FACTORS]:
             precision, reason = self._decided(rewriter, node, forms)
             self.record(LayerPrecision(node.origin, node.op.name, precision, reason))
         forms.share(widened)
 
     def _decided(self, rewriter: Rewriter, node: Node, forms: NarrowForms) -> tuple[str, str]:
-        given = [v.type.dtype for v in node.inputs[:2] if v is not None]
+        given = [v.type.dtype for v in node.inputs[: FACTORS[node.op.name]] if v is not None]
         known = next((self.reasons[n] for n in node.origin if n in self.reasons), "")
-        if node.output.type.dtype is dtypes.i32 and all(d.bits == 8 for d in given):
+        if node.outputs[0].type.dtype is dtypes.i32 and all(d.bits == 8 for d in given):
             return "int8", known or "the model's own integers"
         if any(d is not dtypes.f32 for d in given):
             if node.op.out_dtype is None and all(d in DTYPES.values() for d in given):  # type: ignore[attr-defined]
                 _sum_in_f32(rewriter, node)
             return _name_of(given), "the model's own type"
         impossible = {"int8": known or "no calibration and no Q/DQ in the model"}
+        if node.op.name in RECURRENT:
+            impossible["int8"] = "recurrent layers have no integer kernel"
         precision, reason = self.policy.decide(node, impossible)
         if precision in DTYPES:
             _narrow(rewriter, node, precision, forms)
@@ -127,6 +130,8 @@ def unwise_floats(node: Node) -> dict[str, str]:
     """Which narrow floats never pay for a product of f32, and why."""
     if _has_weights(node):
         return {}
+    if node.op.name in RECURRENT and any(v is None or not v.is_constant for v in node.inputs[1:3]):
+        return {"fp16": "weights known only at run time", "bf16": "weights known only at run time"}
     return {"fp16": "only constant factors of matmuls gain by it here"}
 
 
@@ -138,25 +143,36 @@ def _narrow(rewriter: Rewriter, node: Node, precision: str, forms: NarrowForms) 
     """The same product of narrow operands; in fp16 the weights of a matmul alone are narrow."""
     dtype, weights_alone = DTYPES[precision], precision == "fp16" and _has_weights(node)
     operands = [
-        v if v is None or k > 1 or (weights_alone and not v.is_constant) else forms.cast(v, dtype)
+        v
+        if v is None or k >= FACTORS[node.op.name] or (weights_alone and not v.is_constant)
+        else forms.cast(v, dtype)
         for k, v in enumerate(node.inputs)
     ]
     op = dataclasses.replace(node.op, out_dtype=dtypes.f32)  # type: ignore[type-var]
     with rewriter.building(node) as g:
-        (new,) = g.add_node(op, operands)
-    rewriter.replace(f"product in {precision}", [node.output], [new], [node])
+        new = g.add_node(op, operands)
+    rewriter.replace(f"product in {precision}", node.outputs, new, [node])
 
 
 def _sum_in_f32(rewriter: Rewriter, node: Node) -> None:
     """A product of f16 or bf16 gives its f32 sums, and rounds them to its own type afterwards."""
     op = dataclasses.replace(node.op, out_dtype=dtypes.f32)  # type: ignore[type-var]
     with rewriter.building(node) as g:
-        more = [None if v is None else g.cast_to(v, dtypes.f32) for v in node.inputs[2:]]
-        new = g.cast(g.add_node(op, [*node.inputs[:2], *more])[0], dtype=node.output.type.dtype)
-    rewriter.replace("sums in f32", [node.output], [new], [node])
+        factors = FACTORS[node.op.name]
+        more = [
+            v if v is None or not v.type.dtype.is_float else g.cast_to(v, dtypes.f32)
+            for v in node.inputs[factors:]
+        ]
+        sums = g.add_node(op, [*node.inputs[:factors], *more])
+        new = [g.cast(s, dtype=old.type.dtype) for s, old in zip(sums, node.outputs, strict=True)]
+    rewriter.replace("sums in f32", node.outputs, new, [node])
 
 
 def _name_of(given: list[DType]) -> str:
     """The precision's name for operands of these types."""
     narrowest = min(given, key=lambda d: d.bits)
     return next((name for name, dtype in DTYPES.items() if dtype is narrowest), str(narrowest))
+
+
+def _widened(g: GraphBuilder, value: Value | None) -> Value | None:
+    return value if value is None or not value.type.dtype.is_float else g.cast_to(value, dtypes.f32)

@@ -10,8 +10,8 @@ from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.graph import Node, Value
 from engineworks.ir.rewriter import Rewriter
 from engineworks.ops._kinds import Pointwise, Reduction
+from engineworks.ops._products import PRODUCTS
 
-PRODUCTS = frozenset({"conv", "conv_transpose", "matmul"})
 VIEWS = frozenset({"transpose", "reshape", "slice"})
 PASSED = VIEWS | {"concat", "max_pool"}
 """Ops whose results are elements of their inputs."""

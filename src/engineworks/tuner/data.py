@@ -10,15 +10,12 @@ from engineworks.core.dims import symbol_facts
 from engineworks.core.types import TensorType
 from engineworks.ir import scalar
 from engineworks.kernels.workload import Workload
+from engineworks.ops._products import PRODUCTS, RECURRENT
 from engineworks.tuner.trial import TrialData, bound_type
 
 DEFAULT_DIM = 64
 """Value of a symbol whose typical value nobody stated, within its bounds."""
-
-
 LARGEST_INTEGER = 3
-PRODUCTS = frozenset({"conv", "conv_transpose", "matmul"})
-"""Ops whose integers are numbers."""
 
 
 def typical_dims(work: Workload, stated: Mapping[str, int]) -> dict[str, int]:
@@ -42,14 +39,21 @@ def _dims_of(work: Workload) -> list:
 
 
 def draw(work: Workload, stated: Mapping[str, int], seed: int = 0) -> TrialData:
-    """Inputs: floats in [-1, 1]; integers in 0 … 3, or zeros where a kernel uses loaded integers as positions; factors
-    of products of 8-bit integers over their whole range.
+    """Inputs: floats in [-1, 1], weights of recurrent layers smaller; integers in 0 … 3, or zeros where a kernel uses
+    loaded integers as positions; factors of products of 8-bit integers over their whole range.
     """
     dims = typical_dims(work, stated)
     rng = np.random.default_rng(seed)
     most = _largest_integer(work)
-    arrays = tuple(None if w is None else _array(rng, bound_type(w.type, dims), most) for w in work.inputs)
-    return TrialData(arrays, dims)
+    arrays = [None if w is None else _array(rng, bound_type(w.type, dims), most) for w in work.inputs]
+    if work.anchor is not None and work.anchor.name in RECURRENT:
+        arrays[1:3] = [_calm(w) for w in arrays[1:3] if w is not None]
+    return TrialData(tuple(arrays), dims)
+
+
+def _calm(weights: np.ndarray) -> np.ndarray:
+    """Weights of a trained layer's size: larger ones amplify the rounding of each step into the next."""
+    return (weights.astype(np.float32) / np.sqrt(max(weights.shape[-1], 1))).astype(weights.dtype)
 
 
 def _array(rng: np.random.Generator, tensor: TensorType, most: int) -> np.ndarray:

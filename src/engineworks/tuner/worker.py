@@ -22,6 +22,7 @@ from engineworks.kernels.image import ObjectCache
 from engineworks.kernels.reference.numpy import compute
 from engineworks.kernels.workload import Workload
 from engineworks.runtime.engine import Engine
+from engineworks.tuner.closeness import rounds_inside, worst_error
 from engineworks.tuner.data import draw
 from engineworks.tuner.messages import Job, Setup, WholeJob, receive, send
 from engineworks.tuner.trial import TrialData, bound_type, strided_view, to_memory, trial_bytes
@@ -129,6 +130,7 @@ class _Trial:
 
     def __init__(self, work: Workload, data: TrialData, file: bytes, threads: int) -> None:
         self.types = [bound_type(t, data.dims) for t in work.outputs]
+        self.rounds_inside = rounds_inside(work)
         given = {
             f"i{k}": to_memory(a, bound_type(w.type, data.dims))
             for k, (w, a) in enumerate(zip(work.inputs, data.arrays, strict=True))
@@ -154,11 +156,10 @@ class _Trial:
 
     def check(self, expected: list[np.ndarray]) -> str:
         """Why the result is wrong, or ''."""
-        from engineworks.tuner.closeness import worst_error
-
         self.run()
         for k, (tensor, wanted) in enumerate(zip(self.types, expected, strict=True)):
-            wrong = worst_error(strided_view(self.outputs[f"o{k}"], tensor), wanted)
+            made = strided_view(self.outputs[f"o{k}"], tensor)
+            wrong = worst_error(made, wanted, rounds_inside=self.rounds_inside)
             if wrong:
                 return f"wrong result: {wrong}"
         return ""
