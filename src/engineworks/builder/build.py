@@ -37,6 +37,7 @@ from engineworks.passes.float_products import FloatProducts
 from engineworks.passes.fold_constants import FoldConstants
 from engineworks.passes.layouts import AssignLayouts
 from engineworks.passes.lower_quantised import LowerQuantised
+from engineworks.passes.narrow_attention import NarrowAttention
 from engineworks.passes.narrow_io import NarrowInputsOutputs
 from engineworks.passes.outputs import SeparateOutputs
 from engineworks.passes.partition import PartitionOptions
@@ -224,8 +225,9 @@ class _Optimiser:
         floats: list[Pass] = [FloatProducts(reasons)]
         if not self.config.keep_io_types and policy.allowed & set(DTYPES):
             floats.append(NarrowInputsOutputs(DTYPES["fp16" if "fp16" in policy.allowed else "bf16"]))
-        narrow = NarrowProducts(policy, self.precisions.append, reasons)
-        return optimising_passes(self.isa, [*calibrated, quantise_rules()], floats, [narrow])
+        record = self.precisions.append
+        narrow = [NarrowAttention(policy, record), NarrowProducts(policy, record, reasons)]
+        return optimising_passes(self.isa, [*calibrated, quantise_rules()], floats, narrow)
 
     def _run(self, rewriter: Rewriter, passes: list[Pass], phases: _Phases) -> None:
         check: Callable[[Graph], None] | None = None
