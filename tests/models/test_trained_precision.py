@@ -52,7 +52,7 @@ def test_what_is_known_is_found_in_fp32(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", trained.TASKS)
+@pytest.mark.parametrize("name", ["photographs", "sentences"])
 def test_fp32_engines_keep_the_score(name: str) -> None:
     assert _score(_task(name), "fp32") == pytest.approx(1)
 
@@ -72,9 +72,8 @@ def test_int8_by_entropy_keeps_the_score(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["photographs", "pages", "files"])
-def test_int8_by_minmax_keeps_the_score(name: str) -> None:
-    assert _score(_task(name), "int8", calibration_method="minmax") >= 1 - INT8_LOSES
+def test_int8_by_minmax_keeps_the_score() -> None:
+    assert _score(_task("photographs"), "int8", calibration_method="minmax") >= 1 - INT8_LOSES
 
 
 def test_photographs_are_known_and_torch_agrees() -> None:
