@@ -16,6 +16,7 @@ from engineworks.ir.graph import Graph, Node, Value
 from engineworks.ir.interpret import interpret
 from engineworks.ir.rewriter import Rewriter
 from engineworks.ir.verify import verify
+from engineworks.passes.narrow_attention import NarrowAttention
 from engineworks.passes.narrow_io import NarrowInputsOutputs
 from engineworks.passes.precision import LayerPrecision, NarrowProducts, Policy
 
@@ -156,3 +157,47 @@ def test_inputs_and_outputs_can_be_narrow() -> None:
     assert [v.type.dtype for v in (*graph.inputs, *graph.outputs)] == [dtypes.f16, dtypes.f16]
     x = np.array([[-1, 0.1, 2], [3, 4, -5]], np.float16)
     np.testing.assert_array_equal(interpret(graph, {"x": x})["y"], np.maximum(x, 0))
+
+
+def _attend(g: GraphBuilder, x: Value, *mask: Value) -> Value:
+    """Projections of x, attention, and the projection of what it gives."""
+
+    def heads(weights: np.ndarray) -> Value:
+        return g.transpose(g.reshape(g.matmul(x, weights), shape=(1, 6, 2, 8)), perm=(0, 2, 1, 3))
+
+    q, k, v = (heads(_weights(16, 16)) for _ in range(3))
+    seen = g.transpose(g.attention(q, k, v, *mask, scale=0.35), perm=(0, 2, 1, 3))
+    return g.matmul(g.reshape(seen, shape=(1, 6, 16)), _weights(16, 16))
+
+
+def _narrow_attention(graph: Graph) -> list[LayerPrecision]:
+    told: list[LayerPrecision] = []
+    policy = Policy(frozenset({"bf16"}), _always("bf16"))
+    rewriter = Rewriter(graph)
+    for each in (NarrowAttention(policy, told.append), NarrowProducts(policy, told.append, {})):
+        each.run(rewriter)
+        rewriter.tidy()
+    verify(graph)
+    return told
+
+
+def test_attention_reads_and_stores_narrow_values_between_narrow_products() -> None:
+    hidden = np.where(np.arange(6) < 4, 0, np.finfo(np.float32).min).astype(np.float32)
+    graph = _graph(lambda g, x: _attend(g, x, g.constant(hidden.reshape(1, 1, 1, 6))), 1, 6, 16)
+    feeds = {"x": RNG.normal(0, 1, (1, 6, 16)).astype(np.float32)}
+    expected = interpret(graph, feeds)["y"]
+    told = _narrow_attention(graph)
+    assert {(t.op, t.precision) for t in told} == {("attention", "bf16"), ("matmul", "bf16")}
+    assert _operands(graph, "attention") == [["bf16"] * 4]
+    last = [n for n in graph.nodes if n.op.name == "matmul"][-1]
+    assert last.inputs[0].producer.op.name == "reshape"  # type: ignore[union-attr]  # no cast in between
+    actual = interpret(graph, feeds)["y"]
+    assert np.isfinite(actual).all()
+    assert np.abs(actual - expected).max() < 0.03 * np.abs(expected).max()
+
+
+def test_attention_with_a_bias_for_each_query_stays_wide() -> None:
+    graph = _graph(lambda g, x: _attend(g, x, g.constant(_weights(1, 2, 6, 6))), 1, 6, 16)
+    told = _narrow_attention(graph)
+    assert told[0].precision == "fp32" and "differs by query" in told[0].reason
+    assert _operands(graph, "attention") == [["f32"] * 4]
