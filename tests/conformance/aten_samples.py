@@ -214,6 +214,11 @@ SAMPLES: Mapping[str, Callable[[], Any]] = {
             _whole(3, 4, low=0).to(torch.uint8), torch.tensor(0.02), torch.tensor(7), 0, 255, torch.uint8
         ),
         quantized.dequantize_per_channel.default(_whole(2, 3, 4).to(torch.int8), *_scales(3), 1, -128, 127, torch.int8),
+        quantized.choose_qparams.tensor(_draw(3, 4), 0, 255, 1e-5, torch.uint8),
+        quantized.choose_qparams.tensor(_draw(3, 4).abs(), -128, 127, 1e-5, torch.int8),
+        quantized.choose_qparams_symmetric.tensor(_draw(3, 4), -127, 127, 1e-5, torch.int8),
+        quantized.choose_qparams_symmetric.tensor(_draw(3, 4), 0, 255, 1e-5, torch.uint8),
+        aten._int_mm.default(_whole(20, 24).to(torch.int8), _whole(24, 16).to(torch.int8)),
     ),
     "dropout outside of training": lambda: (
         aten.native_dropout.default(_draw(3, 4), 0.5, False), aten.dropout.default(_draw(3, 4), 0.5, False),

@@ -66,3 +66,9 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
 @from_torch("aten.vdot.default")
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     return product_of(g, n[0], n[1])
+
+
+@from_torch("aten._int_mm.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """The exact product of bytes; torchao's dynamic quantisation multiplies so."""
+    return integer_product(g, n[0], None, n[1], None)
