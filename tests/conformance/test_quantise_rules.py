@@ -137,7 +137,7 @@ def _feeds(graph: Graph) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(3)
 
     def draw(value: Value) -> np.ndarray:
-        shape = tuple(5 if d is N else int(d) for d in value.type.shape)
+        shape = tuple(5 if d is N else int(d) for d in value.type.shape)  # type: ignore[call-overload]
         if value.type.dtype.is_float:
             return rng.normal(0, 3, shape).astype(np.float32)
         if value.type.dtype is dtypes.i64:
