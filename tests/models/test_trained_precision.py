@@ -11,6 +11,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("PIL")
 
 import engineworks  # noqa: E402  after the packages it needs are known to be there
+import engineworks.tensorrt as trt  # noqa: E402
 from benchmarks import trained, trained_files, trained_pages, trained_photographs, trained_sentences  # noqa: E402
 from benchmarks.models.packaged import PackageMissing  # noqa: E402
 from engineworks.builder import report  # noqa: E402
@@ -114,3 +115,55 @@ def test_calibration_data_is_disjoint_from_what_is_scored() -> None:
 )
 def test_distance_counts_edits(a: str, b: str, wanted: int) -> None:
     assert trained_pages.distance(a, b) == wanted
+
+
+class _Files(trt.IInt8EntropyCalibrator2):
+    """magika's calibration data by address, with the cache in memory."""
+
+    def __init__(self, cache: bytes | None = None) -> None:
+        super().__init__()
+        self.cache, self.batches, self.given = cache, list(trained_files.calibration()), 0
+
+    def get_batch_size(self) -> int:
+        return trained_files.BATCH
+
+    def get_batch(self, names):
+        if not self.batches:
+            return None
+        self.current, self.given = self.batches.pop(0)[names[0]], self.given + 1
+        return [self.current.ctypes.data]
+
+    def read_calibration_cache(self):
+        return self.cache
+
+    def write_calibration_cache(self, cache) -> None:
+        self.cache = bytes(cache)
+
+
+def _plan(network: trained.Network, calibrator: trt.IInt8Calibrator) -> bytes:
+    builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+    parsed = builder.create_network()
+    assert trt.OnnxParser(parsed, builder.logger).parse_from_file(str(network.path))
+    for tensor in (parsed.get_input(k) for k in range(parsed.num_inputs)):
+        tensor.shape = network.shapes["fixed_shapes"][tensor.name]
+    config = builder.create_builder_config()
+    config.builder_optimization_level = 0
+    config.set_flag(trt.BuilderFlag.INT8)
+    config.int8_calibrator = calibrator
+    plan = builder.build_serialized_network(parsed, config)
+    assert plan is not None
+    return bytes(plan)
+
+
+@pytest.mark.slow
+def test_a_tensorrt_program_calibrates_once_and_then_reads_its_cache() -> None:
+    task = _task("files")
+    network = task.networks["classifier"]
+    first, second = _Files(), _Files()
+    plan = _plan(network, first)
+    second.cache = first.cache
+    assert _plan(network, second) == plan
+    assert first.given == len(_Files().batches) and second.given == 0
+    engine = engineworks.load(plan)
+    assert "int8" in _precisions(engine.report)
+    assert task.score({"classifier": engine.run}) >= 1 - INT8_LOSES

@@ -11,10 +11,11 @@ from engineworks.core.types import Shape
 from engineworks.errors import InvalidModel
 from engineworks.frontends.importer import import_model
 from engineworks.ir.foreign import ForeignGraph, ForeignOp
-from engineworks.ir.graph import Graph
+from engineworks.ir.graph import Graph, Value
+from engineworks.ir.rewriter import Rewriter
 from engineworks.tensorrt.config import IOptimizationProfile
 from engineworks.tensorrt.network import INetworkDefinition
-from engineworks.tensorrt.values import Dims, onnx_type
+from engineworks.tensorrt.values import Dims, dtype_of, onnx_type
 
 Shapes = dict[str, tuple[Dims, Dims, Dims]]
 
@@ -47,7 +48,21 @@ def graph_of(network: INetworkDefinition, merged: Shapes) -> Graph:
     for value in graph.inputs:
         value.name = next(t.name for t in network.inputs if t.source == value.name)
     graph.output_names = [t.name for t in network.outputs]
+    _set_input_types(graph, network)
     return graph
+
+
+def _set_input_types(graph: Graph, network: INetworkDefinition) -> None:
+    """Inputs have the types that the program set, and are converted to the model's."""
+    wished = {t.name: t.wished_dtype for t in network.inputs}
+    rewriter = Rewriter(graph)
+    for position, stated in enumerate(graph.inputs):
+        wish = wished[stated.name]
+        if wish is not None and dtype_of(wish) is not stated.type.dtype:
+            given = Value(dataclasses.replace(stated.type, dtype=dtype_of(wish)), stated.name)
+            graph.inputs[position] = given
+            with rewriter.building(*[user for user, _ in stated.uses[:1]]) as g:
+                rewriter.redirect(stated, g.cast(given, dtype=stated.type.dtype))
 
 
 def _with_output_types(network: INetworkDefinition) -> ForeignGraph:

@@ -50,7 +50,10 @@ class INetworkDefinition(Face):
         return self._tensors.values()
 
     def wished_type(self, source: str) -> DataType | None:
-        """The type that the program set for a tensor, by the model's name."""
+        """The type that the program set for a tensor or for its layer's output, by the model's name."""
+        tensor = self._tensors.get(source)
+        if tensor is not None and tensor.wished_dtype is not None:
+            return tensor.wished_dtype
         wishes = (wish for layer in self.layers for wish in layer.wished_types())
         return next((dtype for name, dtype in wishes if name == source), None)
 

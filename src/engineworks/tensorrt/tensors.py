@@ -15,6 +15,9 @@ from engineworks.tensorrt.values import Dims, data_type
 if TYPE_CHECKING:
     from engineworks.tensorrt.network import INetworkDefinition
 
+FLOATS = (DataType.FLOAT, DataType.HALF, DataType.BF16)
+"""Types that inputs of any of them may have for the caller."""
+
 
 class _Ranged(Face):
     """The range of values that INT8 keeps: symmetric, so the larger magnitude counts. It overrides calibration."""
@@ -53,6 +56,7 @@ class ITensor(_Ranged):
         """The name in the model."""
         self.name = source
         self.location = TensorLocation.HOST
+        self.wished_dtype: DataType | None = None
 
     @property
     def is_network_input(self) -> bool:
@@ -79,9 +83,24 @@ class ITensor(_Ranged):
 
     @property
     def dtype(self) -> DataType:
-        """The model's type; of outputs the one that the program set."""
-        wished = self._network.wished_type(self.source) if self.is_network_output else None
+        """The model's type; of inputs and outputs the one that the program set."""
+        is_of_the_caller = self.is_network_output or self.is_network_input
+        wished = self._network.wished_type(self.source) if is_of_the_caller else None
         return data_type(self._network.stated(self.source)[0]) if wished is None else wished
+
+    @dtype.setter
+    def dtype(self, dtype: DataType) -> None:
+        """Raises InvalidModel: a tensor inside of the network, or an input that cannot have this type."""
+        if not (self.is_network_input or self.is_network_output):
+            raise InvalidModel(
+                f"'{self.name}' is neither an input nor an output: set the precision of its layer"
+            )
+        stated = data_type(self._network.stated(self.source)[0])
+        if self.is_network_input and dtype != stated and {stated, dtype} - set(FLOATS):
+            raise InvalidModel(
+                f"input '{self.name}' is {stated.name}: callers cannot give {DataType(dtype).name}"
+            )
+        self.wished_dtype = DataType(dtype)
 
     @property
     def is_shape_tensor(self) -> bool:

@@ -92,6 +92,11 @@ def data_type(name: str) -> DataType:
     return _DTYPES[kind]
 
 
+def dtype_of(kind: DataType) -> DType:
+    """Our element type of that name."""
+    return next(ours for ours, theirs in _DTYPES.items() if theirs is DataType(kind))
+
+
 def size_bits(kind: DataType) -> int:
     """Bits of one element in memory; a 4-bit one takes a byte here."""
     return np.dtype(nptype(kind)).itemsize * 8
