@@ -150,9 +150,10 @@ def test_activations_may_differ_by_direction(isa: Isa, name: str) -> None:
 
 
 @CELLS
-def test_products_of_bf16_keep_sums_and_states_in_f32(cell: Recurrent) -> None:
+@pytest.mark.parametrize("extras", [("avx512bf16",), ("amx-tile", "amx-bf16")], ids=["registers", "tiles"])
+def test_products_of_bf16_keep_sums_and_states_in_f32(cell: Recurrent, extras: tuple[str, ...]) -> None:
     """The reference computes on the same bf16 weights; what is left is h, which rounds by 2^-9 where it meets them."""
-    isa = AVX512.with_extras("avx512bf16")
+    isa = AVX512.with_extras(*extras)
     for op in (cell, bidirectional(cell)):
         narrow = dataclasses.replace(op, out_dtype=dtypes.f32)  # type: ignore[type-var]
         for rows, inputs, hidden in ((1, 7, 16), (3, 6, 21), (9, 1, 5)):

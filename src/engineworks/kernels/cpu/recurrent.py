@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from engineworks.codegen.llvm import amx
 from engineworks.codegen.llvm.function import Isa
 from engineworks.codegen.llvm.multiply import BF16_DOT, F32, Multiply
 from engineworks.core import dtypes
+from engineworks.core.dims import Dim
 from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.ir.scalar import argument
 from engineworks.kernels import cost
 from engineworks.kernels.cpu.image_parts import ImageParts
+from engineworks.kernels.cpu.matmul_amx_emit import AmxConfig, emit_amx_matmul, scratch_bytes
 from engineworks.kernels.cpu.matmul_emit import MatMulConfig, emit_matmul
 from engineworks.kernels.cpu.matmul_grid import Sides
-from engineworks.kernels.cpu.matmul_problem import problem_of
-from engineworks.kernels.cpu.recurrent_emit import Layer, State, emit_recurrent
-from engineworks.kernels.cpu.recurrent_weights import Gates, bias_word, weights_word
+from engineworks.kernels.cpu.matmul_problem import Problem, problem_of
+from engineworks.kernels.cpu.recurrent_emit import Layer, State, elements_of, emit_recurrent
+from engineworks.kernels.cpu.recurrent_weights import Gates, bias_word, input_panels_word, weights_word
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word
 from engineworks.kernels.workload import Epilogue, Operand, Workload, input_type
 from engineworks.ops._recurrent import Recurrent
@@ -28,6 +31,7 @@ from engineworks.ops.gru import Gru
 from engineworks.ops.lstm import Lstm
 from engineworks.ops.matmul import MatMul
 
+AMX_INPUT_ROWS = 64
 _X, _W, _R, _BIAS, _LENGTHS, _H, _C, _PEEPHOLES = range(8)
 
 
@@ -43,7 +47,7 @@ class CpuRecurrent:
     """lstm, gru and rnn."""
 
     name = "cpu.recurrent"
-    version = 2
+    version = 3
 
     def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
         op, _ = _require(work, isa)
@@ -60,7 +64,7 @@ class CpuRecurrent:
         return _build(work, tactic.config, isa)
 
 
-def _require(work: Workload, isa: Isa) -> tuple[Recurrent, Multiply]:
+def _require(work: Workload, isa: Isa) -> tuple[Recurrent, Multiply | amx.TileProduct]:
     """The op and how its products are multiplied, when the kernel takes the workload."""
     op = work.anchor
     if not isinstance(op, Recurrent):
@@ -77,16 +81,19 @@ def _require(work: Workload, isa: Isa) -> tuple[Recurrent, Multiply]:
     return op, multiply
 
 
-def _multiply(work: Workload, op: Recurrent, isa: Isa) -> Multiply:
+def _multiply(work: Workload, op: Recurrent, isa: Isa) -> Multiply | amx.TileProduct:
     dtype = input_type(work, _X).dtype
     if (op.out_dtype or dtype) is not dtypes.f32 or dtype not in (dtypes.f32, dtypes.bf16):
         raise NoTactic(f"recurrent layers of {dtype} that give {op.out_dtype or dtype} have no kernel")
     if dtype is dtypes.f32:
         return F32
-    if not isa.has("avx512bf16") or isa.lanes != 16:
-        raise NoTactic("the target multiplies no bf16 in registers")
     if not (_is_constant(work, _W) and _is_constant(work, _R)):
         raise NoTactic("bf16 weights that are not constant")
+    product = amx.tile_product(dtype, dtype, isa)
+    if product is not None:
+        return product
+    if not isa.has("avx512bf16") or isa.lanes != 16:
+        raise NoTactic("the target multiplies no bf16")
     return BF16_DOT
 
 
@@ -102,7 +109,8 @@ def _is_constant(work: Workload, index: int) -> bool:
 def _build(work: Workload, config: RecurrentConfig, isa: Isa) -> KernelImage:
     op, multiply = _require(work, isa)
     hidden = int(input_type(work, _R).shape[2])  # type: ignore[arg-type]
-    gates = Gates(0, op.gates, op.gates, hidden, isa.lanes)
+    depth_step = multiply.depth if isinstance(multiply, amx.TileProduct) else isa.lanes
+    gates = Gates(0, op.gates, op.gates, hidden, isa.lanes, depth_step)
     parts = ImageParts()
     sums = _input_sums(work, op, gates, config, isa, parts, multiply)
     layer = _layer(work, op, gates, config, isa, parts, sums, multiply)
@@ -110,7 +118,7 @@ def _build(work: Workload, config: RecurrentConfig, isa: Isa) -> KernelImage:
         [tuple(range(op.directions))] if _directions_agree(op) else [(d,) for d in range(op.directions)]
     ):
         parts.add(*emit_recurrent(replace(layer, directions=directions), isa))
-    parts.scratch_bytes = layer.scratch_bytes
+    parts.scratch_bytes = max(parts.scratch_bytes, layer.scratch_bytes)
     return parts.image()
 
 
@@ -132,13 +140,12 @@ def _input_sums(
     config: RecurrentConfig,
     isa: Isa,
     parts: ImageParts,
-    multiply: Multiply,
+    multiply: Multiply | amx.TileProduct,
 ) -> Word:
     """x W + bias for all steps: [time][row][direction][block][gate][lane]."""
-    x, w = input_type(work, _X), input_type(work, _W)
+    x = input_type(work, _X)
     time, rows, depth = x.shape
     columns = op.directions * gates.blocks * gates.width
-    panels = weights_word(parts, _W, w, _is_constant(work, _W), gates, isa, multiply)
     out = TensorType(dtypes.f32, (time, rows, columns))
     operands = [Operand(x), Operand(TensorType(x.dtype, (depth, columns)), True)]
     epilogue, extra = None, ()
@@ -149,24 +156,73 @@ def _input_sums(
         operands.append(Operand(TensorType(dtypes.f32, (columns,))))
         epilogue = Epilogue(argument(0, dtypes.f32) + argument(1, dtypes.f32), ("channel",))
     product = Workload(MatMul(dtypes.f32), tuple(operands), 2, (out,), epilogue)
-    problem = problem_of(product)
     sums = parts.buffer(out.size_bytes)
-    sides = Sides(
-        Input(_X),
-        panels,
-        problem.left_row,
-        problem.left_depth,
-        gates.panel(int(w.shape[2])),  # type: ignore[arg-type]
-        gates.width * multiply.group,
-        problem.batches,
-        sums,
-        extra,
-    )
-    few = min(config.input_rows, max(problem.rows, 1)) if isinstance(problem.rows, int) else config.input_rows
-    chains = 4 if few * op.gates <= 4 else 2 if few * op.gates <= 8 else 1
-    config_ = MatMulConfig(few, op.gates, chains=chains, form=multiply.form)
-    parts.add(*emit_matmul(product, problem, sides, config_, isa, multiply=multiply))
+    if isinstance(multiply, amx.TileProduct):
+        _multiply_in_tiles(product, gates, multiply, isa, parts, sums, extra)
+    else:
+        panels = weights_word(
+            parts, _W, input_type(work, _W), _is_constant(work, _W), gates, isa, elements_of(multiply)
+        )
+        few = config.input_rows
+        _multiply_in_registers(product, gates, multiply, isa, parts, panels, sums, extra, few)
     return sums
+
+
+def _sides(
+    product: Workload,
+    problem: Problem,
+    right: Word,
+    panel: int,
+    step: int,
+    sums: Word,
+    extra: tuple[Word, ...],
+) -> Sides:
+    left = (problem.left_row, problem.left_depth)
+    return Sides(Input(_X), right, *left, panel, step, problem.batches, sums, extra)
+
+
+def _multiply_in_tiles(
+    product: Workload,
+    gates: Gates,
+    multiply: amx.TileProduct,
+    isa: Isa,
+    parts: ImageParts,
+    sums: Word,
+    extra: tuple[Word, ...],
+) -> None:
+    problem, elements, width = problem_of(product), elements_of(multiply), 2 * amx.TILE_COLUMNS
+    right = input_panels_word(parts, _W, gates, elements, width)
+    depth = int(input_type(product, 0).shape[2])  # type: ignore[arg-type]
+    panel = gates.rounded(depth) * width
+    sides = _sides(product, problem, right, panel, width * elements.group, sums, extra)
+    tiles = AmxConfig(_input_tile_rows(problem.rows), 2)
+    parts.scratch_bytes = scratch_bytes(tiles)
+    parts.add(*emit_amx_matmul(product, problem, sides, multiply, tiles, isa))
+
+
+def _multiply_in_registers(
+    product: Workload,
+    gates: Gates,
+    multiply: Multiply,
+    isa: Isa,
+    parts: ImageParts,
+    panels: Word,
+    sums: Word,
+    extra: tuple[Word, ...],
+    most_rows: int,
+) -> None:
+    problem = problem_of(product)
+    depth = int(input_type(product, 0).shape[2])  # type: ignore[arg-type]
+    sides = _sides(product, problem, panels, gates.panel(depth), gates.width * multiply.group, sums, extra)
+    few = min(most_rows, max(problem.rows, 1)) if isinstance(problem.rows, int) else most_rows
+    chains = 4 if few * gates.count <= 4 else 2 if few * gates.count <= 8 else 1
+    tiling = MatMulConfig(few, gates.count, chains=chains, form=multiply.form)
+    parts.add(*emit_matmul(product, problem, sides, tiling, isa, multiply=multiply))
+
+
+def _input_tile_rows(rows: Dim) -> int:
+    """Rows of a task of the inputs' product by tiles."""
+    return max(rows, 1) if isinstance(rows, int) and rows <= amx.TILE_ROWS else AMX_INPUT_ROWS
 
 
 def _resets_after(op: Recurrent) -> bool:
@@ -181,7 +237,7 @@ def _layer(
     isa: Isa,
     parts: ImageParts,
     sums: Word,
-    multiply: Multiply,
+    multiply: Multiply | amx.TileProduct,
 ) -> Layer:
     x, r = input_type(work, _X), input_type(work, _R)
     constant = _is_constant(work, _R)
@@ -194,11 +250,12 @@ def _layer(
         bias = bias_word(
             parts, _BIAS, input_type(work, _BIAS), _is_constant(work, _BIAS), hidden, ((False, True),)
         )
+    elements = elements_of(multiply)
     states = (_H, _C) if isinstance(op, Lstm) else (_H,)
     y_time, y_direction, y_row, _ = work.outputs[0].strides()
     return Layer(
         op=op, gates=gates, time=x.shape[0], rows=x.shape[1], sums=sums,
-        weights=tuple(weights_word(parts, _R, r, constant, phase, isa, multiply) for phase in phases), hidden_bias=bias,
+        weights=tuple(weights_word(parts, _R, r, constant, phase, isa, elements) for phase in phases), hidden_bias=bias,
         lengths=Input(_LENGTHS) if _given(work, _LENGTHS) else None,
         peepholes=Input(_PEEPHOLES) if _given(work, _PEEPHOLES) else None,
         initials=tuple(_state(Input(k), input_type(work, k)) if _given(work, k) else None for k in states),

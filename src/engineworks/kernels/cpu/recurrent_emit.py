@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from engineworks.codegen.llvm import amx
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import iota_below, load_vector, splat, store_vector
 from engineworks.codegen.llvm.multiply import F32, Multiply
@@ -17,6 +18,7 @@ from engineworks.codegen.llvm.tile import Segment, Tile, accumulate
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, product
 from engineworks.ir.scalar import Scalar, argument, cast
+from engineworks.kernels.cpu.matmul_grid import Elements
 from engineworks.kernels.cpu.matmul_rows import row_tiles
 from engineworks.kernels.cpu.recurrent_weights import Gates
 from engineworks.kernels.cpu.words import Words, finish, kernel_function
@@ -48,7 +50,8 @@ class Layer:
         outputs: Y's word and its strides (time, direction, row); finals: h, then c of an LSTM.
         initials: in the order of `finals`; None: zeros.
         directions: which of them this kernel walks; they share activations.
-        multiply: of the recurrent product. Where it reads narrow elements, states have a narrow copy for it.
+        multiply: of the recurrent product, in vector registers or in tiles. Where it reads narrow elements, states have
+            a narrow copy for it.
     """
 
     op: Recurrent
@@ -65,11 +68,26 @@ class Layer:
     finals: tuple[State, ...]
     directions: tuple[int, ...]
     most_rows: int
-    multiply: Multiply = F32
+    multiply: Multiply | amx.TileProduct = F32
+
+    @property
+    def elements(self) -> Elements:
+        """What the recurrent product reads."""
+        return elements_of(self.multiply)
 
     @property
     def is_narrow(self) -> bool:
-        return self.multiply.left is not dtypes.f32
+        return self.elements.left is not dtypes.f32
+
+    @property
+    def left_row_bytes(self) -> int:
+        """Of a row of h as the product reads it: whole steps of the panels."""
+        return max(self.padded, self.gates.rounded(self.gates.hidden)) * self.elements.left.size_bytes
+
+    @property
+    def sums_bytes(self) -> int:
+        """Of what tiles leave for the vector registers: [row][gate][lane]."""
+        return self.most_rows * self.gates.width * 4 if isinstance(self.multiply, amx.TileProduct) else 0
 
     @property
     def padded(self) -> int:
@@ -78,9 +96,16 @@ class Layer:
 
     @property
     def scratch_bytes(self) -> int:
-        """h twice (old and new), c or the update gate, and the reset h; then narrow copies of the three h."""
-        narrow = 3 * self.multiply.left.size_bytes if self.is_narrow else 0
-        return self.most_rows * self.padded * (4 * 4 + narrow)
+        """h twice (old and new), c or the update gate, the reset h; then narrow copies of the three h, and sums."""
+        narrow = 3 * self.left_row_bytes if self.is_narrow else 0
+        return self.most_rows * (4 * 4 * self.padded + narrow) + self.sums_bytes
+
+
+def elements_of(multiply: Multiply | amx.TileProduct) -> Elements:
+    """What a product reads."""
+    if isinstance(multiply, amx.TileProduct):
+        return Elements(dtypes.bf16, dtypes.bf16, multiply.group, multiply.sums)
+    return Elements(multiply.left, multiply.right, multiply.group, multiply.sums)
 
 
 def emit_recurrent(layer: Layer, isa: Isa) -> tuple[str, str, frozenset[str], Step]:
@@ -88,6 +113,8 @@ def emit_recurrent(layer: Layer, isa: Isa) -> tuple[str, str, frozenset[str], St
     kernel = _Kernel(layer, isa)
     with kernel.f.loop("%lo", "%hi") as task:
         kernel.task(task)
+    if isinstance(layer.multiply, amx.TileProduct):
+        amx.release(kernel.f)
     symbol, text = finish(kernel.f, layer.op.name)
     tasks = product([len(layer.directions), kernel.tiling.count])
     return symbol, text, frozenset(kernel.f.declarations), Step(symbol, tuple(kernel.words.words), tasks)
@@ -141,7 +168,7 @@ class _Sequences:
         self.vector = f"<{self.lanes} x float>"
         self.row_bytes = self.layer.padded * 4
         self.buffer_bytes = self.layer.most_rows * self.row_bytes
-        self.left_bytes = self.layer.multiply.left.size_bytes
+        self.left_bytes = self.layer.elements.left.size_bytes
         self.old_left, self.new_left = "", ""
         """What the recurrent product reads, and where the next step's product will."""
         self.lengths = self._lengths()
@@ -149,6 +176,9 @@ class _Sequences:
     def emit(self) -> None:
         f = self.f
         self._each_block(self._begin)
+        self._begin_left()
+        if isinstance(self.layer.multiply, amx.TileProduct) and len(self.layer.weights) == 1:
+            amx.configure(f, self._tiles(self.layer.multiply, self.layer.gates.count))
         with f.loop(0, self.kernel.time) as t:
             odd = f.value(f"and i64 {t}, 1")
             self.old = f.at("%scratch", f.mul(odd, self.buffer_bytes))
@@ -179,17 +209,26 @@ class _Sequences:
     def _left(self, number: Size) -> str:
         """Scratch: the narrow copy 0 or 1 of h, or 2 of the reset h."""
         f = self.f
-        narrow = self.layer.most_rows * self.layer.padded * self.left_bytes
+        narrow = self.layer.most_rows * self.layer.left_row_bytes
         return f.at("%scratch", f.add(4 * self.buffer_bytes, f.mul(number, narrow)))
 
     def _store_left(self, left: str, row: int, block: Size, value: str) -> None:
         """A state as the recurrent product reads it."""
-        f, dtype = self.f, self.layer.multiply.left
-        row_bytes = self.layer.padded * self.left_bytes
-        at = f.at(left, f.add(f.mul(block, self.lanes * self.left_bytes), row * row_bytes))
+        f, dtype = self.f, self.layer.elements.left
+        at = f.at(left, f.add(f.mul(block, self.lanes * self.left_bytes), row * self.layer.left_row_bytes))
         if self.layer.is_narrow:
             (value,) = self._cell((cast(argument(0, dtypes.f32), dtype),), [value])
         store_vector(f, self.lanes, dtype, at, value)
+
+    def _begin_left(self) -> None:
+        """Zeros behind the last block, where the panels' last step reads on."""
+        units_bytes = self.layer.padded * self.left_bytes
+        if self.layer.left_row_bytes == units_bytes:
+            return
+        for number in range(3):
+            for r in range(self.count):
+                at = self.f.at(self._left(number), r * self.layer.left_row_bytes + units_bytes)
+                self.f.line(f"store <{self.lanes} x i16> zeroinitializer, ptr {at}, align 2")
 
     def _in_memory(self, state: tuple[str, Size, Size], row: int, block: Size) -> str:
         f = self.f
@@ -339,8 +378,11 @@ class _Sequences:
     def _sums(self, block: Size, weights: int, count: int, a: str, start: list[list[str]]) -> list[list[str]]:
         """start + a times the block's panel: [row][gate]."""
         f, gates, multiply = self.f, self.layer.gates, self.layer.multiply
-        panel = -(-gates.hidden // self.lanes) * self.lanes * count * self.lanes * multiply.right.size_bytes
+        panel = gates.rounded(gates.hidden) * count * self.lanes * self.layer.elements.right.size_bytes
         number = f.add(f.mul(self.direction, gates.blocks), block)
+        weights_at = f.at(self.kernel.weights[weights], f.mul(number, panel))
+        if isinstance(multiply, amx.TileProduct):
+            return self._sums_of_tiles(multiply, count, a, weights_at, start)
         # Units beyond the layer's are zero in the states and in the panels, so that a last group is whole.
         groups = -(-gates.hidden // multiply.group)
         segment = Segment(tuple(range(self.count)), ((groups, multiply.left_bytes, 1),))
@@ -348,7 +390,7 @@ class _Sequences:
         while 2 * chains * self.count * count <= min(self.isa.registers // 2, 16) and chains < 4:
             chains *= 2
         tile = Tile(
-            tuple(r * self.layer.padded * self.left_bytes for r in range(self.count)),
+            tuple(r * self.layer.left_row_bytes for r in range(self.count)),
             count,
             (segment,),
             count * self.lanes * multiply.column_bytes,
@@ -357,8 +399,32 @@ class _Sequences:
             b_align=self.lanes * 4,
             multiply=multiply,
         )
-        weights_at = f.at(self.kernel.weights[weights], f.mul(number, panel))
         return accumulate(f, self.isa, tile, a, weights_at, start)
+
+    def _tiles(self, product: amx.TileProduct, count: int) -> amx.TileBlock:
+        """A tile column for each gate."""
+        return amx.TileBlock(product, (self.count,), count)
+
+    def _sums_of_tiles(
+        self, product: amx.TileProduct, count: int, a: str, panel: str, start: list[list[str]]
+    ) -> list[list[str]]:
+        """The same in tiles, by way of the scratch."""
+        f, tiles = self.f, self._tiles(product, count)
+        if len(self.layer.weights) > 1:
+            amx.configure(f, tiles)  # the two products of a step differ in their gates
+        amx.clear(f, tiles)
+        row_bytes = count * amx.TILE_BYTES
+        steps = -(-self.layer.gates.hidden // product.depth)
+        amx.steps(f, tiles, steps, amx.Left([a], self.layer.left_row_bytes), amx.Right(panel, row_bytes))
+        sums = f.at("%scratch", self.layer.scratch_bytes - self.layer.sums_bytes)
+        amx.save(f, tiles, sums, row_bytes)
+        places = [
+            [f.at(sums, r * row_bytes + k * amx.TILE_BYTES) for k in range(count)] for r in range(self.count)
+        ]
+        return [
+            [f.value(f"fadd {self.vector} {value}, {self._load(at)}") for value, at in zip(*row, strict=True)]
+            for row in zip(start, places, strict=True)
+        ]
 
     def _input(self, row: int, block: Size, gate: int) -> str:
         """The input's part of a gate's sum."""

@@ -15,24 +15,30 @@ import numpy as np
 
 from engineworks.codegen.llvm.function import Isa
 from engineworks.codegen.llvm.loads import iota_below, load_vector, store_vector
-from engineworks.codegen.llvm.multiply import F32, Multiply
 from engineworks.core import dtypes
 from engineworks.core.types import TensorType
 from engineworks.kernels.cpu.image_parts import ImageParts
+from engineworks.kernels.cpu.matmul_grid import Elements
 from engineworks.kernels.cpu.pack import Panel, pack_panel
 from engineworks.kernels.cpu.words import Words, kernel_function
 from engineworks.kernels.tactic import Input, PackedConstant, Word
 
+F32 = Elements()
+
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """`count` gates from `first` on, of `total` gates of `hidden` units, for `lanes` units a block."""
+    """`count` gates from `first` on, of `total` gates of `hidden` units, for `lanes` units a block.
+
+    `depth_step`: k elements that panels are rounded up to.
+    """
 
     first: int
     count: int
     total: int
     hidden: int
     lanes: int
+    depth_step: int
 
     @property
     def blocks(self) -> int:
@@ -45,30 +51,46 @@ class Gates:
 
     def panel(self, depth: int) -> int:
         """Elements of one panel."""
-        return -(-depth // self.lanes) * self.lanes * self.width
+        return self.rounded(depth) * self.width
+
+    def rounded(self, depth: int) -> int:
+        """k elements of a panel."""
+        return -(-depth // self.depth_step) * self.depth_step
 
 
 # -- at build -------------------------------------------------------------------------------------------------
-def gate_panels(weights: np.ndarray, gates: Gates, multiply: Multiply = F32) -> np.ndarray:
-    """[D, total * hidden, K] -> [D, blocks, K rounded up / group, count, lanes, group] in the dtype of the multiply's
+def gate_panels(weights: np.ndarray, gates: Gates, elements: Elements = F32) -> np.ndarray:
+    """[D, total * hidden, K] -> [D, blocks, K rounded up / group, count, lanes, group] in the dtype of the elements'
     right side; units and k beyond the matrix are zero.
     """
     directions, _, depth = weights.shape
     chosen = weights.reshape(directions, gates.total, gates.hidden, depth)[
         :, gates.first : gates.first + gates.count
     ]
-    rounded = -(-depth // gates.lanes) * gates.lanes
-    padded = np.zeros((directions, gates.count, gates.blocks * gates.lanes, rounded), multiply.right.numpy)
+    rounded = gates.rounded(depth)
+    padded = np.zeros((directions, gates.count, gates.blocks * gates.lanes, rounded), elements.right.numpy)
     padded[:, :, : gates.hidden, :depth] = chosen
-    groups = (rounded // multiply.group, multiply.group)
+    groups = (rounded // elements.group, elements.group)
     apart = padded.reshape(directions, gates.count, gates.blocks, gates.lanes, *groups)
     return np.ascontiguousarray(apart.transpose(0, 2, 4, 1, 3, 5))
 
 
 def _pack_weights(
-    arrays: Mapping[int, np.ndarray], *, index: int, gates: Gates, multiply: Multiply
+    arrays: Mapping[int, np.ndarray], *, index: int, gates: Gates, elements: Elements
 ) -> np.ndarray:
-    return gate_panels(np.asarray(arrays[index]), gates, multiply)
+    return gate_panels(np.asarray(arrays[index]), gates, elements)
+
+
+def input_panels(weights: np.ndarray, gates: Gates, elements: Elements, width: int) -> np.ndarray:
+    """[D, total * hidden, K] -> [columns / width, K rounded up / group, width, group]: the columns of all `gate_panels`
+    side by side, cut into panels of another width; zeros behind the last.
+    """
+    apart = gate_panels(weights, gates, elements)
+    groups = apart.shape[2]
+    columns = apart.transpose(2, 0, 1, 3, 4, 5).reshape(groups, -1, elements.group)
+    padded = np.zeros((groups, -(-columns.shape[1] // width) * width, elements.group), columns.dtype)
+    padded[:, : columns.shape[1]] = columns
+    return np.ascontiguousarray(padded.reshape(groups, -1, width, elements.group).swapaxes(0, 1))
 
 
 def gate_bias(bias: np.ndarray, gates: Gates, halves: Sequence[tuple[bool, bool]]) -> np.ndarray:
@@ -89,6 +111,18 @@ def _pack_bias(
     return gate_bias(np.asarray(arrays[index]), gates, halves)
 
 
+def input_panels_word(parts: ImageParts, index: int, gates: Gates, elements: Elements, width: int) -> Word:
+    """`input_panels` of the constant workload input `index`."""
+    pack = partial(_pack_input, index=index, gates=gates, elements=elements, width=width)
+    return parts.constant(PackedConstant(pack))
+
+
+def _pack_input(
+    arrays: Mapping[int, np.ndarray], *, index: int, gates: Gates, elements: Elements, width: int
+) -> np.ndarray:
+    return input_panels(np.asarray(arrays[index]), gates, elements, width)
+
+
 # -- where they are -------------------------------------------------------------------------------------------
 def weights_word(
     parts: ImageParts,
@@ -97,12 +131,12 @@ def weights_word(
     constant: bool,
     gates: Gates,
     isa: Isa,
-    multiply: Multiply,
+    elements: Elements,
 ) -> Word:
     """The panels of workload input `index`, [D, total * hidden, K]; those that are not constant are f32."""
     if constant:
         return parts.constant(
-            PackedConstant(partial(_pack_weights, index=index, gates=gates, multiply=multiply))
+            PackedConstant(partial(_pack_weights, index=index, gates=gates, elements=elements))
         )
     directions, _, depth = (int(d) for d in type_.shape)  # type: ignore[arg-type]
     target = parts.buffer(directions * gates.blocks * gates.panel(depth) * 4)
