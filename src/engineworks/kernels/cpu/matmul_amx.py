@@ -24,7 +24,7 @@ FIRST_CACHE_CYCLES, SECOND_CACHE_CYCLES = 0.8, 2.0
 """Of loading one row of a tile, measured on Sapphire Rapids: two by two tiles from the second cache take twice as long
 as their products.
 """
-FIRST_CACHE_BYTES = 24 << 10
+FIRST_CACHE_BYTES = 16 << 10
 """Of a panel's part that stays near while rows of A pass by."""
 KEPT_CYCLES = 256
 """Of sums that are written and read again between two parts of the depth."""
@@ -76,7 +76,7 @@ def _configs(problem: Problem, product: amx.TileProduct) -> Iterator[AmxConfig]:
     for high in (4, 8, 2, 1):
         if (high - 1) * ROWS >= cost.typical(problem.rows, 1 << 20):
             continue
-        for part in (0, 12, 8, 16):
+        for part in (8, 0, 12):
             if (part and high == 1) or part >= steps:
                 continue
             yield AmxConfig(high * ROWS, 2, part)
