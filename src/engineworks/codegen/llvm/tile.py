@@ -345,9 +345,9 @@ def _full_operand(f: Function, lanes: int, operand: TileOperand, element: Size, 
 
 
 def _apply_epilogue(f: Function, isa: Isa, expression: Scalar, arguments: Sequence[str]) -> str:
-    from engineworks.codegen.llvm.prims import emit_epilogue
+    from engineworks.codegen.llvm.stored import emit_stored
 
-    return emit_epilogue(f, isa, expression, list(arguments))
+    return emit_stored(f, isa, expression, list(arguments))
 
 
 def by_columns(

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.loads import load_vector, store_vector
-from engineworks.codegen.llvm.prims import emit_epilogue
+from engineworks.codegen.llvm.stored import emit_stored
 from engineworks.codegen.llvm.tile import TileOperand, by_columns, column_mask
 from engineworks.core.dims import Dim, ceil_div
 from engineworks.kernels.cpu.conv import known, ranges
@@ -320,7 +320,7 @@ class _Rows:
             value = load_vector(f, lanes, kernel.plan.product.sums, f.at(sums, j * lanes * 4), align=64)
             if kernel.end.expression is not None:
                 arguments = [value, *(self._argument(o, at, mask) for o in self.operands[j])]
-                value = emit_epilogue(f, kernel.isa, kernel.end.expression, arguments)
+                value = emit_stored(f, kernel.isa, kernel.end.expression, arguments)
             pointer = f.value(f"getelementptr i8, ptr {out.y}, i64 {f.mul(at, out.dtype.size_bytes)}")
             store_vector(f, lanes, out.dtype, pointer, value, mask)
 
