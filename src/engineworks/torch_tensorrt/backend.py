@@ -6,6 +6,7 @@ to. Sizes that change get a range; a call beyond it builds the engine again with
 
 from __future__ import annotations
 
+import logging
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ from engineworks.torch_tensorrt import operator as engine_operator
 from engineworks.torch_tensorrt.extract import Program
 from engineworks.torch_tensorrt.plan import Planner
 from engineworks.torch_tensorrt.settings import CompilationSettings, settings_of
+
+_log = logging.getLogger("engineworks")
 
 MAX_VARIANTS = 64
 """Sets of weights whose engines one graph keeps; the oldest go first."""
@@ -147,6 +150,7 @@ class CompiledGraph:
         planner = Planner(program, self._settings, self._settings.config("graph"))
         planner.cut()
         module = planner.build()
+        _log.info("%s", planner.plan())
         _call_directly(module)
         taken = [k for k in range(len(self._names)) if k not in self._static]
         return _Variant(module, weights, taken)

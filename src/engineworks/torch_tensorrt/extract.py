@@ -46,10 +46,12 @@ class Piece:
 
     Attributes:
         program: its graph; names of nodes are those of the whole.
+        nodes: of the whole graph that it computes.
         inputs, outputs: the nodes of the whole graph that its inputs and outputs stand for.
     """
 
     program: Program
+    nodes: tuple[fx.Node, ...]
     inputs: tuple[fx.Node, ...]
     outputs: tuple[fx.Node, ...]
 
@@ -77,7 +79,9 @@ def extract(
     graph.output(tuple(copied[n] for n in outputs))
     constants = {n.name: whole.constants[n.name] for n in read if whole.is_constant(n)}
     inputs = tuple(n for n in whole.graph.nodes if n in read and n.name not in constants)
-    return Piece(Program(graph, constants, (), whole.ranges, bodies=whole.bodies), inputs, outputs)
+    return Piece(
+        Program(graph, constants, (), whole.ranges, bodies=whole.bodies), tuple(nodes), inputs, outputs
+    )
 
 
 def _reads(

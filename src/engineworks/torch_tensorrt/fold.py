@@ -29,8 +29,11 @@ def _is_repeatable(node: fx.Node) -> bool:
         return False
     if node.target is operator.getitem:
         return True
-    tags = getattr(node.target, "tags", None)
-    return tags is not None and torch.Tag.nondeterministic_seeded not in tags
+    # What operators of other packages do beside their result is not known.
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
+        return False
+    return torch.Tag.nondeterministic_seeded not in target.tags
 
 
 def fold(program: Program, eager: Collection[fx.Node]) -> Program:

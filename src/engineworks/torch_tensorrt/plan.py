@@ -115,8 +115,10 @@ class Planner:
             failed = self._failures()
             if not failed:
                 break
-            for node, why in failed.items():
-                self.reasons.setdefault(node, why)
+            before = len(self.reasons)
+            self.reasons = {**failed, **self.reasons}
+            if len(self.reasons) == before:
+                raise UnsupportedOperator(next(iter(failed.values())))
         if self._settings.require_full_compilation:
             self._refuse_eager()
 
@@ -141,7 +143,7 @@ class Planner:
         ]
 
     def _failures(self) -> dict[fx.Node, str]:
-        """Nodes that cannot be imported, with the reason."""
+        """Nodes that cannot be imported, with the reason: the one that is named, or all of its engine."""
         by_name = {n.name: n for n in self.program.graph.nodes}
         failed: dict[fx.Node, str] = {}
         for piece in self.pieces():
@@ -150,7 +152,7 @@ class Planner:
             except CannotConvert as error:
                 named = by_name.get(error.node or "")
                 is_inside = named is not None and named not in self.reasons and counts(named)
-                nodes = [named] if is_inside else _calls(piece, by_name)
+                nodes = [named] if is_inside else list(piece.nodes)
                 failed |= {n: error.why for n in nodes if n is not None}
         return failed
 
@@ -171,7 +173,6 @@ class Planner:
         Raises:
             BuildError: an engine cannot be built, and failures are passed on (or everything must be in engines).
         """
-        by_name = {n.name: n for n in self.program.graph.nodes}
         while True:
             engines = []
             for piece in self.pieces():
@@ -183,10 +184,8 @@ class Planner:
                     if self._settings.pass_through_build_failures or self._settings.require_full_compilation:
                         raise
                     _log.warning("an engine of %d nodes cannot be built; they run in PyTorch: %s",
-                                 len(list(piece.program.graph.nodes)), error)  # fmt: skip
-                    self.reasons |= dict.fromkeys(
-                        _calls(piece, by_name), f"the engine cannot be built: {error}"
-                    )
+                                 len(piece.nodes), error)  # fmt: skip
+                    self.reasons |= dict.fromkeys(piece.nodes, f"the engine cannot be built: {error}")
                     break
             else:
                 return assemble(self.program, self.parts, engines)
@@ -242,10 +241,6 @@ class Planner:
                 f"  Ways out: require_full_compilation=False runs them in PyTorch; change the model; or add them: "
                 f"docs/developers/add-an-operator.md"
             )
-
-
-def _calls(piece: Piece, by_name: dict[str, fx.Node]) -> list[fx.Node]:
-    return [by_name[n.name] for n in piece.program.graph.nodes if counts(n) and n.name in by_name]
 
 
 def _first_reasons(graph: fx.Graph, settings: CompilationSettings) -> dict[fx.Node, str]:
