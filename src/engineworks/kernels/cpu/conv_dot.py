@@ -185,6 +185,8 @@ def seconds(plan: PositionsPlan, multiply: Multiply, work: Workload, config: Blo
     vectors = config.width // isa.lanes
     nodes = 0 if work.epilogue is None else count_nodes(work.epilogue.expression)
     step = step_cycles(config.rows, vectors, isa, depth) * multiply.cost + vectors * multiply.load_cost / 2
+    if multiply.flips_left:
+        step += config.rows / 2
     cycles = blocks * panels * (depth * step + BLOCK_CYCLES + config.rows * vectors * (4 + 0.4 * nodes))
     arriving = plan.panel_bytes(config.width) * panels / FAR_BYTES_PER_CYCLE
     cycles = max(cycles, arriving) + 0.25 * min(cycles, arriving)
