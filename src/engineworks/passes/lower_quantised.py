@@ -90,7 +90,7 @@ def _dequantise(g: GraphBuilder, node: Node) -> Value:
         wide = g.cast(x, dtype=dtypes.f32)
         if zero is not None and not (zero.is_constant and not zero.array.any()):
             wide = g.sub(wide, _number(g, _spread(g, zero, node)))
-    return g.mul(wide, _spread(g, scale, node))
+    return g.mul(wide, _number(g, _spread(g, scale, node)))
 
 
 def _quantise(g: GraphBuilder, node: Node) -> Value:
@@ -103,7 +103,7 @@ def _quantise(g: GraphBuilder, node: Node) -> Value:
         return g.cast(g.add(levels, grid.zero) if grid.zero else levels, dtype=op.dtype)
     x, scale, zero = (*node.inputs, None)[:3]
     assert x is not None and scale is not None
-    rounded = g.round(g.div(x, _spread(g, scale, node)))
+    rounded = g.round(g.div(x, _number(g, _spread(g, scale, node))))
     if zero is not None:
         rounded = g.add(rounded, _number(g, _spread(g, zero, node)))
     low, high = bounds_of(op.dtype)
@@ -221,8 +221,9 @@ def _product_behind(value: Value | None, depth: int = 60) -> Node | None:
     return next((p for v in node.inputs if (p := _product_behind(v, depth - 1)) is not None), None)
 
 
-def _number(g: GraphBuilder, zero: Value) -> Value:
-    return g.constant(zero.array.astype(np.float32)) if zero.is_constant else g.cast(zero, dtype=dtypes.f32)
+def _number(g: GraphBuilder, value: Value) -> Value:
+    """A scale or zero point in f32."""
+    return g.constant(value.array.astype(np.float32)) if value.is_constant else g.cast_to(value, dtypes.f32)
 
 
 def _spread(g: GraphBuilder, vector: Value, node: Node) -> Value:

@@ -74,7 +74,11 @@ class IntegerMatmul(Rule):
         left = _number(g, a.scale) if a.axis is None else g.constant(a.scale.array.reshape(-1, 1))
         right = _number(g, b.scale)
         assert left is not None and right is not None
-        scale = _scale(g, left, right.array) if right.is_constant else g.mul(left, right)
+        scale = (
+            _scale(g, left, right.array)
+            if right.is_constant
+            else g.mul(g.cast_to(left, dtypes.f32), g.cast_to(right, dtypes.f32))
+        )
         total = integer_matmul(g, a.x, _number(g, a.zero), b.x, _number(g, b.zero))
         return g.mul(g.cast(total, dtype=dtypes.f32), scale)
 
@@ -112,7 +116,7 @@ def _scale(g: GraphBuilder, one: Value, other: np.ndarray) -> Value:
     assert first is not None
     if first.is_constant:
         return g.constant(first.array.astype(np.float32) * other.astype(np.float32))
-    return g.mul(first, g.constant(other))
+    return g.mul(g.cast_to(first, dtypes.f32), g.constant(other.astype(np.float32)))
 
 
 def _whole_bias(bias: Value | None, scale: Value) -> Value | None:
