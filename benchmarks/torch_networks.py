@@ -183,9 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "names", nargs="*", default=list(SUBJECTS), choices=[*SUBJECTS, []], metavar="network"
-    )
+    parser.add_argument("names", nargs="*", metavar="network", help=", ".join(SUBJECTS))
     parser.add_argument("--small", action="store_true")
     given = parser.parse_args()
     unknown = sorted(set(given.names) - set(SUBJECTS))
