@@ -106,7 +106,9 @@ def narrow_work(node: Node, precision: str) -> Workload:
     if precision == "fp32":
         return work
     if node.op.name == "attention":
-        narrow = tuple(None if w is None else Operand(_as(w.type, dtypes.bf16), w.constant) for w in work.inputs)
+        narrow = tuple(
+            None if w is None else Operand(_as(w.type, dtypes.bf16), w.constant) for w in work.inputs
+        )
         outputs = tuple(_as(t, dtypes.bf16) for t in work.outputs)
         return Workload(work.anchor, narrow, work.anchor_inputs, outputs)
     activation, constant = OPERANDS[precision]

@@ -120,7 +120,10 @@ def _print_precision(report: dict[str, Any]) -> None:
     found = report.get("precisions", [])
     counts = Counter(p["precision"] for p in found)
     summary = ", ".join(f"{count} in {precision}" for precision, count in counts.most_common())
-    say(f"'{report['model']}' for {report['target']}: {len(found)} products" + (f", {summary}" if found else ""))
+    say(
+        f"'{report['model']}' for {report['target']}: {len(found)} products"
+        + (f", {summary}" if found else "")
+    )
     rows = [(", ".join(p["origin"]), p["op"], p["precision"], p["reason"]) for p in found]
     table(["source nodes", "operator", "precision", "because"], rows, "precision of products")
     for sentence in report.get("warnings", []):
