@@ -43,6 +43,12 @@ def test_widened_products_equal_float64(name, types, isa):
 
 
 @has_dot
+def test_bytes_are_flipped_once_for_many_outputs():
+    case = NarrowCase(Conv(), narrow(1, 36, 7, 9), (130, 36, 1, 1), quantised=True)
+    check(CpuConvDot(), case, DOT)
+
+
+@has_dot
 def test_eight_lanes_of_dot_products():
     check(CpuConvDot(), CASES["3x3 padded"].of("i8", "i8"), AVX2_DOT)
 

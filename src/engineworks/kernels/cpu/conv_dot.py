@@ -7,7 +7,7 @@ it does.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,6 +43,8 @@ from engineworks.kernels.tactic import Effort, KernelImage, Packed, Tactic
 from engineworks.kernels.workload import Workload
 
 BLOCK_CYCLES = 60
+FLIPPING_OUTPUTS = 128
+"""Output channels from which on flipping bytes in registers costs more than a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ class CpuConvDot:
         start = None
         if multiply.flips_left:
             start = parts.pack(lambda values: flipped_start(np.asarray(values[1]), plan, config.blocks.width))
-        multiplier = RegisterMultiplier(isa, multiply, plan, config.blocks, start)
+        how = replace(multiply, left=dtypes.u8) if plan.flipped else multiply
+        multiplier = RegisterMultiplier(isa, how, plan, config.blocks, start)
         return positions_image(work, plan, config.blocks, isa, multiplier, "conv_dot", parts)
 
 
@@ -106,7 +109,11 @@ def panel_multiplies(x: DType, w: DType, isa: Isa) -> list[Multiply]:
 
 
 def _plan(work: Workload, multiply: Multiply) -> PositionsPlan:
-    return problem_of(work, Product(multiply.left, multiply.right, multiply.sums))
+    """A copy flips bytes where the instruction wants them flipped: once, not for every panel."""
+    panels = typical(work.outputs[0].shape[1]) // FLIPPING_OUTPUTS
+    copies = multiply.flips_left and panels > 0
+    plan = problem_of(work, Product(multiply.left, multiply.right, multiply.sums), copies=copies)
+    return replace(plan, flipped=multiply.flips_left and plan.placed.copied)
 
 
 def flipped_start(filters: np.ndarray, plan: PositionsPlan, width: int) -> np.ndarray:
@@ -185,7 +192,7 @@ def seconds(plan: PositionsPlan, multiply: Multiply, work: Workload, config: Blo
     vectors = config.width // isa.lanes
     nodes = 0 if work.epilogue is None else count_nodes(work.epilogue.expression)
     step = step_cycles(config.rows, vectors, isa, depth) * multiply.cost + vectors * multiply.load_cost / 2
-    if multiply.flips_left:
+    if multiply.flips_left and not plan.flipped:
         step += config.rows / 2
     cycles = blocks * panels * (depth * step + BLOCK_CYCLES + config.rows * vectors * (4 + 0.4 * nodes))
     arriving = plan.panel_bytes(config.width) * panels / FAR_BYTES_PER_CYCLE

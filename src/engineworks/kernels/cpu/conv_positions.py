@@ -126,7 +126,7 @@ class Product:
 class PositionsPlan:
     """All that follows from the workload; `merged` groups share tiles, their filters filled up with zeros.
 
-    `x`: dtype of the input, which the copy widens to what is multiplied.
+    `x`: dtype of the input, which the copy widens to what is multiplied. `flipped`: the copy adds 128 to bytes.
     """
 
     g: Geometry
@@ -135,6 +135,7 @@ class PositionsPlan:
     merged: int
     placed: Placed
     steps: Steps
+    flipped: bool = False
 
     @property
     def element_bytes(self) -> int:
@@ -165,12 +166,14 @@ class PositionsPlan:
         return self.g.group_outputs * self.merged
 
 
-def plan_of(g: Geometry, x: DType, product: Product, *, channels_innermost: bool) -> PositionsPlan:
-    """The plan of a convolution of elements of `x`."""
+def plan_of(
+    g: Geometry, x: DType, product: Product, *, channels_innermost: bool, copies: bool = False
+) -> PositionsPlan:
+    """The plan of a convolution of elements of `x`; `copies` even what could be read in place."""
     element = product.left.size_bytes
     merged = merged_groups(g)
     channels = g.group_channels * merged
-    in_place = channels_innermost and x is product.left and g.reads_pixels
+    in_place = channels_innermost and x is product.left and g.reads_pixels and not copies
     in_place = in_place and _is_readable(g, channels * element, product)
     stored = 4 if g.channels == 3 and g.groups == 1 and not channels_innermost else g.channels
     placed = _in_place(g, element) if in_place else _copied(g, element, stored)

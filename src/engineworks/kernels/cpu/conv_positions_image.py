@@ -34,8 +34,8 @@ def operand_dtypes(work: Workload) -> tuple[DType, DType]:
     return input_type(work, 0).dtype, input_type(work, 1).dtype
 
 
-def problem_of(work: Workload, product: Product) -> PositionsPlan:
-    """The plan of a convolution by `product`.
+def problem_of(work: Workload, product: Product, *, copies: bool = False) -> PositionsPlan:
+    """The plan of a convolution by `product`; `copies` even what could be read in place.
 
     Raises:
         NoTactic: a result of another dtype, filters known at run time only, depthwise groups, no elements,
@@ -54,7 +54,7 @@ def problem_of(work: Workload, product: Product) -> PositionsPlan:
         raise NoTactic("depthwise convolutions would fill tiles with zeros")
     if 0 in (*g.out, g.batch, g.channels, g.outputs):
         raise NoTactic("there are no elements")
-    return plan_of(g, x.dtype, product, channels_innermost=pixel_strides(x) is not None)
+    return plan_of(g, x.dtype, product, channels_innermost=pixel_strides(x) is not None, copies=copies)
 
 
 def orders(plan: PositionsPlan, base: BlockConfig) -> list[BlockConfig]:

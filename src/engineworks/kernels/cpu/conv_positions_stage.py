@@ -149,6 +149,10 @@ class RowCopy:
                 shift = f"splat (i{bits * plan.placed.channels} {bits * channel})"
                 value = f.value(f"or {wide} {total}, {f.value(f'shl {wide} {value}, {shift}')}")
             total = value
+        if plan.flipped:
+            total = f.value(
+                f"xor {wide} {total}, bitcast (<{JOINED * plan.placed.channels} x i8> splat (i8 -128) to {wide})"
+            )
         f.line(f"store {wide} {total}, ptr {to}, align 1")
 
     def _move(self, to: str, source: str, count: Size) -> None:
@@ -166,6 +170,8 @@ class RowCopy:
 
         def move(at: Size, mask: str | None) -> None:
             value = load_vector(f, self.chunk, dtypes.u8, f.at(source, at), mask)
+            if plan.flipped:
+                value = f.value(f"xor <{self.chunk} x i8> {value}, splat (i8 -128)")
             store_vector(f, self.chunk, dtypes.u8, f.at(to, at), value, mask)
 
         self._chunks(0, f.mul(count, self.element), self.chunk, move)
@@ -183,6 +189,8 @@ class RowCopy:
             value = load_vector(f, lanes, x, source, mask)
         wide = casts.cast(casts.decode(x, Vector(f, self.isa, kind, lanes, value)), x, left)
         register = casts.encode(left, wide)
+        if self.plan.flipped:
+            register = register ^ -128
         if lanes == 1:
             f.line(f"store {register.kind} {register.name}, ptr {to}, align {left.size_bytes}")
         elif left.name == "bf16":
@@ -195,11 +203,12 @@ class RowCopy:
         if first == end:
             return
         f, chunk = self.f, self.chunk
+        zeros = "splat (i8 -128)" if self.plan.flipped else "zeroinitializer"
         self._chunks(
             first,
             end,
             chunk,
-            lambda at, mask: store_vector(f, chunk, dtypes.u8, f.at(line, at), "zeroinitializer", mask),
+            lambda at, mask: store_vector(f, chunk, dtypes.u8, f.at(line, at), zeros, mask),
         )
 
     def _chunks(self, first: Size, end: Size, size: int, emit: Callable[[Size, str | None], None]) -> None:
