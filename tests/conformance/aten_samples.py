@@ -205,6 +205,9 @@ SAMPLES: Mapping[str, Callable[[], Any]] = {
         _one_state(aten.rnn_relu.input, 1, layers=2, directions=2),
     ),
     "quantisation of PT2E": lambda: (
+        quantized.choose_qparams.tensor(_draw(3, 4), 0, 255, 1e-6, torch.uint8),
+        quantized.choose_qparams_symmetric.tensor(_draw(3, 4), -127, 127, 1e-6, torch.int8),
+        aten._int_mm.default(_whole(32, 16).to(torch.int8), _whole(16, 24).to(torch.int8)),
         quantized.quantize_per_tensor.default(_draw(3, 4), 0.02, 0, -128, 127, torch.int8),
         quantized.quantize_per_tensor.default(_draw(3, 4), 0.013, 3, -127, 127, torch.int8),
         quantized.quantize_per_tensor.tensor(_draw(3, 4), torch.tensor(0.02), torch.tensor(7), 0, 255, torch.uint8),
