@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engineworks.errors import InvalidModel
+from engineworks.errors import InvalidModel, MissingExtra
 
 
 def is_module(model: object) -> bool:
@@ -32,9 +32,14 @@ def load_program(path: str | os.PathLike[str]) -> Any:
 
     Raises:
         InvalidModel: there is no such file, or torch cannot read it; the sentence has torch's own words.
+        MissingExtra: torch is not installed.
     """
-    from torch.export import load
-
+    try:
+        from torch.export import load
+    except ImportError as error:
+        raise MissingExtra(
+            f"'{path}' is a program of PyTorch's, and reading it needs torch: pip install torch"
+        ) from error
     if not Path(path).is_file():
         raise InvalidModel(f"there is no file '{path}'. Check the path; it is relative to {Path.cwd()}.")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from torch.export import Dim, export  # noqa: E402
 import engineworks as ew  # noqa: E402
 from engineworks.builder.build import build_bytes  # noqa: E402
 from engineworks.builder.config import BuildConfig  # noqa: E402
-from engineworks.errors import InvalidInput, InvalidModel, UnsupportedOperator  # noqa: E402
+from engineworks.errors import InvalidInput, InvalidModel, MissingExtra, UnsupportedOperator  # noqa: E402
 from engineworks.frontends.torch_export.reader import read  # noqa: E402
 from engineworks.frontends.torch_export.structure import structure_of  # noqa: E402
 
@@ -290,6 +291,21 @@ def test_a_saved_program_is_built_from_its_path(tmp_path) -> None:
     torch.export.save(export(nn.Linear(6, 5), (X,)), tmp_path / "model.pt2")
     engine = ew.build(tmp_path / "model.pt2", effort=0)
     assert engine.run(input=X.numpy())["output"].shape == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("none.pt2", "there is no file"), ("bad.pt2", "no exported program")]
+)
+def test_a_file_that_is_no_program_is_refused(name, message, tmp_path) -> None:
+    (tmp_path / "bad.pt2").write_text("no archive")
+    with pytest.raises(InvalidModel, match=message):
+        ew.build(tmp_path / name)
+
+
+def test_a_program_without_torch_says_what_to_install(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.export", None)
+    with pytest.raises(MissingExtra, match="pip install torch"):
+        ew.build(tmp_path / "model.pt2")
 
 
 def test_unknown_operators_are_reported_together_with_the_users_lines() -> None:
