@@ -39,6 +39,7 @@ from engineworks.passes.layouts import AssignLayouts
 from engineworks.passes.lower_quantised import LowerQuantised
 from engineworks.passes.narrow_attention import NarrowAttention
 from engineworks.passes.narrow_io import NarrowInputsOutputs
+from engineworks.passes.narrow_weights import NarrowWeights
 from engineworks.passes.outputs import SeparateOutputs
 from engineworks.passes.partition import PartitionOptions
 from engineworks.passes.precision import DTYPES, LayerPrecision, NarrowProducts, Policy
@@ -222,7 +223,7 @@ class _Optimiser:
         )  # fmt: skip
         reasons: dict[str, str] = {}
         calibrated = [CalibratedPairs(policy, self.ranges, reasons, self.steps)] if self.ranges else []
-        floats: list[Pass] = [FloatProducts(reasons)]
+        floats: list[Pass] = [NarrowWeights(reasons), FloatProducts(reasons)]
         if not self.config.keep_io_types and policy.allowed & set(DTYPES):
             floats.append(NarrowInputsOutputs(DTYPES["fp16" if "fp16" in policy.allowed else "bf16"]))
         record = self.precisions.append

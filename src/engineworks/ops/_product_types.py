@@ -30,6 +30,16 @@ def product_dtype(a: DType, b: DType, out: DType | None) -> DType:
     return a
 
 
+def matmul_dtype(a: DType, b: DType, out: DType | None) -> DType:
+    """As `product_dtype`; also f32 for f32 by 8-bit integers, in either order: weights alone are quantised there.
+
+    Raises:
+        InvalidModel: no product of these operands gives that.
+    """
+    weighted = (a is dtypes.f32 and is_byte(b)) or (b is dtypes.f32 and is_byte(a))
+    return dtypes.f32 if weighted and out is dtypes.f32 else product_dtype(a, b, out)
+
+
 def sum_dtype(a: DType, b: DType, out: DType) -> DType:
     """In which the terms are multiplied and summed: f32 for narrow floats, the result's dtype otherwise."""
     return dtypes.f32 if a.is_float and b.is_float and out.bits < 32 else out

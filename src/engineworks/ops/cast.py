@@ -13,6 +13,7 @@ from engineworks.ir import scalar as language
 from engineworks.ir.scalar import Scalar, apply, const
 from engineworks.ops._onnx_types import dtype_attribute
 from engineworks.ops._pointwise import DimPointwise
+from engineworks.ops._product_types import is_byte
 
 LARGEST_F8 = {
     dtypes.f8e4m3: 448.0, dtypes.f8e5m2: 57344.0,
@@ -111,4 +112,14 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
 def _(g: GraphBuilder, n: ForeignNode) -> Value:
     """Devices, layouts and memory formats change nothing here. 8-bit floats do not saturate."""
     x = n[0]
+    if n.result_dtype() is dtypes.f32 and x.type.rank > 1 and is_byte(x.type.dtype) and _is_stored(x):
+        # Integers kept in bytes are quantised weights: products look for this before constants are folded.
+        return g.dequantize_linear(x, g.constant(1, dtypes.f32))
     return x if x.type.dtype is n.result_dtype() else g.cast(x, dtype=n.result_dtype(), saturate=False)
+
+
+def _is_stored(x: Value) -> bool:
+    """A constant, or one that is only laid out anew."""
+    while x.producer is not None and x.producer.op.name in ("transpose", "reshape"):
+        x = x.producer.inputs[0]  # type: ignore[assignment]
+    return x.is_constant

@@ -11,7 +11,7 @@ from engineworks.core.shapes import broadcast
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import Op, bf16, example, f16, f32, f64, i8, i32, op, u8
-from engineworks.ops._product_types import product_dtype
+from engineworks.ops._product_types import matmul_dtype
 
 
 @op("matmul")
@@ -22,7 +22,7 @@ class MatMul(Op):
         a: [..., M, K], b: [..., K, N]; at least 2-D (front ends add the axis that 1-D operands lack).
     Attributes:
         out_dtype: of the result; None: the operands', which is one then. f32 for floats of 16 and 32 bits in any pair,
-            i32 for i8 and u8 in any pair (exact).
+            and for f32 by i8 or u8; i32 for i8 and u8 in any pair (exact).
     Returns:
         [..., M, N]. f16 and bf16 accumulate in f32; integers wrap around.
     """
@@ -34,7 +34,7 @@ class MatMul(Op):
         assert a is not None and b is not None, "matmul takes two operands"
         if a.rank < 2 or b.rank < 2:
             raise InvalidModel(f"operands {a} and {b}: both need at least two axes")
-        dtype = product_dtype(a.dtype, b.dtype, self.out_dtype)
+        dtype = matmul_dtype(a.dtype, b.dtype, self.out_dtype)
         if a.dtype.kind not in ("float", "int", "uint"):
             raise InvalidModel(f"dtype {a.dtype} has no product and sum")
         if known_equal(a.shape[-1], b.shape[-2]) is False:
@@ -73,4 +73,12 @@ class MatMul(Op):
         example(f16(5, 24), f16(24, 19), out_dtype=dtypes.f32),
         example(f32(1, 64), bf16(64, 40, constant=True), out_dtype=dtypes.f32),
         example(f32(3, 64), f16(64, 40, constant=True), out_dtype=dtypes.f32),
+        example(
+            f32("N", 37),
+            i8(37, 40, low=-128, high=127, constant=True),
+            out_dtype=dtypes.f32,
+            dims={"N": (1, 20)},
+        ),
+        example(f32(9, 20), u8(20, 17, high=255, constant=True), out_dtype=dtypes.f32),
+        example(f32(9, 20), i8(20, 17, low=-128, high=127), out_dtype=dtypes.f32),
     )

@@ -114,7 +114,7 @@ class NarrowProducts:
         if any(d is not dtypes.f32 for d in given):
             if node.op.out_dtype is None and all(d in DTYPES.values() for d in given):  # type: ignore[attr-defined]
                 _sum_in_f32(rewriter, node)
-            return _name_of(given), "the model's own type"
+            return _name_of(given), known or "the model's own type"
         impossible = {"int8": known or "no calibration and no Q/DQ in the model"}
         if node.op.name in RECURRENT:
             impossible["int8"] = "recurrent layers have no integer kernel"
@@ -171,6 +171,8 @@ def _sum_in_f32(rewriter: Rewriter, node: Node) -> None:
 def _name_of(given: list[DType]) -> str:
     """The precision's name for operands of these types."""
     narrowest = min(given, key=lambda d: d.bits)
+    if narrowest.is_integer and dtypes.f32 in given:
+        return "fp32"  # which the bytes are widened to
     return next((name for name, dtype in DTYPES.items() if dtype is narrowest), str(narrowest))
 
 

@@ -65,7 +65,7 @@ def load_vector(
 
 
 def widened(f: Function, lanes: int, source: DType, target: DType, value: str) -> str:
-    """Elements of `source` as the same or a wider dtype: 16-bit floats as f32, bytes as i16."""
+    """Elements of `source` as the same or a wider dtype: 16-bit floats as f32, bytes as i16 or f32."""
     if source is target:
         return value
     kind, wide = (f"<{lanes} x {storage_kind(t)}>" for t in (source, target))
@@ -75,7 +75,12 @@ def widened(f: Function, lanes: int, source: DType, target: DType, value: str) -
         bits, words = f"<{lanes} x i16>", f"<{lanes} x i32>"
         low = f.value(f"zext {bits} {f.value(f'bitcast {kind} {value} to {bits}')} to {words}")
         return f.value(f"bitcast {words} {f.value(f'shl {words} {low}, splat (i32 16)')} to {wide}")
-    return f.value(f"{'zext' if source.kind == 'uint' else 'sext'} {kind} {value} to {wide}")
+    grows = "zext" if source.kind == "uint" else "sext"
+    if target.is_float:
+        # By way of words: x86 converts no bytes.
+        words = f"<{lanes} x i32>"
+        return f.value(f"sitofp {words} {f.value(f'{grows} {kind} {value} to {words}')} to {wide}")
+    return f.value(f"{grows} {kind} {value} to {wide}")
 
 
 def store_vector(

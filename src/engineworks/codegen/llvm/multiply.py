@@ -15,9 +15,11 @@ from engineworks.codegen.llvm.vector import storage_kind
 from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
 
-Form = Literal["f32", "f16_weights", "bf16_weights", "bf16_rows", "bf16_dot", "byte_dot", "i16_pairs"]
-"""f32: fused multiply-add. f16_weights, bf16_weights: f32 times 16-bit weights, which are widened when they are loaded;
-bf16_rows: not in pairs, as they lie outside of panels.
+Form = Literal[
+    "f32", "f16_weights", "bf16_weights", "byte_weights", "bf16_rows", "bf16_dot", "byte_dot", "i16_pairs"
+]  # fmt: skip
+"""f32: fused multiply-add. f16_weights, bf16_weights, byte_weights: f32 times narrow weights, which are widened when
+they are loaded; bf16_rows: not in pairs, as they lie outside of panels.
 bf16_dot: vdpbf16ps. byte_dot: vpdpbusd. i16_pairs: vpmaddwd or vpdpwssd, exact for bytes widened to i16.
 """
 
@@ -74,7 +76,7 @@ class Multiply:
         """One vector of a k group of B: a part for each instruction that it takes part in."""
         if self.form == "f32":
             return (load_vector(f, isa.lanes, dtypes.f32, pointer, mask, align=align),)
-        if self.form in ("f16_weights", "bf16_rows"):
+        if self.form in ("f16_weights", "byte_weights", "bf16_rows"):
             value = load_vector(f, isa.lanes, self.right, pointer, mask)
             return (widened(f, isa.lanes, self.right, dtypes.f32, value),)
         assert mask is None, "panels are whole"
@@ -163,6 +165,10 @@ def multiplies(left: DType, right: DType, isa: Isa, *, right_constant: bool) -> 
         has = isa.has("avx512vnni" if isa.lanes == 16 else "avxvnni")
         takes = left is not right or (left.name == "i8" and right_constant)
         return (dot, I16_PAIRS) if has and takes else (I16_PAIRS,)
+    if left is dtypes.f32 and right.name in integers and right_constant:
+        return (Multiply("byte_weights", right=right, load_cost=2.0),)
+    if {left.name, right.name} & integers:
+        return (F32,) if dtypes.f32 in (left, right) else ()
     narrow = {"f16", "bf16", "f32"}
     if left.name not in narrow or right.name not in narrow:
         return ()

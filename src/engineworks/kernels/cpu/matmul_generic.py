@@ -21,7 +21,7 @@ from engineworks.kernels import cost
 from engineworks.kernels.cpu.words import Words, finish, kernel_function
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Step, Tactic
 from engineworks.kernels.workload import Workload
-from engineworks.ops._product_types import product_dtype, sum_dtype
+from engineworks.ops._product_types import matmul_dtype, sum_dtype
 from engineworks.ops.matmul import MatMul
 
 
@@ -74,7 +74,7 @@ class _Row:
         self.words = words = Words(self.f)
         self.dtypes, self.out = (left.type.dtype, right.type.dtype), out
         assert isinstance(work.anchor, MatMul), f"{work.anchor} is no matmul"
-        self.dtype = product_dtype(*self.dtypes, work.anchor.out_dtype)
+        self.dtype = matmul_dtype(*self.dtypes, work.anchor.out_dtype)
         self.sum = sum_dtype(*self.dtypes, self.dtype)
         self.pointers = [words.pointer(Input(k)) for k in range(len(work.inputs))]
         self.target = words.pointer(Output(0))
