@@ -13,7 +13,9 @@ from tests.unit.kernels.narrow_convs import CASES
 
 TILES = ("amx-tile", "amx-bf16", "amx-int8", "avx512bf16")
 ISA = AVX512.with_extras(*TILES)
-pytestmark = pytest.mark.skipif(not set(TILES) <= set(host().features), reason="this CPU has no AMX or AVX512_BF16")
+pytestmark = pytest.mark.skipif(
+    not set(TILES) <= set(host().features), reason="this CPU has no AMX or AVX512_BF16"
+)
 
 
 @pytest.mark.parametrize("types", [("i8", "i8"), ("u8", "i8"), ("bf16", "bf16")], ids="-".join)
