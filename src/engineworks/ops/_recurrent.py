@@ -12,7 +12,7 @@ from engineworks.core import dtypes
 from engineworks.core.dims import known_equal
 from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
-from engineworks.errors import InvalidModel, UnsupportedOperator
+from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value
 from engineworks.ir.scalar import Scalar, apply, argument, const, evaluate, where
 
@@ -144,10 +144,6 @@ class Recurrent(Op):
         """In f32, where no kernel multiplies narrower operands."""
         x = inputs[0]
         assert x is not None
-        if x.type.dtype.bits >= 32:
-            raise UnsupportedOperator(
-                f"{self.name} of x {x.type}: no kernel walks layers of such types and sizes"
-            )
         wide = [v if v is None or not v.type.dtype.is_float else g.cast_to(v, dtypes.f32) for v in inputs]
         outputs = g.add_node(replace(self, out_dtype=None), wide)  # type: ignore[type-var]
         return tuple(g.cast_to(y, self.out_dtype or x.type.dtype) for y in outputs)

@@ -33,10 +33,11 @@ class Decompose:
             for node in pending:
                 if is_fusible(node) or self.claims(node):
                     continue
-                if not type(node.op).has("decompose"):
-                    stuck.append(node)
-                    continue
-                made += _apply(rewriter, node)
+                new = _apply(rewriter, node) if type(node.op).has("decompose") else [node]
+                # What decomposes to itself, as a recurrent layer in f32 does, is stuck too.
+                same = [n for n in new if n.op == node.op and n.inputs[0].type == node.inputs[0].type]  # type: ignore[union-attr]
+                stuck += same
+                made += [n for n in new if n not in same]
             pending = made
         if stuck:
             names = ", ".join(f"{n.op.name} at '{'/'.join(n.origin)}'" for n in stuck[:20])
