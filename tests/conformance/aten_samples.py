@@ -125,6 +125,12 @@ SAMPLES: Mapping[str, Callable[[], Any]] = {
         aten._softmax.default(_draw(3, 4), -1, False), aten._log_softmax.default(_draw(3, 4), 0, False),
         aten._safe_softmax.default(torch.where(_mask, 0.5, float("-inf")), -1),
     ),
+    "medians and places": lambda: (
+        aten.median.dim(_draw(3, 4, 5), 1),
+        aten.median.dim(_draw(3, 5), -1, True),
+        aten.nanmedian.dim(torch.where(_draw(3, 5) > 1, float("nan"), _draw(3, 5)), 1),
+        aten.searchsorted.Scalar(torch.linspace(-1, 1, 5), 0.3),
+    ),
     "truths and counts": lambda: (
         aten.all.dims(_whole(3, 4), [0, 1]), aten.all.dims(_whole(3, 4), []), aten.all.dims(_whole(3, 4), [1], True),
         aten.count_nonzero.dim_IntList(_whole(3, 4, low=0, high=2), [1]),
@@ -185,6 +191,7 @@ SAMPLES: Mapping[str, Callable[[], Any]] = {
         aten._upsample_bicubic2d_aa.vec(_image, None, False, [0.6, 0.5]),
     ),
     "scatters": lambda: (
+        aten.scatter.value(_draw(3, 4), 1, _whole(3, 2, low=0, high=3), 0.5),
         aten.put.default(_draw(3, 4), torch.tensor([[1, 0], [7, -1]]), _draw(2, 2)),
         aten.put.default(_draw(3, 4), torch.tensor([1, 1, 5]), _draw(3), True),
         aten.scatter.reduce(_draw(3, 4), 1, _whole(3, 2, low=0, high=3), _draw(3, 2), reduce="multiply"),

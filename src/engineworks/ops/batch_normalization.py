@@ -92,14 +92,14 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
 
 @from_torch("aten.batch_norm.default", "aten._native_batch_norm_legit_no_training.default")
 @from_torch("aten.native_batch_norm.default", "aten._native_batch_norm_legit.no_stats")
-@from_torch("aten.cudnn_batch_norm.default", "aten._batch_norm_no_update.default")
+@from_torch("aten._batch_norm_no_update.default")
 def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
     """By the running moments, or in training by those of the batch, which are left as they are.
 
     Raises:
         UnsupportedOperator: outputs beyond the first, or running moments to be changed: both mean training.
     """
-    x, epsilon = n.arg("input"), n.arg("eps" if "eps" in n.foreign.attributes else "epsilon")
+    x, epsilon = n.arg("input"), n.arg("eps")
     if any(n.output_names[1:]):
         raise n.unsupported("outputs beyond the first mean training; export the module after module.eval()")
     training = any(n.arg(name) for name in ("training", "train") if name in n.foreign.attributes)
