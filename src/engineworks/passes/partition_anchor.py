@@ -8,6 +8,7 @@ from engineworks.core.types import row_major
 from engineworks.ir.graph import Graph, Node, Value
 from engineworks.ir.group import Group, OperandKind
 from engineworks.ops._kinds import Pointwise
+from engineworks.ops._products import PRODUCTS
 from engineworks.passes.decompose import is_fusible
 from engineworks.passes.layouts import CHANNELS_LAST_OPS, lies
 from engineworks.passes.partition_views import WIDENING, narrow_source
@@ -51,7 +52,7 @@ def grow_epilogue(
             members.append(node)
             if len(_leaving(graph, members)) == 1:
                 lengths.append(len(members))
-    members = members[: _narrowest(graph, members, lengths)]
+    members = members[: _before_sum(graph, members, lengths) or _narrowest(graph, members, lengths)]
     outputs = _leaving(graph, members) if len(members) > 1 else list(anchor.outputs)
     _lay_like(members, anchor.output)
     behind = [*_widened_inside(members), *members[1:]]
@@ -100,6 +101,31 @@ def _narrowest(graph: Graph, members: list[Node], lengths: list[int]) -> int:
         if length in lengths and members[length - 1].output.type.dtype.bits < last.type.dtype.bits:
             return length
     return longest
+
+
+def _before_sum(graph: Graph, members: list[Node], lengths: list[int]) -> int | None:
+    """Where bytes are widened to meet the sums of another product, which nobody quantises: the other kernel can go on
+    from there, and nothing wide is stored between the two.
+    """
+    inside = {id(n) for n in members}
+    for length in lengths[1:-1]:
+        value, rest = members[length - 1].output, members[length : lengths[-1]]
+        if value.type.dtype.bits != 8 or rest[0].op.name not in WIDENING:
+            continue
+        met = [v for n in rest for v in n.inputs if v is not None and id(v.producer) not in inside]
+        if any(_is_of_product(v) for v in met) and _leaving(graph, members[:length]) == [value]:
+            return length
+    return None
+
+
+def _is_of_product(value: Value) -> bool:
+    """f32 that pointwise work makes of the sums of a product, for one reader."""
+    node = value.producer
+    if node is None or len(value.uses) != 1 or narrow_source(value)[1].type.dtype.bits == 8:
+        return False
+    if node.op.name in PRODUCTS:
+        return True
+    return isinstance(node.op, Pointwise) and any(_is_of_product(v) for v in node.inputs if v is not None)
 
 
 def _lay_like(members: list[Node], first: Value) -> None:
