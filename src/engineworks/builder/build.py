@@ -186,7 +186,7 @@ class _Optimiser:
 
     Attributes:
         precisions: of the products, in the order in which they were decided.
-        warnings: of calibration.
+        warnings: of calibration, and of the lack of it.
         ranges: scales of calibrated tensors. steps: of those that are quantised, what one level stands for.
     """
 
@@ -209,6 +209,11 @@ class _Optimiser:
             with self.phases.phase("calibrate"):
                 self.ranges, self.warnings = ranges_for(rewriter.graph, self.config)
         self._run(rewriter, self._passes(tuner), self.phases)
+        found = {p.precision for p in self.precisions}
+        if "int8" in self.config.precisions and found and "int8" not in found and not self.ranges:
+            from engineworks.builder.calibrated_build import without_ranges
+
+            self.warnings = (*self.warnings, without_ranges())
 
     def body(self, graph: Graph, tuner: ProcessTuner | None) -> None:
         """A body of control flow; its passes are not timed by themselves."""

@@ -18,6 +18,20 @@ class ClippedRange(UserWarning):
     """A calibrated range leaves more of a tensor's data out than `max_clipped` allows."""
 
 
+class NoRanges(UserWarning):
+    """int8 is asked for, and nothing says what the model's tensors range over."""
+
+
+def without_ranges() -> str:
+    """The sentence about a build that may use int8 and cannot anywhere; it is issued as NoRanges too."""
+    sentence = (
+        "int8 is allowed, and no product computes in it: the model is not quantised, and there are no ranges. "
+        "Pass calibrate=batches or calibration_cache=file, or leave int8 out."
+    )
+    warnings.warn(sentence, NoRanges, stacklevel=2)
+    return sentence
+
+
 def ranges_for(graph: Graph, config: BuildConfig) -> tuple[Mapping[str, float], tuple[str, ...]]:
     """Scales by tensor name, and the warnings of calibration, which are issued as ClippedRange too.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import engineworks
+from engineworks.builder.calibrated_build import NoRanges
 from engineworks.builder.config import BuildConfig
 from engineworks.builder.precision import PrecisionChooser, allowed_precisions, narrow_work
 from engineworks.codegen.llvm.function import AVX512
@@ -105,3 +106,9 @@ def test_the_report_says_what_and_why() -> None:
 def test_a_calibration_cache_that_is_not_there_is_asked_for(tmp_path) -> None:
     with pytest.raises(BuildError, match="no calibration cache .*engineworks calibrate"):
         engineworks.build(_graph(), effort=0, precision="int8", calibration_cache=tmp_path / "none.cache")
+
+
+def test_int8_without_ranges_is_warned_of() -> None:
+    with pytest.warns(NoRanges, match="int8 is allowed, and no product computes in it"):
+        engine = engineworks.build(_graph(), precision=("bf16", "int8"), effort=0)
+    assert json.loads(engine.report)["warnings"]
