@@ -214,3 +214,17 @@ def test_a_quantised_module_goes_through_torch_tensorrt(
     with torch.no_grad():
         wanted = module(x)
     assert (compiled(x) - wanted).abs().max() < LEVEL * wanted.abs().max()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: _pt2e("block"), lambda: _torchao(Int8DynamicActivationInt8WeightConfig())],
+    ids=["pt2e", "dynamic"],
+)
+def test_a_quantised_module_is_compiled_as_it_is(make: Callable[[], tuple[nn.Module, torch.Tensor]]) -> None:
+    """Not exported by its user: PT2E's modules refuse eval(), which compiling would call."""
+    module, x = make()
+    compiled = torch_tensorrt.compile(module, inputs=[x], require_full_compilation=True)
+    with torch.no_grad():
+        wanted = module(x)
+    assert (compiled(x) - wanted).abs().max() < LEVEL * wanted.abs().max()

@@ -14,6 +14,7 @@ import torch
 from torch.utils import _pytree
 
 from engineworks.errors import InvalidModel
+from engineworks.frontends.torch_export.export import evaluating
 from engineworks.torch_tensorrt.input import Input
 
 _log = logging.getLogger("engineworks")
@@ -80,7 +81,7 @@ def export(
         module = copy.deepcopy(module).float()
     positional, named = _pytree.tree_map(example_of, (tuple(args), dict(kwargs)), is_leaf=is_input)
     dims = _dynamic_shapes(module, args, kwargs)
-    with _evaluating(module), _border(module, leaves((args, kwargs))):
+    with evaluating(module), _border(module, leaves((args, kwargs))):
         try:
             program = torch.export.export(module, positional, named, dynamic_shapes=dims, strict=False)
         except Exception as error:  # torch.export runs the user's code: it can raise anything
@@ -90,18 +91,6 @@ def export(
             ) from error
     _forget_own_frames(program)
     return program, names
-
-
-@contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """The module and all its parts in eval mode for a while."""
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
 
 
 def _border(module: torch.nn.Module, inputs: Sequence[Input]) -> AbstractContextManager[None]:

@@ -45,7 +45,7 @@ def export_module(
     positional, named = tuple(args or ()), dict(kwargs or {})
     if dynamic_shapes is None and profile:
         positional, named, dynamic_shapes = _dynamic(module, positional, named, profile)
-    with _evaluating(module):
+    with evaluating(module):
         try:
             return export(module, positional, named, dynamic_shapes=dynamic_shapes, strict=False)
         except Exception as error:  # torch.export runs the user's code: it can raise anything
@@ -63,10 +63,15 @@ def _failure(module: Any, error: Exception) -> str:
 
 
 @contextmanager
-def _evaluating(module: Any) -> Iterator[None]:
+def evaluating(module: Any) -> Iterator[None]:
     """The module and all its parts in eval mode for a while."""
     training = [part for part in module.modules() if part.training]
-    module.eval()
+    try:
+        module.eval()
+    except NotImplementedError:
+        # What torch.export gives, and PT2E converts, refuses; it was exported in one mode, and no flag changes that.
+        for part in training:
+            part.training = False
     try:
         yield
     finally:
