@@ -173,8 +173,13 @@ def test_dynamic_quantisation_by_quantize_runs_in_integers() -> None:
     assert _error(engine, module, x) < LEVEL
 
 
-def test_weights_quantised_alone_stay_bytes() -> None:
-    module, x = _torchao(Int8WeightOnlyConfig())
+@pytest.mark.parametrize(
+    "config",
+    [Int8WeightOnlyConfig(), IntxWeightOnlyConfig(torch.int8, granularity=PerAxis(0))],
+    ids=["Int8WeightOnly", "IntxWeightOnly"],
+)
+def test_weights_quantised_alone_stay_bytes(config: Any) -> None:
+    module, x = _torchao(config)
     engine, report = _built(module, x)
     assert {p["reason"] for p in _products(report)} == {"f32 by weights that stay in 8 bits"}
     assert _error(engine, module, x) < 1e-5
@@ -187,12 +192,11 @@ def test_weights_quantised_alone_stay_bytes() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        IntxWeightOnlyConfig(torch.int8, granularity=PerAxis(0)),
         IntxWeightOnlyConfig(torch.int8, granularity=PerGroup(32)),
         IntxWeightOnlyConfig(torch.int4, granularity=PerGroup(32)),
         Int8DynamicActivationIntxWeightConfig(torch.int4, weight_granularity=PerGroup(32)),
     ],
-    ids=["int8 by rows", "int8 by groups", "int4 by groups", "int4 by groups, dynamic"],
+    ids=["int8 by groups", "int4 by groups", "int4 by groups, dynamic"],
 )
 def test_weights_in_groups_mean_what_torch_makes_of_them(config: Any) -> None:
     module, x = _torchao(config)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engineworks.core import dtypes
+from engineworks.core.dims import Dim, known_equal
 from engineworks.core.dtypes import DType
 from engineworks.core.shapes import normalize_axis
 from engineworks.core.types import TensorType
@@ -101,3 +102,28 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     x = n.arg("input")
     axis = normalize_axis(n.arg("axis"), x.type.rank) if "axis" in n.foreign.attributes else 1
     return g.dequantize_linear(x, *scale_and_zero(g, n, x.type.dtype), dtype=n.result_dtype(), axis=axis)
+
+
+@from_torch("torchao.dequantize_affine.default")
+def _(g: GraphBuilder, n: ForeignNode) -> Value:
+    """`block_size` says how many elements share a scale along each axis: all, one, or groups."""
+    x, block = n.arg("input"), n.arg("block_size")
+    scale, zero = g.cast_to(n.arg("scale"), dtypes.f32), n.arg("zero_point")
+    split = [a for a, size in enumerate(x.type.shape) if not known_equal(size, block[a])]
+    if split and (len(split) > 1 or block[split[0]] != 1):
+        return g.cast_to(_by_blocks(g, x, block, scale, zero), n.result_dtype())
+    shape = tuple(x.type.shape[a] for a in split)
+    given = [g.reshape_to(scale, shape)]
+    if zero is not None:
+        given.append(g.reshape_to(g.cast_to(zero, x.type.dtype), shape))
+    return g.dequantize_linear(x, *given, dtype=n.result_dtype(), axis=(*split, 0)[0])
+
+
+def _by_blocks(g: GraphBuilder, x: Value, block: Sequence[Dim], scale: Value, zero: Value | None) -> Value:
+    """(x - zero) scale in f32, each for a block of x."""
+    pairs = [(size // b, b) for size, b in zip(x.type.shape, block, strict=True)]
+    ones = tuple(d for count, _ in pairs for d in (count, 1))
+    y = g.cast(g.reshape_to(x, tuple(d for pair in pairs for d in pair)), dtype=dtypes.f32)
+    if zero is not None:
+        y = g.sub(y, g.reshape_to(g.cast_to(zero, dtypes.f32), ones))
+    return g.reshape_to(g.mul(y, g.reshape_to(scale, ones)), x.type.shape)
