@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from engineworks.builder.config import BuildConfig
 from engineworks.builder.emit import Emitted, Emitter
 from engineworks.builder.places import cache_folder
 from engineworks.builder.planned import Planned, plan_graph
-from engineworks.builder.precision import PrecisionChooser, allowed_precisions
+from engineworks.builder.precision import PrecisionChooser, allowed_precisions, ignored
 from engineworks.builder.threads import with_useful_threads
 from engineworks.builder.workloads import flops, workload_of_node
 from engineworks.codegen.llvm.function import Isa
@@ -93,7 +94,7 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     with phases.phase("import"):
         graph, config = import_graph(model, config)
     rewriter = Rewriter(graph, limit=config.rewrite_limit)
-    optimiser = _Optimiser(isa, config, phases)
+    optimiser = _Optimiser(isa, config, phases, progress)
     cache = object_cache(cache_folder("objects") if config.timing_cache is not False else None)
     with _tuner(graph, isa, config, cache) as tuner:
         optimiser.optimise(rewriter, tuner)
@@ -193,6 +194,7 @@ class _Optimiser:
     isa: Isa
     config: BuildConfig
     phases: _Phases
+    progress: Progress | None = None
     precisions: list[LayerPrecision] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
     ranges: Mapping[str, float] = field(default_factory=dict)
@@ -221,10 +223,13 @@ class _Optimiser:
         self._run(rewriter, [*canonical_passes(), *self._passes(tuner)], _Phases())
 
     def _passes(self, tuner: ProcessTuner | None) -> list[Pass]:
-        chooser = PrecisionChooser(self.isa, tuner, self.config.effort, self.config.strict_math)
+        config, allowed = self.config, allowed_precisions(self.config, self.isa)
+        chooser = PrecisionChooser(
+            self.isa, tuner, config.effort, config.strict_math, self.progress or ignored
+        )
         policy = Policy(
-            allowed_precisions(self.config, self.isa), chooser.choose,
-            tuple(self.config.layer_precisions.items()), self.config.precision_constraints,
+            allowed, chooser.choose, tuple(config.layer_precisions.items()), config.precision_constraints,
+            partial(chooser.prepare, allowed),
         )  # fmt: skip
         reasons: dict[str, str] = {}
         calibrated = [CalibratedPairs(policy, self.ranges, reasons, self.steps)] if self.ranges else []

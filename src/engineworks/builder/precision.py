@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from engineworks.builder.config import BuildConfig
@@ -19,7 +19,8 @@ from engineworks.kernels.cpu.backend import BACKEND, Candidate
 from engineworks.kernels.workload import Epilogue, Operand, Workload
 from engineworks.ops._kinds import Pointwise
 from engineworks.ops._products import FACTORS
-from engineworks.tuner.choose import Tuner
+from engineworks.passes.precision import unwise_floats
+from engineworks.tuner.choose import Progress, Tuner
 
 BYTES_PER_S = 1.5e10
 """Of a conversion that no kernel can take over."""
@@ -45,22 +46,48 @@ def allowed_precisions(config: BuildConfig, isa: Isa) -> frozenset[str]:
     return frozenset(asked - {"fp32", "best"})
 
 
+def ignored(done: int, total: int, what: str) -> None:
+    """Progress that nobody watches."""
+
+
 @dataclass(slots=True)
 class PrecisionChooser:
     """Compares a product's best kernels in each precision.
 
     Args:
         tuner: None predicts.
+        progress: called with (done, total, what) while products are timed.
     """
 
     isa: Isa
     tuner: Tuner | None
     effort: int
     strict: bool = False
+    progress: Progress = ignored
+    _total: int = 0
+    _done: int = 0
     _known: dict[str, tuple[float, bool]] = field(default_factory=dict)
+
+    def prepare(self, allowed: Collection[str], nodes: Sequence[Node]) -> None:
+        """Compile what `choose` will measure for these products, on all cores."""
+        self._total, self._done = len(nodes), 0
+        if self.tuner is None:
+            return
+        works: dict[str, Workload] = {}
+        for node in nodes:
+            narrow = sorted({"bf16", "fp16"}.intersection(allowed) - unwise_floats(node).keys())
+            for precision in ("fp32", *narrow) if narrow else ():
+                work = narrow_work(node, precision)
+                works[work.key()] = work
+        problems = [(work, self._candidates(work)) for work in works.values()]
+        self.tuner.prepare(
+            problems, lambda done, total: self.progress(done, total, "compiling for precision")
+        )
 
     def choose(self, node: Node, possible: Sequence[str]) -> tuple[str, str]:
         """The fastest precision for a product of f32, and the reason in words."""
+        self._done += 1
+        self.progress(self._done, max(self._total, self._done), f"precision of {'/'.join(node.origin)}")
         times: dict[str, float] = {}
         measured = True
         for precision in possible:
@@ -82,9 +109,11 @@ class PrecisionChooser:
     def _time(self, work: Workload) -> tuple[float, bool]:
         key = work.key()
         if key not in self._known:
-            candidates, _ = BACKEND.propose(work, self.isa, min(self.effort, 1), strict=self.strict)
-            self._known[key] = self._time_of(work, candidates[:TRIED])
+            self._known[key] = self._time_of(work, self._candidates(work))
         return self._known[key]
+
+    def _candidates(self, work: Workload) -> list[Candidate]:
+        return BACKEND.propose(work, self.isa, min(self.effort, 1), strict=self.strict)[0][:TRIED]
 
     def _time_of(self, work: Workload, candidates: list[Candidate]) -> tuple[float, bool]:
         if not candidates:

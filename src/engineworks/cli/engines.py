@@ -24,6 +24,7 @@ def open_engine(path: Path, shapes: Sequence[str] = (), threads: int | None = No
     if path.suffix != ".onnx":
         return load(path, threads=threads)
     asked = parse_shapes(shapes)
+    settings: dict[str, Any] = {"effort": 0} | options
     note(f"building {path} (for a lasting engine: engineworks build {path})")
     with progress("build") as report:
         return build(
@@ -32,5 +33,5 @@ def open_engine(path: Path, shapes: Sequence[str] = (), threads: int | None = No
             threads=threads,
             profile={n: s for n, s in asked.items() if len(s) == 3} or None,
             fixed_shapes={n: s[0] for n, s in asked.items() if len(s) == 1},
-            **({"effort": 0} | options),
+            **settings,
         )

@@ -47,12 +47,14 @@ class Policy:
         layers: (name or glob of source nodes, precision), the last match wins.
         constraints: 'obey' makes `layers` a condition, 'prefer' a wish, 'none' nothing.
         choose: decides where several are possible.
+        prepare: is told before about all products in f32.
     """
 
     allowed: frozenset[str]
     choose: Choose
     layers: tuple[tuple[str, str], ...] = ()
     constraints: str = "prefer"
+    prepare: Callable[[Sequence[Node]], None] = lambda nodes: None
 
     def decide(self, node: Node, impossible: dict[str, str]) -> tuple[str, str]:
         """Precision and reason for a product in f32.
@@ -101,7 +103,11 @@ class NarrowProducts:
 
     def run(self, rewriter: Rewriter) -> None:
         forms = NarrowForms(rewriter)
-        for node in [n for n in rewriter.graph.nodes if n.op.name in FACTORS]:
+        products = [n for n in rewriter.graph.nodes if n.op.name in FACTORS]
+        self.policy.prepare(
+            [n for n in products if all(v is None or v.type.dtype is dtypes.f32 for v in n.inputs[:2])]
+        )
+        for node in products:
             precision, reason = self._decided(rewriter, node, forms)
             self.record(LayerPrecision(node.origin, node.op.name, precision, reason))
         forms.share(widened)
