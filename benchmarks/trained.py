@@ -66,11 +66,14 @@ class Task:
 
     Attributes:
         score: for a `run` of each network.
+        held_out: the same measure on other data of the same kind, which no choice was made on
+            (trained_held_out.py); on its pages the networks in fp32 may score below 1.
     """
 
     name: str
     networks: Mapping[str, Network]
     score: Callable[[Mapping[str, Run]], float]
+    held_out: Callable[[Mapping[str, Run]], float]
 
 
 def get(name: str) -> Task:
@@ -89,7 +92,7 @@ def folder(module: str) -> Path:
     """Where an installed package lies, which is not imported. Raises PackageMissing."""
     spec = find_spec(module)
     if spec is None or not spec.submodule_search_locations:
-        raise PackageMissing(f"'{module}' is not installed: pip install --no-deps {PINS[module]}")
+        raise PackageMissing(f"'{module}' is not installed: pip install --no-deps {PINS.get(module, module)}")
     return Path(next(iter(spec.submodule_search_locations)))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from benchmarks import trained
+from benchmarks import trained, trained_held_out
 from benchmarks.trained import Batch, Network, Run, Task
 from engineworks.cli import ocr
 from engineworks.cli.demo import FILES, read_lines
@@ -52,13 +52,13 @@ def task() -> Task:
         name: Network(models / file, functools.partial(_seen_by, name), shapes[name])
         for name, file in FILES.items()
     }
-    return Task("pages", networks, score)
+    return Task("pages", networks, score, functools.partial(score, held_out=True))
 
 
-def score(runs: Mapping[str, Run]) -> float:
+def score(runs: Mapping[str, Run], *, held_out: bool = False) -> float:
     """Share of the characters that are read right."""
     wrong = total = 0
-    for image, wanted in _scored():
+    for image, wanted in _held_out() if held_out else _scored():
         wrong += distance(read(runs, image), wanted)
         total += len(wanted)
     return 1 - wrong / total
@@ -67,7 +67,7 @@ def score(runs: Mapping[str, Run]) -> float:
 def read(runs: Mapping[str, Run], image: np.ndarray) -> str:
     """The text of an image [224, 640, 3] u8, its lines joined."""
     networks = {name: functools.partial(_first, run) for name, run in runs.items()}
-    return "".join(line.text for line in read_lines(image, networks, _characters())).replace(" ", "")
+    return _joined([line.text for line in read_lines(image, networks, _characters())])
 
 
 def _first(run: Run, array: np.ndarray) -> np.ndarray:
@@ -87,19 +87,31 @@ def distance(a: str, b: str) -> int:
 @functools.cache
 def _scored() -> tuple[tuple[np.ndarray, str], ...]:
     """Images and their text without spaces, which detection may lose between boxes."""
-    printed = [(rendered(lines), "".join(lines).replace(" ", "")) for lines in PRINTED]
+    printed = [(rendered(lines), _joined(lines)) for lines in PRINTED]
     photograph = page()
     return (*printed, (photograph, read(_in_fp32(), photograph)))
 
 
-def rendered(lines: Sequence[str], ink: int = 0, paper: int = 255) -> np.ndarray:
-    """[224, 640, 3] u8."""
+@functools.cache
+def _held_out() -> tuple[tuple[np.ndarray, str], ...]:
+    return tuple(
+        (rendered(lines, ink, paper, size), _joined(lines))
+        for size, ink, paper, lines in trained_held_out.PAGES
+    )
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "".join(lines).replace(" ", "")
+
+
+def rendered(lines: Sequence[str], ink: int = 0, paper: int = 255, size: int = 34) -> np.ndarray:
+    """[224, 640, 3] u8, in letters `size` pixels high and as far apart again."""
     from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.new("RGB", (WIDTH, HEIGHT), (paper,) * 3)
     draw = ImageDraw.Draw(picture)
     for number, text in enumerate(lines):
-        draw.text((24, 16 + 68 * number), text, fill=(ink,) * 3, font=ImageFont.load_default(34))
+        draw.text((24, 16 + 2 * size * number), text, fill=(ink,) * 3, font=ImageFont.load_default(size))
     return np.asarray(picture)
 
 

@@ -10,13 +10,13 @@ import functools
 import importlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-from benchmarks import trained
+from benchmarks import trained, trained_held_out
 from benchmarks.trained import Batch, Network, Run, Task
 
 SIDE, BATCH = 224, 8
@@ -40,11 +40,11 @@ def whole(name: str) -> np.ndarray:
     return _seen(picture, (left, top, left + side, top + side), mirrored=False)
 
 
-def crops(count: int, seed: int) -> np.ndarray:
+def crops(count: int, seed: int, names: Sequence[str] = PHOTOGRAPHS) -> np.ndarray:
     """[photographs * count, 3, 224, 224] f32: squares of half to all of the shorter side, some of them mirrored."""
     source = np.random.default_rng(seed)
     out = []
-    for name in PHOTOGRAPHS:
+    for name in names:
         picture = _picture(name)
         for _ in range(count):
             side = int(min(picture.size) * source.uniform(0.5, 1))
@@ -61,7 +61,8 @@ def task() -> Task:
         trained.folder(package)
     path = trained.exported("efficientnet_lite0", Path(__file__), _write)
     network = Network(path, calibration)
-    return Task("photographs", {"classifier": network}, functools.partial(score, path=path))
+    held_out = functools.partial(score, path=path, held_out=True)
+    return Task("photographs", {"classifier": network}, functools.partial(score, path=path), held_out)
 
 
 def calibration() -> Iterator[Batch]:
@@ -72,9 +73,9 @@ def calibration() -> Iterator[Batch]:
         yield {"image": images[order[start : start + BATCH]]}
 
 
-def score(runs: Mapping[str, Run], path: Path) -> float:
+def score(runs: Mapping[str, Run], path: Path, *, held_out: bool = False) -> float:
     """Share of the confident crops with fp32's class."""
-    images, classes = _confident(path)
+    images, classes = _confident(path, held_out)
     return float(np.mean(classify(runs["classifier"], images).argmax(1) == classes))
 
 
@@ -89,9 +90,11 @@ def classify(run: Run, images: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _confident(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _confident(path: Path, held_out: bool) -> tuple[np.ndarray, np.ndarray]:
     """Crops, and their classes in fp32."""
-    images = crops(SCORED, seed=0)
+    other = trained_held_out
+    names = (*PHOTOGRAPHS, *other.PICTURES)
+    images = crops(other.CROPS, other.CROP_SEED, names) if held_out else crops(SCORED, seed=0)
     logits = classify(trained.onnxruntime_run(path), images).astype(np.float64)
     odds = np.exp(logits - logits.max(1, keepdims=True))
     ordered = np.sort(odds / odds.sum(1, keepdims=True), axis=1)

