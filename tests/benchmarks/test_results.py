@@ -39,7 +39,9 @@ def test_error_is_a_fraction_of_the_largest_value() -> None:
 
 
 def test_line_gives_ratios_to_ours() -> None:
-    assert table.line(_record("net", 0.002, 0.003)) == "net (full, fp32), 1 thread: engineworks 2 ms; peer 1.50x"
+    assert (
+        table.line(_record("net", 0.002, 0.003)) == "net (full, fp32), 1 thread: engineworks 2 ms; peer 1.50x"
+    )
     assert table.line(_record("net", 0.002, None)).endswith("peer FAILED: broken")
 
 
