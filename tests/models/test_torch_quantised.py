@@ -200,7 +200,9 @@ def test_weights_quantised_alone_stay_bytes(config: Any) -> None:
 )
 def test_weights_in_groups_mean_what_torch_makes_of_them(config: Any) -> None:
     module, x = _torchao(config)
-    engine, _ = _built(module, x)
+    engine, report = _built(module, x)
+    reasons = {p["reason"] for p in _products(report)}
+    assert reasons == {"the weights have scales by groups: they are dequantised at build"}
     assert _error(engine, module, x) < LEVEL
 
 

@@ -110,7 +110,15 @@ def _(g: GraphBuilder, n: ForeignNode) -> Value:
     x, block = n.arg("input"), n.arg("block_size")
     scale, zero = g.cast_to(n.arg("scale"), dtypes.f32), n.arg("zero_point")
     split = [a for a, size in enumerate(x.type.shape) if not known_equal(size, block[a])]
-    if split and (len(split) > 1 or block[split[0]] != 1):
+    groups = [a for a in split if block[a] != 1]
+    if (
+        x.is_constant
+        and len(groups) == 1
+        and all(size == 1 for a, size in enumerate(block) if a != groups[0])
+    ):
+        given = [scale] if zero is None else [scale, g.cast_to(zero, x.type.dtype)]
+        return g.dequantize_linear(x, *given, dtype=n.result_dtype(), axis=groups[0], block=block[groups[0]])
+    if len(split) > 1 or groups:
         return g.cast_to(_by_blocks(g, x, block, scale, zero), n.result_dtype())
     shape = tuple(x.type.shape[a] for a in split)
     given = [g.reshape_to(scale, shape)]

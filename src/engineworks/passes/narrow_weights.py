@@ -30,12 +30,17 @@ class NarrowWeights:
         for node in list(rewriter.graph.nodes):
             found = _weights(node)
             if found is None:
+                if _has_groups(node):
+                    self._explain(node, "the weights have scales by groups: they are dequantised at build")
                 continue
             why = _obstacle(found)
-            for name in node.origin:
-                self.reasons.setdefault(name, why or "f32 by weights that stay in 8 bits")
+            self._explain(node, why or "f32 by weights that stay in 8 bits")
             if not why:
                 _replace(self.name, rewriter, node, found)
+
+    def _explain(self, node: Node, why: str) -> None:
+        for name in node.origin:
+            self.reasons.setdefault(name, why)
 
 
 def _weights(node: Node) -> Dequantised | None:
@@ -47,6 +52,16 @@ def _weights(node: Node) -> Dequantised | None:
     if found is None or not (found.x.is_constant and is_byte(found.x.type.dtype)):
         return None
     return found if left is not None and left.type.dtype is dtypes.f32 and not left.is_constant else None
+
+
+def _has_groups(node: Node) -> bool:
+    """The right side of a matmul is dequantised by groups from a constant, and perhaps transposed."""
+    maker = node.inputs[1].producer if node.op.name == "matmul" and node.inputs[1] is not None else None
+    if maker is not None and maker.op.name == "transpose" and maker.inputs[0] is not None:
+        maker = maker.inputs[0].producer
+    if maker is None or maker.op.name != "dequantize_linear" or not maker.op.block:  # type: ignore[attr-defined]
+        return False
+    return maker.inputs[0] is not None and maker.inputs[0].is_constant
 
 
 def _obstacle(weights: Dequantised) -> str:
