@@ -74,6 +74,13 @@ def _floats(g: GraphBuilder, *shape) -> Value:
     return g.relu(g.input(f"x{len(g.graph.inputs)}", dtypes.f32, shape))
 
 
+def _by_rows(g: GraphBuilder, *shape, per_column: np.ndarray) -> Value:
+    """A product as torchao writes it: of a matrix of rows, factors behind it, then in the shape that was asked for."""
+    rows = g.reshape(_floats(g, *shape, 8), shape=(shape[0] * 3, 8) if len(shape) > 1 else (shape[0], 8))
+    product = g.mul(g.matmul(rows, _weights(g, 8, 4)), g.constant(per_column, dtypes.f32))
+    return g.reshape(product, shape=(*shape, 4))
+
+
 INTEGERS = ["conv", "cast", "mul"]
 APPLIES: list[tuple[str, Build, list[str]]] = [
     ("dequantise behind a move", lambda g: g.transpose(_numbers(g, N, 3, zero=7), perm=(1, 0)), ["transpose", "dequantize_linear"]),
@@ -111,6 +118,7 @@ APPLIES: list[tuple[str, Build, list[str]]] = [
     ("integer matmul",
      lambda g: g.matmul(_numbers(g, 2, N, 8, zero=131), _numbers(g, 2, 8, 3, zero=120)),
      ["sub", "cast", "mul"]),
+    ("weights in bytes by all rows", lambda g: _by_rows(g, N, 3, per_column=np.arange(4)), ["matmul", "mul"]),
 ]  # fmt: skip
 
 STAYS: list[tuple[str, Build, str]] = [
@@ -123,6 +131,8 @@ STAYS: list[tuple[str, Build, str]] = [
     ("integer conv", lambda g: g.conv(_numbers(g, N, 4, 5), _weights(g, 3, 4, 2, axis=1)), "another axis"),
     ("integer conv", lambda g: g.conv(_numbers(g, N, 4, 5), _numbers(g, 3, 4, 2)), "not known at build"),
     ("integer matmul", lambda g: g.matmul(_numbers(g, N, 8), _weights(g, 8, 5, axis=0)), "summed"),
+    ("weights in bytes by all rows", lambda g: _by_rows(g, N, per_column=np.arange(4)), "the result is a matrix of rows"),
+    ("weights in bytes by all rows", lambda g: _by_rows(g, N, 3, per_column=np.ones((1, 4))), "others behind the product"),
 ]  # fmt: skip
 
 
