@@ -26,6 +26,10 @@ OPERATORS = ("Conv", "MatMul", "Gemm", "Add", "MaxPool", "AveragePool", "GlobalA
 """What gets Q/DQ around it: where quantising anything else, a runtime would leave fused operators."""
 
 
+PER_TENSOR = frozenset({"magika"})
+"""Its shared biases of shape [1, n] get n scales along the axis of one element from a quantiser by channel."""
+
+
 def quantised(model: ZooModel, form: Form = "s8") -> ZooModel:
     """The same network in Q/DQ form; written beside it when first asked for."""
     path = model.path.with_name(f"{model.path.stem}-qdq-{form}.onnx")
@@ -63,7 +67,7 @@ def _write(model: ZooModel, form: Form, path: Path) -> None:
             os.fspath(made),
             Samples(),
             quant_format=QuantFormat.QDQ,
-            per_channel=True,
+            per_channel=model.name not in PER_TENSOR,
             activation_type=QuantType.QInt8 if form == "s8" else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=list(OPERATORS),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engineworks.core import dtypes
+from engineworks.core.dims import known_equal
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir.op import Reader
@@ -34,11 +35,16 @@ def spread(scale: np.ndarray, shape: tuple[int, ...], axis: int, block: int) -> 
     return np.repeat(scale, block, axis=axis)[tuple(slice(0, d) for d in shape)]
 
 
-def check_scale(x: TensorType, scale: TensorType, block: int) -> None:
-    """Raises InvalidModel when the scale's rank does not fit."""
+def check_scale(x: TensorType, scale: TensorType, axis: int, block: int) -> None:
+    """Raises InvalidModel when the scale's shape does not fit."""
     if scale.rank > 1 and not block:
         raise InvalidModel(
             f"a scale of shape {scale} needs a block size; without one it is a number or a vector"
+        )
+    is_vector = scale.rank == 1 and scale.shape[0] != 1 and not block
+    if is_vector and (x.rank == 0 or known_equal(scale.shape[0], x.shape[axis % x.rank]) is False):
+        raise InvalidModel(
+            f"{scale.shape[0]} scales do not fit axis {axis} of {x}: there is one for each index, or one for all"
         )
     if block and scale.rank != x.rank:
         raise InvalidModel(f"a scale for blocks has the rank of the tensor {x}, not {scale}")

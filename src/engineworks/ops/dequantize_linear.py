@@ -46,7 +46,7 @@ class DequantizeLinear(Op):
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         x, scale = inputs[0], inputs[1]
         assert x is not None and scale is not None
-        check_scale(x, scale, self.block)
+        check_scale(x, scale, self.axis, self.block)
         return (TensorType(self.dtype, x.shape),)
 
     def reference(self, *inputs: np.ndarray | None) -> np.ndarray:
