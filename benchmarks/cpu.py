@@ -55,7 +55,8 @@ class Result:
     """What one runtime did: seconds per call, or why there are none.
 
     Attributes:
-        error: difference to ONNX Runtime on the same file: `largest_error` in f32, `error_of_norms` below.
+        error: difference to ONNX Runtime on the same file: `largest_error` in f32, `error_of_norms` below; None where
+            nothing lines up.
         setup_s: loading or compiling, the engine's build included.
     """
 
@@ -138,6 +139,8 @@ def _ready(
         reference.call()
         expected[file.path] = reference.outputs()
     wanted = _comparable(outputs, expected[file.path], task.precision)
+    if not wanted:
+        return runner.call
     result.error = (largest_error if task.precision == "fp32" else error_of_norms)(outputs, wanted)
     if not result.error <= ALLOWED_ERROR[task.precision]:
         result.failure = f"wrong: differs by {result.error:.1e}"
