@@ -105,7 +105,8 @@ def _narrow(records: Sequence[Record], full: dict[tuple[str, int], Record], prec
         return []
     return [
         "",
-        f"{precision}: {NARROW[precision]} Our f32 is from its own run; a dash: the runtime cannot, or its result is wrong.",
+        f"{precision}: {NARROW[precision]} Our f32 is from its own run; "
+        "a dash: the runtime cannot, or its result is wrong.",
         "",
         f"| network | threads | engineworks {precision} | our f32 takes | {' | '.join(f'{p} takes' for p in peers)} |",
         "| --- " * (4 + len(peers)) + "|",
