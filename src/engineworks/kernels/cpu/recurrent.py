@@ -21,7 +21,7 @@ from engineworks.kernels.cpu.image_parts import ImageParts
 from engineworks.kernels.cpu.matmul_amx_emit import AmxConfig, emit_amx_matmul, scratch_bytes
 from engineworks.kernels.cpu.matmul_emit import MatMulConfig, emit_matmul
 from engineworks.kernels.cpu.matmul_grid import Sides
-from engineworks.kernels.cpu.matmul_problem import Problem, problem_of
+from engineworks.kernels.cpu.matmul_problem import problem_of
 from engineworks.kernels.cpu.recurrent_emit import Layer, State, elements_of, emit_recurrent
 from engineworks.kernels.cpu.recurrent_weights import Gates, bias_word, input_panels_word, weights_word
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word
@@ -143,10 +143,10 @@ def _input_sums(
     multiply: Multiply | amx.TileProduct,
 ) -> Word:
     """x W + bias for all steps: [time][row][direction][block][gate][lane]."""
-    x = input_type(work, _X)
-    time, rows, depth = x.shape
+    x, w, elements = input_type(work, _X), input_type(work, _W), elements_of(multiply)
+    depth = int(w.shape[2])  # type: ignore[arg-type]
     columns = op.directions * gates.blocks * gates.width
-    out = TensorType(dtypes.f32, (time, rows, columns))
+    out = TensorType(dtypes.f32, (*x.shape[:2], columns))
     operands = [Operand(x), Operand(TensorType(x.dtype, (depth, columns)), True)]
     epilogue, extra = None, ()
     if _given(work, _BIAS):
@@ -156,68 +156,34 @@ def _input_sums(
         operands.append(Operand(TensorType(dtypes.f32, (columns,))))
         epilogue = Epilogue(argument(0, dtypes.f32) + argument(1, dtypes.f32), ("channel",))
     product = Workload(MatMul(dtypes.f32), tuple(operands), 2, (out,), epilogue)
-    sums = parts.buffer(out.size_bytes)
+    problem, sums = problem_of(product), parts.buffer(out.size_bytes)
     if isinstance(multiply, amx.TileProduct):
-        _multiply_in_tiles(product, gates, multiply, isa, parts, sums, extra)
+        width = 2 * amx.TILE_COLUMNS
+        panels = input_panels_word(parts, _W, gates, elements, width)
     else:
-        panels = weights_word(
-            parts, _W, input_type(work, _W), _is_constant(work, _W), gates, isa, elements_of(multiply)
-        )
-        few = config.input_rows
-        _multiply_in_registers(product, gates, multiply, isa, parts, panels, sums, extra, few)
-    return sums
-
-
-def _sides(
-    product: Workload,
-    problem: Problem,
-    right: Word,
-    panel: int,
-    step: int,
-    sums: Word,
-    extra: tuple[Word, ...],
-) -> Sides:
-    left = (problem.left_row, problem.left_depth)
-    return Sides(Input(_X), right, *left, panel, step, problem.batches, sums, extra)
-
-
-def _multiply_in_tiles(
-    product: Workload,
-    gates: Gates,
-    multiply: amx.TileProduct,
-    isa: Isa,
-    parts: ImageParts,
-    sums: Word,
-    extra: tuple[Word, ...],
-) -> None:
-    problem, elements, width = problem_of(product), elements_of(multiply), 2 * amx.TILE_COLUMNS
-    right = input_panels_word(parts, _W, gates, elements, width)
-    depth = int(input_type(product, 0).shape[2])  # type: ignore[arg-type]
-    panel = gates.rounded(depth) * width
-    sides = _sides(product, problem, right, panel, width * elements.group, sums, extra)
-    tiles = AmxConfig(_input_tile_rows(problem.rows), 2)
-    parts.scratch_bytes = scratch_bytes(tiles)
-    parts.add(*emit_amx_matmul(product, problem, sides, multiply, tiles, isa))
-
-
-def _multiply_in_registers(
-    product: Workload,
-    gates: Gates,
-    multiply: Multiply,
-    isa: Isa,
-    parts: ImageParts,
-    panels: Word,
-    sums: Word,
-    extra: tuple[Word, ...],
-    most_rows: int,
-) -> None:
-    problem = problem_of(product)
-    depth = int(input_type(product, 0).shape[2])  # type: ignore[arg-type]
-    sides = _sides(product, problem, panels, gates.panel(depth), gates.width * multiply.group, sums, extra)
-    few = min(most_rows, max(problem.rows, 1)) if isinstance(problem.rows, int) else most_rows
-    chains = 4 if few * gates.count <= 4 else 2 if few * gates.count <= 8 else 1
-    tiling = MatMulConfig(few, gates.count, chains=chains, form=multiply.form)
+        width = gates.width
+        panels = weights_word(parts, _W, w, _is_constant(work, _W), gates, isa, elements)
+    sides = Sides(
+        Input(_X),
+        panels,
+        problem.left_row,
+        problem.left_depth,
+        gates.rounded(depth) * width,
+        width * elements.group,
+        problem.batches,
+        sums,
+        extra,
+    )
+    if isinstance(multiply, amx.TileProduct):
+        tiles = AmxConfig(_input_tile_rows(problem.rows), 2)
+        parts.scratch_bytes = scratch_bytes(tiles)
+        parts.add(*emit_amx_matmul(product, problem, sides, multiply, tiles, isa))
+        return sums
+    few = min(config.input_rows, max(problem.rows, 1)) if isinstance(problem.rows, int) else config.input_rows
+    chains = 4 if few * op.gates <= 4 else 2 if few * op.gates <= 8 else 1
+    tiling = MatMulConfig(few, op.gates, chains=chains, form=multiply.form)
     parts.add(*emit_matmul(product, problem, sides, tiling, isa, multiply=multiply))
+    return sums
 
 
 def _input_tile_rows(rows: Dim) -> int:
