@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import engineworks.ops  # noqa: F401  (registers the ops)
@@ -46,6 +46,8 @@ def _build(steps, dim_name: str, low: int, names: bool) -> Graph:
 
 
 @settings(deadline=None)
+@example([("add", 0, "$")], "N", 0)
+@example([("add", 0, "$0"), ("relu", 1, "")], "N", 0)
 @given(STEPS, st.sampled_from(["N", "batch size", "f32", "min", "in"]), st.integers(0, 3))
 def test_text_reads_back_as_the_same_graph(steps, dim_name: str, low: int) -> None:
     graph = _build(steps, dim_name, low, names=True)

@@ -31,6 +31,8 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _DTYPES = {d.name for d in dtypes.ALL}
+_UNNAMED = "\0"
+"""In front of the names of values without a name, which no name of a user begins with."""
 _WORDS = {"True": True, "False": False, "None": None, "inf": float("inf"), "nan": float("nan")}
 
 
@@ -107,13 +109,14 @@ class _Parser:
         return Error(f"line {line}: {wanted} is expected at '{self.token.text or 'the end'}'")
 
     def name(self) -> str:
-        """A name as the user knows it; '$3' stays as it is."""
+        """A name as the user knows it; that of a value without one ('$3') is marked, for a user may write it too."""
         if self.token.kind == "quoted":
             inner = self.take().text[1:-1]
             return re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], inner)
         if self.token.kind not in ("name", "unnamed"):
             raise self.wrong("a name")
-        return self.take().text
+        mark = _UNNAMED if self.token.kind == "unnamed" else ""
+        return mark + self.take().text
 
     def listed(self, item: Callable[[], Any], end: str) -> list[Any]:
         """Items separated by commas up to `end`, which is taken."""
@@ -165,7 +168,7 @@ class _Parser:
         name = self.name()
         self.expect(":")
         kind = self.type()
-        value = self.g.input("" if name.startswith("$") else name, kind.dtype, kind.shape)
+        value = self.g.input("" if name.startswith(_UNNAMED) else name, kind.dtype, kind.shape)
         value.type = kind
         if self.accept("=="):
             known = np.array(self.attribute(), dtype=object)
@@ -179,7 +182,7 @@ class _Parser:
     def define(self, name: str, value: Value) -> None:
         if name in self.values:
             raise Error(f"'{name}' is defined twice in graph '{self.g.graph.name}'")
-        value.name = "" if name.startswith("$") else name
+        value.name = "" if name.startswith(_UNNAMED) else name
         self.values[name] = value
 
     def value(self, name: str) -> Value:
