@@ -15,7 +15,8 @@ from engineworks.core.types import TensorType
 from engineworks.ir.graph import Node, Value
 from engineworks.ir.scalar import Scalar, apply, argument, cast, const
 from engineworks.kernels import cost
-from engineworks.kernels.cpu.backend import BACKEND, Candidate
+from engineworks.kernels.backend import Candidate
+from engineworks.kernels.cpu.backend import BACKEND
 from engineworks.kernels.workload import Epilogue, Operand, Workload
 from engineworks.ops._kinds import Pointwise
 from engineworks.ops._products import FACTORS

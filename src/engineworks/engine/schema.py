@@ -128,22 +128,45 @@ class Buffer(Strict):
     value: Value | None = None
 
 
-class Ref(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """An address: `offset` bytes into buffer number `buffer`. Written as [buffer, offset]."""
+class TensorMap(Strict):
+    """How a dense tensor lies, for the GPU's tensor copies.
+
+    Attributes:
+        dtype: a name of `core/dtypes.py`.
+        sizes, strides: in elements, outermost first; the last stride is 1.
+        box: elements that one copy moves.
+    """
+
+    dtype: Name
+    sizes: tuple[Dim, ...]
+    strides: tuple[Dim, ...]
+    box: tuple[Index, ...]
+
+
+class Ref(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An address: `offset` bytes into buffer number `buffer`. Written as [buffer, offset].
+
+    Attributes:
+        map: index into `Manifest.maps`: the argument is not the address itself but the map of a tensor there, which
+            stands for the descriptor, the sizes (32 bits each) and the strides (64 bits each); -1: the address.
+    """
 
     buffer: Index
     offset: Dim = 0
+    map: Annotated[int, Meta(ge=-1, le=2**31)] = -1
 
 
 Word = Integer | Formula | Ref
-"""One 64-bit argument of a kernel: an integer, an expression over symbols, or an address."""
+"""One argument of a kernel: an integer or an expression over symbols (64 bits, of which a 32-bit parameter takes the
+lower half), or an address."""
 
 
 class Record(Strict):
     """One step of the program (docs/reference/kernel-abi.md).
 
     Attributes:
-        op: 'jump_if_zero' tests the byte at its one word, a Ref.
+        op: 'jump_if_zero' tests the byte at its one word, a Ref. 'resolve' (GPU): the runtime reads the symbols that
+            kernels wrote, and evaluates again what depends on them.
         kernel: index into `Manifest.kernels`.
         words: the argument words.
         tasks: size of the task space.
@@ -154,9 +177,11 @@ class Record(Strict):
         name: the user's names of what this record computes.
         group: the builder's name of the fused group, the key into the report.
         writes: buffers that hold a finished value after this record.
+        grid: blocks in x, y and z (GPU); tasks, chunks, barrier and single are the CPU's.
+        overlaps: may be launched before the record in front of it has finished: its kernel waits by itself.
     """
 
-    op: Literal["call", "jump", "jump_if_zero", "end"] = "call"
+    op: Literal["call", "jump", "jump_if_zero", "resolve", "end"] = "call"
     kernel: Index = 0
     words: tuple[Word, ...] = ()
     tasks: Dim = 1
@@ -167,13 +192,34 @@ class Record(Strict):
     name: Text = ""
     group: Text = ""
     writes: tuple[Index, ...] = ()
+    grid: tuple[Dim, ...] = ()
+    overlaps: bool = False
 
 
 class Kernel(Strict):
-    """A function of the code image; `tactic` says how it was made, for people."""
+    """A function of the code image; `tactic` says how it was made, for people.
+
+    What follows holds for a GPU, whose code section is a row of cubins.
+
+    Attributes:
+        offset, size: bytes of the kernel's cubin in the code section.
+        entry: the function's name in it.
+        threads: of a block. shared_bytes: of a block. cluster: blocks of a cluster.
+        swizzles: CUtensorMapSwizzle of each tensor map among the words, in order.
+        library: 'cublaslt' or 'cudnn' instead of a cubin. call: JSON text with its parameters.
+    """
 
     symbol: Name
     tactic: Text = ""
+    offset: Count = 0
+    size: Count = 0
+    entry: Text = ""
+    threads: Index = 0
+    shared_bytes: Count = 0
+    cluster: Index = 1
+    swizzles: tuple[Index, ...] = ()
+    library: Text = ""
+    call: Text = ""
 
 
 class Weight(Strict):
@@ -192,11 +238,21 @@ class Weight(Strict):
 
 
 class TargetRecord(Strict):
-    """`core.target.Target` as the file holds it."""
+    """`core.target.Target` as the file holds it.
+
+    Attributes:
+        features: of a CPU, all of which must be present.
+        compatible: of a GPU, which others may run the engine: '' only one with the facts below; other levels are those
+            of `hardware_compatibility`.
+        facts: of the GPU that the engine was tuned on, by name: 'gpu', 'driver', 'cuda', 'processors'; empty when there
+            was none.
+    """
 
     device: Name
     arch: Name
     features: tuple[Name, ...] = ()
+    compatible: Literal["", "same_compute_capability", "ampere_plus"] = ""
+    facts: dict[Name, Text] = {}
 
 
 class Section(Strict):
@@ -241,6 +297,7 @@ class Manifest(Strict):
     checks: tuple[Check, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     kernels: tuple[Kernel, ...] = ()
+    maps: tuple[TensorMap, ...] = ()
     program: tuple[Record, ...] = ()
     resolves_itself: bool = False
     scratch_bytes: Count = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-CURRENT = 1
+CURRENT = 2
 """What this Engineworks writes."""
 
 OLDEST = 1
@@ -10,4 +10,5 @@ OLDEST = 1
 
 NOTES: dict[int, str] = {
     1: "First format: CPU engines, symbolic dims, profiles, run-time checks, records with jumps.",
+    2: "GPU engines: cubins, grids, overlapping launches, tensor maps, library calls, sizes resolved by the runtime.",
 }

@@ -181,13 +181,15 @@ class _Parser:
 
     def define(self, name: str, value: Value) -> None:
         if name in self.values:
-            raise Error(f"'{name}' is defined twice in graph '{self.g.graph.name}'")
+            raise Error(f"'{name.removeprefix(_UNNAMED)}' is defined twice in graph '{self.g.graph.name}'")
         value.name = "" if name.startswith(_UNNAMED) else name
         self.values[name] = value
 
     def value(self, name: str) -> Value:
         if name not in self.values:
-            raise Error(f"'{name}' is read in graph '{self.g.graph.name}' before anything defines it")
+            raise Error(
+                f"'{name.removeprefix(_UNNAMED)}' is read in graph '{self.g.graph.name}' before anything defines it"
+            )
         return self.values[name]
 
     # -- statements ------------------------------------------------------------------------------------------------

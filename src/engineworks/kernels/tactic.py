@@ -9,8 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from engineworks.codegen.llvm.function import Isa
+from engineworks.codegen.triton.gpu import Gpu
 from engineworks.core.dims import Dim
+from engineworks.core.dtypes import DType
 from engineworks.kernels.workload import Workload
+
+Hardware = Isa | Gpu
+"""What code is generated for."""
 
 Effort = int
 """0 predict only … 3 default … 5 the whole space, as TensorRT's builder optimisation level."""
@@ -81,7 +86,37 @@ class Symbols:
     name: str
 
 
-Word = Input | Output | Packed | Workspace | Size | Symbols
+@dataclass(frozen=True, slots=True)
+class TensorMap:
+    """A descriptor for the GPU's tensor copies of a dense tensor (a 'tensordesc' argument).
+
+    Attributes:
+        base: where it begins; a multiple of 16 bytes.
+        sizes, strides: in elements, outermost first; the last stride is 1, the others are multiples of 16 bytes.
+        box: elements that one copy moves, the block shape of the argument's type.
+    """
+
+    base: Input | Output | Packed | Workspace
+    dtype: DType
+    sizes: tuple[Dim, ...]
+    strides: tuple[Dim, ...]
+    box: tuple[int, ...]
+
+
+Word = Input | Output | Packed | Workspace | Size | Symbols | TensorMap
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryCall:
+    """A function of a vendor's library in place of a kernel of ours; the step that names it has its words.
+
+    Attributes:
+        library: 'cublaslt' or 'cudnn'.
+        parameters: JSON text that the runtime's side of the library reads.
+    """
+
+    library: str
+    parameters: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +133,16 @@ class PackedConstant:
 class Step:
     """One launch: kernel symbol, argument words in order, and the size of its task space.
 
-    `single` runs it on thread 0 alone. `chunk_hint`: 0 static split, else dynamic chunks for each thread.
+    On the CPU `single` runs it on thread 0 alone. `chunk_hint`: 0 static split, else dynamic chunks for each thread.
+    On a GPU `grid` has the number of blocks in x, y and z (1 to 3 of them), and `tasks` means nothing.
     """
 
     symbol: str
     words: tuple[Word, ...]
-    tasks: Dim
+    tasks: Dim = 1
     single: bool = False
     chunk_hint: int = 0
+    grid: tuple[Dim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +150,8 @@ class KernelImage:
     """All that the engine needs of one chosen tactic.
 
     Attributes:
-        functions: LLVM definitions by symbol. Symbols hold the hash of everything they depend on, so equal symbols
-            are equal code and are emitted once per engine.
+        functions: definitions by symbol: LLVM text, Triton kernels or library calls, as the backend has it. Symbols
+            hold the hash of everything they depend on, so equal symbols are equal code and are emitted once an engine.
         declarations: LLVM declarations they need (intrinsics only: kernels never call out).
         steps: launches in order, a barrier after each.
         workspace: bytes of each temporary buffer.
@@ -122,7 +159,7 @@ class KernelImage:
         writes_symbols: names of data-dependent symbols that the steps write.
     """
 
-    functions: Mapping[str, str]
+    functions: Mapping[str, Any]
     declarations: frozenset[str]
     steps: tuple[Step, ...]
     packed: tuple[PackedConstant, ...] = ()
@@ -132,12 +169,12 @@ class KernelImage:
 
 
 class TacticProvider(Protocol):
-    """One family of kernels."""
+    """One family of kernels. `isa` is the `Isa` or the `Gpu` that its backend generates for."""
 
     name: str
     version: int
 
-    def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
+    def propose(self, work: Workload, isa: Any, effort: Effort) -> Iterable[Tactic]:
         """The configurations worth trying, best prediction first; at effort 0 exactly one.
 
         Raises:
@@ -145,6 +182,6 @@ class TacticProvider(Protocol):
         """
         ...
 
-    def build(self, work: Workload, tactic: Tactic, isa: Isa) -> KernelImage:
+    def build(self, work: Workload, tactic: Tactic, isa: Any) -> KernelImage:
         """The image of one tactic that `propose` gave for `work`. Pure: no constants' values, no clock."""
         ...

@@ -24,7 +24,7 @@ GUARD_BYTES = 64
 _GUARD = 0xA5
 
 
-class _Guarded:
+class Guarded:
     """64-byte aligned zeroed memory between two guard zones."""
 
     def __init__(self, size_bytes: int, what: str) -> None:
@@ -44,8 +44,8 @@ class _Guarded:
         )
 
 
-def _holding(array: np.ndarray, what: str) -> _Guarded:
-    block = _Guarded(array.nbytes, what)
+def _holding(array: np.ndarray, what: str) -> Guarded:
+    block = Guarded(array.nbytes, what)
     block.bytes[:] = array.reshape(-1).view(np.uint8)
     return block
 
@@ -98,12 +98,12 @@ def run_image(
         None if i is None else _holding(to_memory(*i, values), f"input {k}") for k, i in enumerate(inputs)
     ]
     arrays = {k: np.asarray(i[0]) for k, i in enumerate(inputs) if i is not None}
-    made = [_Guarded(evaluate(t.size_bytes, values), f"output {k}") for k, t in enumerate(outputs)]
+    made = [Guarded(evaluate(t.size_bytes, values), f"output {k}") for k, t in enumerate(outputs)]
     packed = [
         _holding(np.ascontiguousarray(p.pack(arrays)), f"packed {k}") for k, p in enumerate(image.packed)
     ]
-    work = [_Guarded(evaluate(size, values), f"workspace {k}") for k, size in enumerate(image.workspace)]
-    scratch = _Guarded(image.scratch_bytes, "scratch")
+    work = [Guarded(evaluate(size, values), f"workspace {k}") for k, size in enumerate(image.workspace)]
+    scratch = Guarded(image.scratch_bytes, "scratch")
     slots = np.array([values.get(name, 0) for name in symbols], np.int64)
 
     blocks = {Input: given, Output: made, Packed: packed, Workspace: work}

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from engineworks.codegen.llvm.function import Isa
 from engineworks.errors import NoTactic
-from engineworks.kernels.cpu.backend import Candidate, CpuBackend
+from engineworks.kernels.backend import Backend, Candidate
 from engineworks.kernels.tactic import Effort
 from engineworks.kernels.workload import Workload
 from engineworks.tuner.choice import Alternative, Choice
@@ -37,7 +37,7 @@ class Chooser:
         strict: leave out tactics that round more coarsely than the direct form.
     """
 
-    backend: CpuBackend
+    backend: Backend
     isa: Isa
     effort: Effort
     tuner: Tuner | None = None

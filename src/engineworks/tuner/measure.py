@@ -17,7 +17,7 @@ from typing import BinaryIO
 from engineworks.codegen.llvm.function import Isa
 from engineworks.core.target import Target
 from engineworks.errors import TuningError
-from engineworks.kernels.cpu.backend import Candidate
+from engineworks.kernels.backend import Candidate
 from engineworks.kernels.image import ObjectCache
 from engineworks.kernels.workload import Workload
 from engineworks.runtime.cpu.pool import available_cores

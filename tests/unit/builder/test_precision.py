@@ -16,7 +16,7 @@ from engineworks.core import dtypes
 from engineworks.errors import BuildError
 from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.graph import Graph
-from engineworks.kernels.cpu.backend import Candidate
+from engineworks.kernels.backend import Candidate
 from engineworks.kernels.workload import Workload
 
 AMX = AVX512.with_extras("amx-tile", "amx-bf16", "amx-int8", "avx512bf16", "avx512vnni")

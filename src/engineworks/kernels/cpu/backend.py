@@ -1,94 +1,80 @@
-"""The CPU backend: its kernel families, found by module, and the instruction sets it generates for."""
+"""The CPU backend: LLVM kernels, the instruction sets they are generated for, and how they become an engine's code."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
-from dataclasses import dataclass
-from importlib import import_module
-from pkgutil import iter_modules
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-from engineworks.codegen.llvm.function import AVX2, AVX512, Isa
-from engineworks.core.target import EXTRAS, Target
-from engineworks.errors import BuildError, NoTactic
-from engineworks.kernels.tactic import Effort, Tactic, TacticProvider
-from engineworks.kernels.workload import Workload
-
-EPILOGUE_OPS = frozenset({"conv", "conv_transpose", "matmul"})
-"""Native ops whose kernels do pointwise work on the accumulator."""
-MAX_EFFORT = 5
-STRICT_TACTICS = (1, 2, 4, 8, 16, 64)
-"""Tactics kept of each family, by effort, when loose ones have been left out."""
+from engineworks.codegen.llvm import counting
+from engineworks.codegen.llvm.compile import llvm_version
+from engineworks.codegen.llvm.function import AVX2, AVX512, Function, Isa
+from engineworks.core.target import EXTRAS, Target, parse
+from engineworks.engine.schema import TargetRecord
+from engineworks.errors import BuildError
+from engineworks.kernels.backend import Backend, Code, Control
+from engineworks.kernels.image import ObjectCache, function_module, image_of, object_cache, target_record
+from engineworks.kernels.tactic import Step
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A tactic and who proposed it."""
-
-    provider: TacticProvider
-    tactic: Tactic
-
-
-class CpuBackend:
-    """Found through the entry point `engineworks.backends`."""
+class CpuBackend(Backend):
+    """See `Backend`."""
 
     name = "cpu"
-    epilogue_ops = EPILOGUE_OPS
-
-    @functools.cached_property
-    def providers(self) -> tuple[TacticProvider, ...]:
-        """Every provider of the modules beside this one, in the order of their names."""
-        import engineworks.kernels.cpu as home
-
-        found: list[TacticProvider] = []
-        for module in sorted(iter_modules(home.__path__), key=lambda m: m.name):
-            found += getattr(import_module(f"{home.__name__}.{module.name}"), "PROVIDERS", ())
-        return tuple(found)
+    home = "engineworks.kernels.cpu"
+    epilogue_ops = frozenset({"conv", "conv_transpose", "matmul"})
+    resolves_by_kernel = True
 
     def isa(self, target: Target) -> Isa:
-        """What to generate for `target`.
-
-        Raises:
-            BuildError: the level has no generator.
-        """
         levels = {"x86-64-v4": AVX512, "x86-64-v3": AVX2}
         if target.arch not in levels:
             raise BuildError(f"no kernels are generated for {target}; there are {', '.join(levels)}")
         return levels[target.arch].with_extras(*(f for f in target.features if f in EXTRAS))
 
-    def provider(self, name: str) -> TacticProvider:
-        """The provider called `name`."""
-        return next(p for p in self.providers if p.name == name)
+    def level(self, target: Target) -> Target:
+        """Code is generated for a level, not for every feature of this machine, and the engine asks for no more."""
+        return parse(f"{target.device}:{target.arch}")
 
-    def propose(
-        self, work: Workload, isa: Isa, effort: Effort, *, strict: bool = False
-    ) -> tuple[list[Candidate], list[str]]:
-        """Candidates of every family, best prediction first, and why the other families refuse.
+    def tools(self) -> str:
+        return llvm_version()
 
-        `strict` leaves out loose tactics; so that tighter ones of the same family are not cut off, all are asked for.
-        """
-        found: list[Candidate] = []
-        refused: list[str] = []
-        for provider in self.providers:
-            try:
-                tactics = list(provider.propose(work, isa, MAX_EFFORT if strict else effort))
-            except NoTactic as why:
-                refused.append(f"{provider.name}: {why}")
-                continue
-            if strict:
-                tactics = [t for t in tactics if not t.is_loose][: STRICT_TACTICS[effort]]
-            found += [Candidate(provider, t) for t in tactics]
-        found.sort(key=lambda c: c.tactic.predicted_s)
-        return found, refused
+    def cache(self, folder: Path | None) -> ObjectCache:
+        return object_cache(folder)
 
-    def claims(self, work: Workload, isa: Isa) -> bool:
-        """Some family computes `work`."""
-        return bool(self.propose(work, isa, 0)[0])
+    def prepare(
+        self, functions: Mapping[str, str], declarations: Iterable[str], isa: Isa, cache: ObjectCache
+    ) -> None:
+        declared = sorted(declarations)
+        for text in functions.values():
+            cache.object(function_module(text, declared, isa), isa)
+
+    def code(
+        self, functions: Mapping[str, str], declarations: Iterable[str], isa: Isa, cache: ObjectCache
+    ) -> Code:
+        return Code(image_of(functions, declarations, isa, cache))
+
+    def target_record(self, level: Target, functions: Mapping[str, str]) -> TargetRecord:
+        return target_record(level, functions)
+
+    def overlaps(self, function: object, isa: Isa) -> bool:
+        return False
+
+    def loop_control(self, what: str) -> Control:
+        symbol = what if what.startswith("copy") else f"loop_{what}"
+        function = _LOOP_KERNELS[what](symbol)
+        return Control({symbol: function.text()}, frozenset(function.declarations), Step(symbol, ()))
 
 
-def names(providers: Iterable[TacticProvider]) -> list[str]:
-    """Provider names and versions, for cache keys and reports."""
-    return [f"{p.name}/{p.version}" for p in providers]
+def _copy(name: str) -> Function:
+    return counting.emit_copy(name, by_round=False)
 
+
+def _copy_by_round(name: str) -> Function:
+    return counting.emit_copy(name, by_round=True)
+
+
+_LOOP_KERNELS = {
+    "start": counting.emit_loop_start, "next": counting.emit_loop_next, "count": counting.emit_loop_count,
+    "copy": _copy, "copy_by_round": _copy_by_round,
+}  # fmt: skip
 
 BACKEND = CpuBackend()

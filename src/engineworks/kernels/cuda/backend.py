@@ -1,0 +1,74 @@
+"""The CUDA backend: Triton kernels, libraries, and how they become the code of an engine."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engineworks.codegen.triton.compile import triton_version
+from engineworks.codegen.triton.function import KernelFunction
+from engineworks.codegen.triton.gpu import Gpu, gpu_of
+from engineworks.core.target import Target
+from engineworks.engine.schema import TargetRecord
+from engineworks.kernels.backend import Backend, Code, Control
+from engineworks.kernels.cuda.control import loop_control
+from engineworks.kernels.cuda.cubins import CubinCache, code_section
+from engineworks.kernels.tactic import LibraryCall
+
+
+class CudaBackend(Backend):
+    """See `Backend`."""
+
+    name = "cuda"
+    home = "engineworks.kernels.cuda"
+    epilogue_ops = frozenset({"conv", "conv_transpose", "matmul"})
+    resolves_by_kernel = False
+
+    def isa(self, target: Target) -> Gpu:
+        return gpu_of(target.arch)
+
+    def level(self, target: Target) -> Target:
+        return target
+
+    def tools(self) -> str:
+        return triton_version()
+
+    def cache(self, folder: Path | None) -> CubinCache:
+        return _cache(folder)
+
+    def prepare(
+        self, functions: Mapping[str, Any], declarations: Iterable[str], isa: Gpu, cache: CubinCache
+    ) -> None:
+        for function in functions.values():
+            if isinstance(function, KernelFunction):
+                cache.cubin(function, isa)
+
+    def code(
+        self, functions: Mapping[str, Any], declarations: Iterable[str], isa: Gpu, cache: CubinCache
+    ) -> Code:
+        kernels = {s: f for s, f in sorted(functions.items()) if isinstance(f, KernelFunction)}
+        image, facts = code_section({s: cache.cubin(f, isa) for s, f in kernels.items()})
+        for symbol, function in functions.items():
+            if isinstance(function, LibraryCall):
+                facts[symbol] = {"library": function.library, "call": function.parameters}
+        return Code(image, facts)
+
+    def target_record(self, level: Target, functions: Mapping[str, Any]) -> TargetRecord:
+        return TargetRecord(level.device, level.arch, level.features)
+
+    def overlaps(self, function: Any, isa: Gpu) -> bool:
+        return isinstance(function, KernelFunction) and function.waits and isa.has("pdl")
+
+    def loop_control(self, what: str) -> Control:
+        return loop_control(what)
+
+
+@functools.cache
+def _cache(folder: Path | None) -> CubinCache:
+    """The cache of this process for a folder: what one build compiled, the next one has."""
+    return CubinCache(folder)
+
+
+BACKEND = CudaBackend()
