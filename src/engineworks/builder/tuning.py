@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from engineworks.builder.config import BuildConfig
 from engineworks.builder.places import cache_folder
-from engineworks.codegen.llvm.compile import llvm_version
-from engineworks.codegen.llvm.function import Isa
 from engineworks.core import target as targets
-from engineworks.kernels.image import ObjectCache
+from engineworks.core.target import Target
+from engineworks.kernels.backend import Backend
+from engineworks.kernels.tactic import Hardware
 from engineworks.runtime.cpu.pool import available_cores
 from engineworks.tuner.cache import Conditions, TimingCache
 from engineworks.tuner.measure import ProcessTuner
 
 
-def make_tuner(config: BuildConfig, isa: Isa, objects: ObjectCache, dims: Mapping[str, int]) -> ProcessTuner:
-    """A tuner for this machine; `dims` are the typical values of the symbols."""
-    path = (
-        None if config.timing_cache is False else config.timing_cache or cache_folder("timings") / "cpu.jsonl"
-    )
+def make_tuner(
+    config: BuildConfig, backend: Backend, target: Target, isa: Hardware, cache: Any, dims: Mapping[str, int]
+) -> ProcessTuner:
+    """A tuner for this machine.
+
+    Args:
+        cache: the backend's, of compiled functions.
+        dims: the typical values of the symbols.
+    """
+    file = f"{backend.name}.jsonl"
+    path = None if config.timing_cache is False else config.timing_cache or cache_folder("timings") / file
     threads = config.threads or available_cores()
-    conditions = Conditions(targets.host().fingerprint, llvm_version(), threads)
-    return ProcessTuner(
-        targets.parse(config.target), isa, objects, TimingCache(path), conditions, threads, dims
-    )
+    conditions = Conditions(targets.host().fingerprint, backend.tools(), threads)
+    return ProcessTuner(target, isa, cache, TimingCache(path), conditions, threads, dims)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from engineworks.codegen.llvm.function import Isa
 from engineworks.errors import NoTactic
 from engineworks.kernels.backend import Backend, Candidate
-from engineworks.kernels.tactic import Effort
+from engineworks.kernels.tactic import Effort, Hardware
 from engineworks.kernels.workload import Workload
 from engineworks.tuner.choice import Alternative, Choice
 
@@ -38,7 +37,7 @@ class Chooser:
     """
 
     backend: Backend
-    isa: Isa
+    isa: Hardware
     effort: Effort
     tuner: Tuner | None = None
     strict: bool = False

@@ -12,13 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from engineworks.codegen.llvm.function import Isa
 from engineworks.core.target import Target
 from engineworks.errors import TuningError
 from engineworks.kernels.backend import Candidate
-from engineworks.kernels.image import ObjectCache
+from engineworks.kernels.tactic import Hardware
 from engineworks.kernels.workload import Workload
 from engineworks.runtime.cpu.pool import available_cores
 from engineworks.tuner.cache import Conditions, TimingCache, cache_key, whole_key
@@ -90,12 +89,13 @@ class ProcessTuner:
     """Times candidates of workloads; remembers in the cache.
 
     Args:
+        objects: the backend's cache of compiled functions.
         dims: the typical value of each symbol.
     """
 
     target: Target
-    isa: Isa
-    objects: ObjectCache
+    isa: Hardware
+    objects: Any
     cache: TimingCache
     conditions: Conditions
     threads: int

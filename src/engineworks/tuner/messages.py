@@ -10,9 +10,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from engineworks.codegen.llvm.function import Isa
 from engineworks.core.target import Target
-from engineworks.kernels.tactic import Tactic
+from engineworks.kernels.tactic import Hardware, Tactic
 from engineworks.kernels.workload import Workload
 
 
@@ -21,7 +20,7 @@ class Setup:
     """Sent once."""
 
     target: Target
-    isa: Isa
+    isa: Hardware
     objects: str | None
     threads: int
 

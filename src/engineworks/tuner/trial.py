@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from engineworks.codegen.llvm.function import Isa
 from engineworks.core.dims import Dim, evaluate
-from engineworks.core.target import Target
 from engineworks.core.types import TensorType
 from engineworks.engine import container, schema
-from engineworks.kernels.image import ObjectCache, image_of, target_record
-from engineworks.kernels.tactic import Input, KernelImage, Output, Packed, Size, Symbols, Word, Workspace
+from engineworks.kernels.backend import Backend, find
+from engineworks.kernels.tactic import (
+    Hardware,
+    Input,
+    KernelImage,
+    Output,
+    Packed,
+    Size,
+    Symbols,
+    TensorMap,
+    Word,
+    Workspace,
+)
 from engineworks.kernels.workload import Workload
+from engineworks.tuner.messages import Setup
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +63,15 @@ def strided_view(raw: np.ndarray, tensor: TensorType) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(raw.view(tensor.dtype.numpy), shape, strides)
 
 
-def trial_bytes(
-    work: Workload, image: KernelImage, data: TrialData, target: Target, isa: Isa, cache: ObjectCache
-) -> bytes:
-    """An engine file that runs `image` once. Inputs are i0, i1, …; outputs o0, …; all u8 vectors of their bytes."""
-    program, buffers, weights = _Assembly(work, image, data).records()
+def trial_bytes(work: Workload, image: KernelImage, data: TrialData, setup: Setup, cache: Any) -> bytes:
+    """An engine file that runs `image` once. Inputs are i0, i1, …; outputs o0, …; all u8 vectors of their bytes.
+
+    Args:
+        cache: the backend's, of compiled functions.
+    """
+    backend = find(setup.target.device)
+    assembly = _Assembly(work, image, data, backend, setup.isa)
+    program, buffers, weights = assembly.records()
     inputs = tuple(
         schema.Tensor(f"i{k}", "u8", (int(bound_type(w.type, data.dims).size_bytes),))  # type: ignore[call-overload]
         for k, w in enumerate(work.inputs) if w is not None and not w.constant
@@ -65,20 +80,22 @@ def trial_bytes(
         schema.Tensor(f"o{k}", "u8", (int(bound_type(t, data.dims).size_bytes),))  # type: ignore[call-overload]
         for k, t in enumerate(work.outputs)
     )  # fmt: skip
-    symbols = sorted({s.symbol for s in image.steps})
+    code = backend.code(image.functions, image.declarations, setup.isa, cache)
     manifest = schema.Manifest(
         package="trial",
-        target=target_record(target, image.functions),
+        target=backend.target_record(setup.target, image.functions),
         inputs=inputs,
         outputs=outputs,
         buffers=tuple(buffers),
-        kernels=tuple(schema.Kernel(s) for s in symbols),
+        kernels=tuple(
+            schema.Kernel(s, **code.kernels.get(s, {})) for s in sorted({s.symbol for s in image.steps})
+        ),
+        maps=tuple(assembly.maps),
         program=tuple(program),
         scratch_bytes=-(-image.scratch_bytes // 64) * 64,
         arena_bytes=sum(int(b.size) for b in buffers if b.place == "arena"),
     )
-    code = image_of(image.functions, image.declarations, isa, cache)
-    return container.encode(manifest, {"code": code, "weights": weights})
+    return container.encode(manifest, {"code": code.image, "weights": weights})
 
 
 @dataclass(slots=True)
@@ -88,6 +105,8 @@ class _Assembly:
     work: Workload
     image: KernelImage
     data: TrialData
+    backend: Backend
+    isa: Hardware
     packed: list[int] = field(default_factory=list)
     plain: dict[int, int] = field(default_factory=dict)
     inputs: dict[int, int] = field(default_factory=dict)
@@ -95,6 +114,7 @@ class _Assembly:
     workspaces: int = 0
     weights: int = 0
     symbols: int = 0
+    maps: list[schema.TensorMap] = field(default_factory=list)
 
     def records(self) -> tuple[list[schema.Record], list[schema.Buffer], bytes]:
         dims = self.data.dims
@@ -125,6 +145,8 @@ class _Assembly:
                 tasks=_value(step.tasks, dims),
                 chunks=step.chunk_hint,
                 single=step.single,
+                grid=tuple(_value(d, dims) for d in step.grid),
+                overlaps=self.backend.overlaps(self.image.functions[step.symbol], self.isa),
             )
             for step in self.image.steps
         ]
@@ -154,6 +176,18 @@ class _Assembly:
                 return schema.Ref(self.outputs + word.index, word.offset)
             case Symbols():
                 return schema.Ref(self.symbols, 0)
+            case TensorMap():
+                self.maps.append(
+                    schema.TensorMap(
+                        word.dtype.name,
+                        tuple(_value(d, self.data.dims) for d in word.sizes),
+                        tuple(_value(d, self.data.dims) for d in word.strides),
+                        word.box,
+                    )
+                )
+                base = self._word(word.base)
+                assert isinstance(base, schema.Ref)
+                return schema.Ref(base.buffer, base.offset, len(self.maps) - 1)
             case Input():
                 if word.index in self.inputs:
                     return schema.Ref(self.inputs[word.index], word.offset)

@@ -12,13 +12,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from engineworks.core.dtypes import by_name
 from engineworks.core.expression import evaluate
-from engineworks.kernels.cpu.backend import BACKEND
-from engineworks.kernels.image import ObjectCache
+from engineworks.kernels.backend import Backend, find
 from engineworks.kernels.reference.numpy import compute
 from engineworks.kernels.workload import Workload
 from engineworks.runtime.engine import Engine
@@ -43,7 +43,8 @@ def main() -> None:
     os.dup2(2, 1)  # whatever prints goes to stderr, not into the messages
     requests = sys.stdin.buffer
     setup: Setup = receive(requests)
-    cache = ObjectCache(Path(setup.objects) if setup.objects else None)
+    backend = find(setup.target.device)
+    cache = backend.cache(Path(setup.objects) if setup.objects else None)
     while True:
         try:
             job: Job | WholeJob = receive(requests)
@@ -56,26 +57,23 @@ def main() -> None:
         if isinstance(job, WholeJob):
             results = _measure_whole(job, trying)
         else:
-            results = (_compile if job.compile_only else _measure)(job, setup, cache, trying)
+            results = (_compile if job.compile_only else _measure)(job, setup, backend, cache, trying)
         send(replies, ("done", results))
 
 
 Results = dict[int, "float | str"]
 
 
-def _compile(job: Job, setup: Setup, cache: ObjectCache, trying: Callable[[int], None]) -> Results:
-    from engineworks.kernels.image import function_module
-
+def _compile(job: Job, setup: Setup, backend: Backend, cache: Any, trying: Callable[[int], None]) -> Results:
     for number, (provider, tactic) in enumerate(job.tactics):
         trying(number)
         with contextlib.suppress(Exception):  # `_measure` meets it again, and says what it was
-            image = BACKEND.provider(provider).build(job.work, tactic, setup.isa)
-            for text in image.functions.values():
-                cache.object(function_module(text, sorted(image.declarations), setup.isa), setup.isa)
+            image = backend.provider(provider).build(job.work, tactic, setup.isa)
+            backend.prepare(image.functions, image.declarations, setup.isa, cache)
     return {}
 
 
-def _measure(job: Job, setup: Setup, cache: ObjectCache, trying: Callable[[int], None]) -> Results:
+def _measure(job: Job, setup: Setup, backend: Backend, cache: Any, trying: Callable[[int], None]) -> Results:
     data = draw(job.work, job.dims)
     expected = compute(job.work, data.arrays, data.dims)
     results: Results = {}
@@ -83,8 +81,8 @@ def _measure(job: Job, setup: Setup, cache: ObjectCache, trying: Callable[[int],
     for number, (provider, tactic) in enumerate(job.tactics):
         trying(number)
         try:
-            image = BACKEND.provider(provider).build(job.work, tactic, setup.isa)
-            file = trial_bytes(job.work, image, data, setup.target, setup.isa, cache)
+            image = backend.provider(provider).build(job.work, tactic, setup.isa)
+            file = trial_bytes(job.work, image, data, setup, cache)
         except Exception as error:  # the other candidates can still be measured
             results[number] = f"it cannot be built: {type(error).__name__}: {str(error)[:300]}"
             continue
