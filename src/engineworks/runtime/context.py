@@ -18,8 +18,6 @@ from engineworks.runtime.shapes import Dims, ShapeSolver, Solution, dims_of
 
 _MAX_SOLUTIONS = 256
 """Sets of shapes remembered; the next one forgets all."""
-_ALIGNED_FROM = 1 << 16
-"""Bytes of an output from which aligning it (2 µs) pays."""
 
 
 class Context:
@@ -133,7 +131,7 @@ class Context:
         elif self._data_slots:
             self._reset_data_symbols()
         for number, array in enumerate(inputs):
-            program.bind_input(number, array.ctypes.data)
+            program.bind_input(number, array)
         outputs: list[np.ndarray] = []
         for number, dims in enumerate(solution.output_dims):
             array = given_outputs.get(number) if given_outputs else None
@@ -141,7 +139,7 @@ class Context:
                 array = self._allocated(number, dims)
             else:
                 check_output_dims(self.manifest.outputs[number], array, dims, is_bound=bool(self._data_slots))
-            program.bind_output(number, array.ctypes.data)
+            program.bind_output(number, array)
             outputs.append(array)
         return outputs
 
@@ -164,10 +162,12 @@ class Context:
 
     def _allocated(self, number: int, dims: Dims) -> np.ndarray:
         try:
-            return _empty(dims, self._binder.output_dtypes[number])
-        except (MemoryError, ValueError):
+            return self._program.new_output(dims, self._binder.output_dtypes[number])
+        except DeviceError as error:
             tensor = self.manifest.outputs[number]
-            raise DeviceError(f"no memory for output '{tensor.name}': {tensor.dtype}{list(dims)}") from None
+            raise DeviceError(
+                f"no memory for output '{tensor.name}': {tensor.dtype}{list(dims)}\n  {error}"
+            ) from None
 
     # -- results
     def _finish(self, outputs: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -202,16 +202,6 @@ def _senseless(where: str, error: Exception) -> RunError:
         f"the engine's sizes make no sense for {where}: {error}.\n"
         f"  Build the engine again with a profile that covers these shapes."
     )
-
-
-def _empty(dims: Dims, dtype: np.dtype) -> np.ndarray:
-    """A new array. numpy starts large ones 16 bytes off a cache line, which splits every vector store."""
-    size = math.prod(dims) * dtype.itemsize
-    if size < _ALIGNED_FROM:
-        return np.empty(dims, dtype)
-    raw = np.empty(size + 64, np.uint8)
-    skip = -raw.ctypes.data % 64
-    return raw[skip : skip + size].view(dtype).reshape(dims)
 
 
 class _exclusive:

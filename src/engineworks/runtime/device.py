@@ -6,17 +6,15 @@ targets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 from engineworks.core.target import Target
+from engineworks.engine.schema import Manifest, Profile
 from engineworks.errors import EngineMismatch
-
-Launch = Callable[[int], object]
-"""Runs the job (codegen/llvm/pool.py) at an address to its end."""
+from engineworks.runtime.program import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +24,6 @@ class Memory:
     address: int
     size_bytes: int
     owner: object
-
-
-class Module(Protocol):
-    """An engine's code on a device."""
-
-    addresses: Mapping[str, int]
-
-    def launcher(self, threads: int, *, profiled: bool = False) -> Launch:
-        """The function that runs jobs with this many threads; it may be called from several threads at
-        once.
-        """
-        ...
 
 
 class Device(Protocol):
@@ -53,25 +39,28 @@ class Device(Protocol):
         """Threads of a context that does not ask for a number."""
         ...
 
-    def load(self, code: memoryview, symbols: Sequence[str], runner: int) -> Module:
-        """Make the functions of a code image callable; `runner` is the image's runner ABI."""
-        ...
-
-    def allocate(self, size_bytes: int) -> Memory:
-        """Memory with undefined contents."""
+    def load(self, code: memoryview, manifest: Manifest) -> Any:
+        """Make an engine's functions callable: the module that `program` takes."""
         ...
 
     def weights(self, content: memoryview, *, is_mapped: bool) -> Memory:
         """The weights where kernels read them; no copy where the device can read the mapped file."""
         ...
 
-    def read(self, address: int, size_bytes: int) -> bytes:
-        """Bytes of device memory."""
+    def program(
+        self, manifest: Manifest, profile: Profile | None, module: Any, weights: Memory, threads: int
+    ) -> Program:
+        """A new execution state, with memory of its own, of what `load` and `weights` gave.
+
+        Raises:
+            DeviceError: no memory.
+        """
         ...
 
 
 _OURS = {
     "cpu": ("engineworks.runtime.cpu.device", "CpuDevice"),
+    "cuda": ("engineworks.runtime.cuda.device", "CudaDevice"),
     "null": ("engineworks.runtime.null.device", "NullDevice"),
 }
 """Our own devices, also registered as entry points: scanning the installed packages takes longer than

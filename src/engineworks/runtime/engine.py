@@ -14,7 +14,6 @@ from engineworks.errors import EngineMismatch, InvalidInput
 from engineworks.runtime import device as devices
 from engineworks.runtime.context import Context
 from engineworks.runtime.device import Device
-from engineworks.runtime.program import Program
 
 MAX_THREADS = 256
 
@@ -40,7 +39,7 @@ class Engine:
         self._file = file
         self._device = device
         code = file.sections.get("code", memoryview(b""))
-        self._module = device.load(code, [k.symbol for k in manifest.kernels], manifest.runner)
+        self._module = device.load(code, manifest)
         self._weights = device.weights(
             file.sections.get("weights", memoryview(b"")), is_mapped=file.is_mapped
         )
@@ -97,7 +96,7 @@ class Engine:
         count = min(
             _checked_threads(threads) or self.default_threads, self.manifest.max_threads or MAX_THREADS
         )
-        program = Program(self.manifest, chosen, self._device, self._module, self._weights, count)
+        program = self._device.program(self.manifest, chosen, self._module, self._weights, count)
         return Context(self.manifest, chosen, program)
 
     def run(self, /, **arrays: Any) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def test_an_engine_for_another_cpu_is_refused_with_each_difference(open_engine, 
 
 def test_an_engine_for_an_unknown_device_names_those_there_are(open_engine, static_manifest):
     manifest = msgspec.structs.replace(static_manifest(), target=TargetRecord("abacus", "wood"))
-    with pytest.raises(EngineMismatch, match="there are: cpu, null"):
+    with pytest.raises(EngineMismatch, match="there are: cpu, cuda, null"):
         open_engine(manifest)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from engineworks.core import target
+from engineworks.engine.schema import Manifest, Profile
 from engineworks.errors import DeviceError, NewerFormat
 from engineworks.runtime.cpu import loader, pool
-from engineworks.runtime.device import Launch, Memory
+from engineworks.runtime.device import Memory
+from engineworks.runtime.plan import Launch, PlanProgram
 
 ALIGNMENT = 64
 
@@ -51,14 +53,14 @@ class CpuDevice:
     def default_threads(self) -> int:
         return min(pool.available_cores(), pool.MAX_THREADS)
 
-    def load(self, code: memoryview, symbols: Sequence[str], runner: int) -> CpuModule:
+    def load(self, code: memoryview, manifest: Manifest) -> CpuModule:
         """Raises CorruptEngine, DeviceError (loader.load) and NewerFormat."""
-        if runner != pool.RUNNER_ABI:
+        if manifest.runner != pool.RUNNER_ABI:
             raise NewerFormat(
-                f"the engine's code speaks runner ABI {runner}, this Engineworks {pool.RUNNER_ABI}: "
+                f"the engine's code speaks runner ABI {manifest.runner}, this Engineworks {pool.RUNNER_ABI}: "
                 f"build the engine again, or use the Engineworks that wrote it"
             )
-        return CpuModule(loader.load(code, [*symbols, *pool.SYMBOLS]))
+        return CpuModule(loader.load(code, [*(k.symbol for k in manifest.kernels), *pool.SYMBOLS]))
 
     def allocate(self, size_bytes: int) -> Memory:
         """Raises DeviceError: no memory."""
@@ -76,6 +78,11 @@ class CpuDevice:
         memory = self.allocate(len(content))
         ctypes.memmove(memory.address, bytes(content), len(content))
         return memory
+
+    def program(
+        self, manifest: Manifest, profile: Profile | None, module: CpuModule, weights: Memory, threads: int
+    ) -> PlanProgram:
+        return PlanProgram(manifest, profile, self, module, weights, threads)
 
     def read(self, address: int, size_bytes: int) -> bytes:
         return ctypes.string_at(address, size_bytes)

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from engineworks.core.target import Target
-from engineworks.runtime.device import Launch, Memory
+from engineworks.engine.schema import Manifest, Profile
+from engineworks.runtime.device import Memory
+from engineworks.runtime.plan import Launch, PlanProgram
 
 
 class NullModule:
@@ -41,9 +43,9 @@ class NullDevice:
     def default_threads(self) -> int:
         return 1
 
-    def load(self, code: memoryview, symbols: Sequence[str], runner: int) -> NullModule:
-        self.calls.append(("load", len(symbols)))
-        return NullModule(symbols, self.calls)
+    def load(self, code: memoryview, manifest: Manifest) -> NullModule:
+        self.calls.append(("load", len(manifest.kernels)))
+        return NullModule([k.symbol for k in manifest.kernels], self.calls)
 
     def allocate(self, size_bytes: int) -> Memory:
         self.calls.append(("allocate", size_bytes))
@@ -52,6 +54,11 @@ class NullDevice:
     def weights(self, content: memoryview, *, is_mapped: bool) -> Memory:
         self.calls.append(("weights", len(content)))
         return self._memory(len(content))
+
+    def program(
+        self, manifest: Manifest, profile: Profile | None, module: NullModule, weights: Memory, threads: int
+    ) -> PlanProgram:
+        return PlanProgram(manifest, profile, self, module, weights, threads)
 
     def read(self, address: int, size_bytes: int) -> bytes:
         return bytes(size_bytes)
