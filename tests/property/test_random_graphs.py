@@ -85,6 +85,7 @@ def test_dynamic_engine_computes_what_the_graph_means_at_every_size(data: st.Dat
 @given(st.data())
 def test_every_pass_keeps_the_meaning(symbolic: bool, data: st.DataObject) -> None:
     from engineworks.builder.build import canonical_passes, optimising_passes
+    from engineworks.kernels.cpu.backend import BACKEND
     from engineworks.codegen.llvm.function import AVX2
     from engineworks.ir.rewriter import Rewriter
     from engineworks.ir.verify import verify
@@ -94,7 +95,7 @@ def test_every_pass_keeps_the_meaning(symbolic: bool, data: st.DataObject) -> No
     expected = _meaning(graph, arrays)
     assume(expected is not None)
     rewriter = Rewriter(graph)
-    for each in (*canonical_passes(), *optimising_passes(AVX2)):
+    for each in (*canonical_passes(), *optimising_passes(BACKEND, AVX2)):
         each.run(rewriter)
         rewriter.tidy()
         verify(graph, after=each.name)

@@ -16,11 +16,11 @@ from engineworks.builder.config import BuildConfig
 from engineworks.builder.emit import Emitted, Emitter
 from engineworks.builder.places import cache_folder
 from engineworks.builder.planned import Planned, plan_graph
-from engineworks.builder.precision import PrecisionChooser, allowed_precisions, ignored
+from engineworks.builder.precision import PrecisionChooser, allowed_precisions, ignored, narrowest
 from engineworks.builder.threads import with_useful_threads
 from engineworks.builder.workloads import flops, workload_of_node
-from engineworks.codegen.llvm.function import Isa
 from engineworks.core import target as targets
+from engineworks.core.target import Target
 from engineworks.core.types import TensorType
 from engineworks.engine import container
 from engineworks.errors import InvalidModel
@@ -29,8 +29,7 @@ from engineworks.ir.graph import Graph, Node
 from engineworks.ir.group import Group
 from engineworks.ir.passes import Pass, run_passes
 from engineworks.ir.rewriter import Rewriter
-from engineworks.kernels.cpu.backend import BACKEND
-from engineworks.kernels.image import ObjectCache, object_cache
+from engineworks.kernels.backend import Backend, find
 from engineworks.passes.calibrated_pairs import CalibratedPairs
 from engineworks.passes.common_values import CommonValues
 from engineworks.passes.decompose import Decompose
@@ -46,6 +45,7 @@ from engineworks.passes.partition import PartitionOptions
 from engineworks.passes.precision import DTYPES, LayerPrecision, NarrowProducts, Policy
 from engineworks.rules.sets import canonical_rules, fusion_rules, quantise_rules
 from engineworks.runtime.cpu.pool import available_cores
+from engineworks.runtime.device import find as find_device
 from engineworks.tuner.choice import Choice
 from engineworks.tuner.choose import Chooser, Progress
 
@@ -87,34 +87,47 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
         progress: called with (done, total, what) while kernels are tuned.
     """
     phases = _Phases()
-    target = targets.parse(config.target)
-    isa = BACKEND.isa(target)
-    # Code is generated for a level, not for every feature of this machine, and the engine asks for no more than that.
-    target = targets.parse(f"{target.device}:{target.arch}")
+    target = target_of(config)
+    backend = find(target.device)
+    isa = backend.isa(target)
     with phases.phase("import"):
         graph, config = import_graph(model, config)
     rewriter = Rewriter(graph, limit=config.rewrite_limit)
-    optimiser = _Optimiser(isa, config, phases, progress)
-    cache = object_cache(cache_folder("objects") if config.timing_cache is not False else None)
-    with _tuner(graph, isa, config, cache) as tuner:
+    optimiser = _Optimiser(backend, isa, config, phases, progress)
+    cache = backend.cache(cache_folder("objects") if config.timing_cache is not False else None)
+    with _tuner(graph, backend, target, isa, config, cache) as tuner:
         optimiser.optimise(rewriter, tuner)
         with phases.phase("partition"):
-            options = PartitionOptions(BACKEND.epilogue_ops)
+            options = PartitionOptions(backend.epilogue_ops)
             plan = plan_graph(graph, options, lambda body: optimiser.body(body, tuner))
         with phases.phase("tune"):
-            chooser = Chooser(BACKEND, isa, config.effort, tuner, config.strict_math)
+            chooser = Chooser(backend, isa, config.effort, tuner, config.strict_math)
             plan.choose(chooser.choose_all(plan.named_works(), progress))
         with phases.phase("emit"):
             emitter = Emitter(
-                plan, target, isa, cache, PACKAGE_VERSION, config.name, profiles.typical_dims(graph, config)
-            )
+                plan, backend, backend.level(target), isa, cache, PACKAGE_VERSION, config.name,
+                profiles.typical_dims(graph, config),
+            )  # fmt: skip
             emitted = emitter.emit()
-        with phases.phase("threads"):
-            choices = [choice for each in plan.all() for choice in each.choices]
-            emitted = with_useful_threads(emitted, choices, tuner, config.threads or available_cores())
+        if target.device == "cpu":
+            with phases.phase("threads"):
+                choices = [choice for each in plan.all() for choice in each.choices]
+                emitted = with_useful_threads(emitted, choices, tuner, config.threads or available_cores())
     made = _report(emitter, emitted, rewriter, optimiser, config)
     emitted.sections["report"] = report.encode(made)
     return emitted
+
+
+def target_of(config: BuildConfig) -> Target:
+    """The target of a build; 'cuda' alone is the GPU of this machine.
+
+    Raises:
+        EngineMismatch: there is none, or no driver for it.
+        ValueError: the text names no target.
+    """
+    if config.target == "cuda":
+        return find_device("cuda").target()
+    return targets.parse(config.target)
 
 
 def import_graph(model: Model, config: BuildConfig) -> tuple[Graph, BuildConfig]:
@@ -161,7 +174,11 @@ def canonical_passes() -> list[Pass]:
 
 
 def optimising_passes(
-    isa: Isa, integers: Sequence[Pass] = (), floats: Sequence[Pass] = (), narrow: Sequence[Pass] = ()
+    backend: Backend,
+    isa: Any,
+    integers: Sequence[Pass] = (),
+    floats: Sequence[Pass] = (),
+    narrow: Sequence[Pass] = (),
 ) -> list[Pass]:
     """What a graph goes through behind `canonical_passes`, before it is cut into groups, in order.
 
@@ -171,7 +188,7 @@ def optimising_passes(
     """
 
     def claims(node: Node) -> bool:
-        return not type(node.op).has("decompose") or BACKEND.claims(workload_of_node(node), isa)
+        return not type(node.op).has("decompose") or backend.claims(workload_of_node(node), isa)
 
     fold = FoldConstants(kept=QUANTISING)
     return [
@@ -191,7 +208,8 @@ class _Optimiser:
         ranges: scales of calibrated tensors. steps: of those that are quantised, what one level stands for.
     """
 
-    isa: Isa
+    backend: Backend
+    isa: Any
     config: BuildConfig
     phases: _Phases
     progress: Progress | None = None
@@ -203,7 +221,10 @@ class _Optimiser:
     def optimise(self, rewriter: Rewriter, tuner: ProcessTuner | None) -> None:
         """All passes, with calibration in between where the configuration has data for it."""
         self._run(rewriter, canonical_passes(), self.phases)
-        asked = (*allowed_precisions(self.config, self.isa), *self.config.layer_precisions.values())
+        asked = (
+            *allowed_precisions(self.config, self.backend, self.isa),
+            *self.config.layer_precisions.values(),
+        )
         given = (self.config.calibrate, self.config.calibration_cache)
         if "int8" in asked and any(source is not None for source in given):
             from engineworks.builder.calibrated_build import ranges_for
@@ -223,14 +244,8 @@ class _Optimiser:
         self._run(rewriter, [*canonical_passes(), *self._passes(tuner)], _Phases())
 
     def _passes(self, tuner: ProcessTuner | None) -> list[Pass]:
-        config, allowed = self.config, allowed_precisions(self.config, self.isa)
-        chooser = PrecisionChooser(
-            self.isa, tuner, config.effort, config.strict_math, self.progress or ignored
-        )
-        policy = Policy(
-            allowed, chooser.choose, tuple(config.layer_precisions.items()), config.precision_constraints,
-            partial(chooser.prepare, allowed),
-        )  # fmt: skip
+        allowed = allowed_precisions(self.config, self.backend, self.isa)
+        policy = self._policy(allowed, tuner)
         reasons: dict[str, str] = {}
         calibrated = [CalibratedPairs(policy, self.ranges, reasons, self.steps)] if self.ranges else []
         floats: list[Pass] = [NarrowWeights(reasons), FloatProducts(reasons)]
@@ -238,7 +253,17 @@ class _Optimiser:
             floats.append(NarrowInputsOutputs(DTYPES["fp16" if "fp16" in policy.allowed else "bf16"]))
         record = self.precisions.append
         narrow = [NarrowAttention(policy, record), NarrowProducts(policy, record, reasons)]
-        return optimising_passes(self.isa, [*calibrated, quantise_rules()], floats, narrow)
+        return optimising_passes(self.backend, self.isa, [*calibrated, quantise_rules()], floats, narrow)
+
+    def _policy(self, allowed: frozenset[str], tuner: ProcessTuner | None) -> Policy:
+        config = self.config
+        layers, constraints = tuple(config.layer_precisions.items()), config.precision_constraints
+        if self.backend.name == "cuda":
+            return Policy(allowed, narrowest, layers, constraints, narrows_both=True)
+        chooser = PrecisionChooser(
+            self.backend, self.isa, tuner, config.effort, config.strict_math, self.progress or ignored
+        )
+        return Policy(allowed, chooser.choose, layers, constraints, partial(chooser.prepare, allowed))
 
     def _run(self, rewriter: Rewriter, passes: list[Pass], phases: _Phases) -> None:
         check: Callable[[Graph], None] | None = None
@@ -249,14 +274,16 @@ class _Optimiser:
 
 
 @contextmanager
-def _tuner(graph: Graph, isa: Isa, config: BuildConfig, cache: ObjectCache) -> Iterator[ProcessTuner | None]:
+def _tuner(
+    graph: Graph, backend: Backend, target: Target, isa: Any, config: BuildConfig, cache: Any
+) -> Iterator[ProcessTuner | None]:
     """The measuring process of a build; None at effort 0, which predicts."""
     if config.effort == 0:
         yield None
         return
     from engineworks.builder.tuning import make_tuner
 
-    tuner = make_tuner(config, isa, cache, profiles.typical_dims(graph, config))
+    tuner = make_tuner(config, backend, target, isa, cache, profiles.typical_dims(graph, config))
     try:
         yield tuner
     finally:

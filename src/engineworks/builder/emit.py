@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from engineworks.builder.barriers import Touched, free_of_barrier
 from engineworks.builder.in_place import replaceable_operands
+from engineworks.builder.launch import Launch, Place
 from engineworks.builder.planned import Planned
 from engineworks.builder.rounds import RoundsEmitter
 from engineworks.builder.storage import (
@@ -21,22 +22,21 @@ from engineworks.builder.storage import (
 )
 from engineworks.builder.symbols import defining_axes
 from engineworks.builder.weights import WeightsSection
-from engineworks.codegen.llvm.function import Function, Isa
 from engineworks.codegen.llvm.resolve import emit_resolve
 from engineworks.core.dims import Dim, symbol_facts, symbols_of
 from engineworks.core.target import Target
 from engineworks.engine import schema
-from engineworks.engine.schema import Manifest, Ref, words_base
+from engineworks.engine.schema import Manifest, Ref
 from engineworks.ir.graph import Graph, Value
 from engineworks.ir.group import Group
-from engineworks.kernels.image import ObjectCache, image_of, target_record
+from engineworks.kernels.backend import Backend, Code, Control
 from engineworks.kernels.tactic import (
     Input,
     Output,
     Packed,
     Size,
-    Step,
     Symbols,
+    TensorMap,
     Word,
     Workspace,
 )
@@ -55,31 +55,14 @@ class Emitted:
 
 
 @dataclass(slots=True)
-class Launch:
-    """One record before offsets are known. `words` hold (storage index, offset) pairs, weights offsets or dims."""
-
-    symbol: str
-    words: list[tuple[str, int, int] | Dim]
-    tasks: Dim
-    step: Step | None
-    group: str
-    name: str
-    op: Literal["call", "jump", "jump_if_zero"] = "call"
-    target: int = 0
-    reads: set[int] = field(default_factory=set)
-    writes: set[int] = field(default_factory=set)
-    finished: tuple[int, ...] = ()
-    in_place: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(slots=True)
 class Emitter:
     """Builds the manifest of one engine. Everything it is given is final."""
 
     plan: Planned
+    backend: Backend
     target: Target
-    isa: Isa
-    cache: ObjectCache
+    isa: Any
+    cache: Any
     package: str
     name: str = ""
     typical: Mapping[str, int] = field(default_factory=dict)
@@ -87,7 +70,8 @@ class Emitter:
     weights: WeightsSection = field(default_factory=WeightsSection)
     launches: list[Launch] = field(default_factory=list)
     loops: list[tuple[int, int]] = field(default_factory=list)
-    functions: dict[str, str] = field(default_factory=dict)
+    functions: dict[str, Any] = field(default_factory=dict)
+    maps: list[TensorMap] = field(default_factory=list)
     declarations: set[str] = field(default_factory=set)
     slots: dict[str, int] = field(default_factory=dict)
 
@@ -106,16 +90,17 @@ class Emitter:
             for number, v in enumerate(self.graph.outputs)
         ]
         given = self._number_symbols()
-        if len(self.slots) > given:
+        if len(self.slots) > given and self.backend.resolves_by_kernel:
             # Sizes that kernels write are resolved on the way; those of the inputs then are too, first of all.
-            launch = self._record_resolver([("symbols", 0, 0), ("plan", 0, 0)], "resolve", None)
+            launch = self._resolver_kernel([Place("symbols", 0), Place("plan", 0)], "resolve", None)
             self._pending.append((launch, frozenset(list(self.slots)[:given])))
         self.launch_plan(self.plan, outputs, "")
         moments = [Moment(tuple(n.reads), tuple(n.writes), n.in_place) for n in self.launches]
         memory = plan_memory(self.storages, moments, self.loops)
-        manifest = self._manifest(memory)
-        code = image_of(self.functions, self.declarations, self.isa, self.cache)
-        sections: dict[str, bytes | bytearray] = {"code": code, "weights": self.weights.tobytes()}
+        self._write_resolvers()
+        code = self.backend.code(self.functions, self.declarations, self.isa, self.cache)
+        manifest = self._manifest(memory, code)
+        sections: dict[str, bytes | bytearray] = {"code": code.image, "weights": self.weights.tobytes()}
         return Emitted(manifest, sections, memory)
 
     # -- launches ---------------------------------------------------------------------------------------------
@@ -161,10 +146,14 @@ class Emitter:
             for outer, inner in zip(value.type.shape, made.type.shape, strict=True)
             if outer in getattr(group.anchor.op, "sizes", ())
         ]
-        if chosen:
-            launch = self._record_resolver([("symbols", 0, 0), ("symbols", 0, 0)], prefix, group)
+        if chosen and not self.backend.resolves_by_kernel:
+            launch = self._resolve_record(prefix, group)
+            launch.words = [word for name, dim in chosen for word in (self.slots[name], dim)]
+        elif chosen:
+            launch = self._resolver_kernel([Place("symbols", 0), Place("symbols", 0)], prefix, group)
             f = emit_resolve(launch.symbol, self.slots, [(self.slots[name], dim) for name, dim in chosen])
-            self.add_function(f)
+            self.functions[f.name] = f.text()
+            self.declarations.update(f.declarations)
 
     def jump(self, op: Literal["jump", "jump_if_zero"], group: Group, label: str) -> Launch:
         """A record that jumps; the caller fills in where to, and the condition."""
@@ -178,10 +167,15 @@ class Emitter:
         self.launches.append(launch)
         return launch
 
-    def add_function(self, function: Function) -> None:
-        """A kernel that no tactic brings."""
-        self.functions[function.name] = function.text()
-        self.declarations.update(function.declarations)
+    def control(self, what: str, group: Group, label: str) -> Launch:
+        """A record of a kernel of loops; the caller fills in its words and what it touches."""
+        control: Control = self.backend.loop_control(what)
+        self.functions.update(control.functions)
+        self.declarations.update(control.declarations)
+        launch = self.call(control.step.symbol, group, label)
+        if control.step.grid:
+            launch.step = control.step
+        return launch
 
     def _launch(self, label: str, group: Group, choice: Choice) -> None:
         image = choice.image
@@ -219,33 +213,38 @@ class Emitter:
         launch: Launch,
         packed: Sequence[int] = (),
         workspace: Sequence[int] = (),
-    ) -> tuple[str, int, int] | Dim:
+    ) -> Place | Dim:
         """Where an argument word of a kernel points; notes what the launch reads and writes."""
         match word:
             case Size():
                 return word.dim
             case Packed():
-                return ("weights", packed[word.index], word.offset)
+                return Place("weights", packed[word.index], word.offset)
             case Workspace():
                 launch.reads.add(workspace[word.index])
                 launch.writes.add(workspace[word.index])
-                return ("storage", workspace[word.index], word.offset)
+                return Place("storage", workspace[word.index], word.offset)
+            case TensorMap():
+                base = self.word(word.base, group, launch, packed, workspace)
+                assert isinstance(base, Place)
+                self.maps.append(word)
+                return replace(base, map=len(self.maps) - 1)
             case Symbols():
-                return ("symbols", self.slots[word.name] * 8, 0)
+                return Place("symbols", self.slots[word.name] * 8)
             case Output():
                 index = self.storages.of_value[id(group.outputs[word.index])].index
                 launch.writes.add(index)
-                return ("storage", index, word.offset)
+                return Place("storage", index, word.offset)
             case Input():
                 value = group.inputs[word.index]
                 assert value is not None, (
                     f"a kernel reads input {word.index} of {group.origin}, which is omitted"
                 )
                 if value.is_constant:
-                    return ("weights", self.weights.plain(value), word.offset)
+                    return Place("weights", self.weights.plain(value), word.offset)
                 index = self.storages.of_value[id(value)].index
                 launch.reads.add(index)
-                return ("storage", index, word.offset)
+                return Place("storage", index, word.offset)
 
     # -- symbols ----------------------------------------------------------------------------------------------
     def _number_symbols(self) -> int:
@@ -262,13 +261,19 @@ class Emitter:
         return given
 
     def resolve_after(self, written: Sequence[str], label: str, group: Group) -> None:
-        """A record that writes the sizes depending on `written` into the plan; filled in once the plan is known."""
-        launch = self._record_resolver([("symbols", 0, 0), ("plan", 0, 0)], label, group)
-        self._pending.append((launch, frozenset(written)))
+        """A record behind which the sizes depending on `written` are known."""
+        if self.backend.resolves_by_kernel:
+            launch = self._resolver_kernel([Place("symbols", 0), Place("plan", 0)], label, group)
+            self._pending.append((launch, frozenset(written)))  # filled in once the plan is known
+        else:
+            self._resolve_record(label, group)
 
-    def _record_resolver(
-        self, words: list[tuple[str, int, int] | Dim], label: str, group: Group | None
-    ) -> Launch:
+    def _resolve_record(self, label: str, group: Group) -> Launch:
+        launch = Launch("", [], 1, None, label, _name_of(group), op="resolve")
+        self.launches.append(launch)
+        return launch
+
+    def _resolver_kernel(self, words: list[Place | Dim], label: str, group: Group | None) -> Launch:
         name = "" if group is None else _name_of(group)
         launch = Launch(f"resolve_{len(self.launches)}", words, 1, None, label, name)
         self.launches.append(launch)
@@ -276,23 +281,25 @@ class Emitter:
 
     _pending: list[tuple[Launch, frozenset[str]]] = field(default_factory=list)
 
-    def _write_resolvers(self, records: Sequence[schema.Record]) -> None:
+    def _write_resolvers(self) -> None:
         """Each resolver writes the words for which it brings the last symbol they need."""
-        base = words_base(tuple(records))
+        at = schema.RECORD_WORDS * (len(self.launches) + 1)
         words: list[tuple[int, Dim]] = []
         for number, launch in enumerate(self.launches):
             words.append((number * schema.RECORD_WORDS + 3, launch.tasks))
-            words += [(base[number] + k, w) for k, w in enumerate(launch.words) if not isinstance(w, tuple)]
+            words += [(at + k, w) for k, w in enumerate(launch.words) if not isinstance(w, Place)]
+            at += len(launch.words)
         dependent = [(index, dim) for index, dim in words if not isinstance(dim, int)]
         known: frozenset[str] = frozenset()
         for launch, written in self._pending:
             known |= written
             writes = [(i, d) for i, d in dependent if symbols_of(d) & written and symbols_of(d) <= known]
             f = emit_resolve(launch.symbol, self.slots, writes)
-            self.add_function(f)
+            self.functions[f.name] = f.text()
+            self.declarations.update(f.declarations)
 
     # -- the manifest -----------------------------------------------------------------------------------------
-    def _manifest(self, memory: MemoryPlan) -> Manifest:
+    def _manifest(self, memory: MemoryPlan, code: Code) -> Manifest:
         symbols = list(dict.fromkeys(n.symbol for n in self.launches if n.op == "call"))
         kernels = {s: k for k, s in enumerate(symbols)}
         buffers = [self._buffer(s, memory) for s in self.storages.all]
@@ -309,12 +316,11 @@ class Emitter:
             self._record(n, kernels, places, barrier=k not in free) for k, n in enumerate(self.launches)
         ]
         records.append(schema.Record(op="end"))
-        self._write_resolvers(records)
         choices = [c for plan in self.plan.all() for c in plan.choices if c is not None]
         tactics = {s.symbol: c.tactic.text() for c in choices for s in c.image.steps}
         return Manifest(
             package=self.package,
-            target=target_record(self.target, self.functions),
+            target=self.backend.target_record(self.target, self.functions),
             inputs=tuple(_tensor(v, v.name) for v in self.graph.inputs),
             outputs=tuple(
                 _tensor(v, n) for v, n in zip(self.graph.outputs, self.graph.output_names, strict=True)
@@ -326,7 +332,8 @@ class Emitter:
                 for c in self.graph.scope.checks
             ),
             buffers=tuple(buffers),
-            kernels=tuple(schema.Kernel(s, tactics.get(s, "")) for s in symbols),
+            kernels=tuple(schema.Kernel(s, tactics.get(s, ""), **code.kernels.get(s, {})) for s in symbols),
+            maps=tuple(_described_map(m) for m in self.maps),
             program=tuple(records),
             resolves_itself=bool(self._pending),
             scratch_bytes=-(-max((c.image.scratch_bytes for c in choices), default=0) // 64) * 64,
@@ -344,13 +351,12 @@ class Emitter:
     ) -> schema.Record:
         words: list[int | str | Ref] = []
         for word in launch.words:
-            if not isinstance(word, tuple):
+            if not isinstance(word, Place):
                 words.append(dim_text(word))
-            elif word[0] == "storage":
-                words.append(Ref(word[1], word[2]))
+            elif word.where == "storage":
+                words.append(Ref(word.at, word.offset, word.map))
             else:
-                # pyrefly: ignore[bad-index]
-                words.append(Ref(places[word[0]], word[1] + word[2]))
+                words.append(Ref(places[word.where], word.at + word.offset, word.map))
         step = launch.step
         return schema.Record(
             op=launch.op,
@@ -364,14 +370,18 @@ class Emitter:
             name=launch.name,
             group=launch.group,
             writes=launch.finished,
+            grid=tuple(dim_text(d) for d in step.grid) if step else (),
+            overlaps=self.backend.overlaps(self.functions.get(launch.symbol), self.isa),
         )
 
     def _symbols(self) -> Iterator[schema.Symbol]:
         sources = defining_axes([v.type for v in self.graph.inputs])
         facts: dict[str, tuple[int, int | None, int]] = {}
         shapes = [d for v in (*self.graph.inputs, *self.graph.outputs) for d in v.type.shape]
-        words = [w for n in self.launches for w in (n.tasks, *n.words) if not isinstance(w, tuple)]
-        for dim in (*shapes, *words):
+        words = [w for n in self.launches for w in (n.tasks, *n.words) if not isinstance(w, Place)]
+        grids = [d for n in self.launches if n.step for d in n.step.grid]
+        mapped = [d for m in self.maps for d in (*m.sizes, *m.strides)]
+        for dim in (*shapes, *words, *grids, *mapped):
             facts.update({k: v for k, v in symbol_facts(dim).items() if k not in facts})
         for name in self.slots:
             low, high, multiple = facts.get(name, (0, None, 1))
@@ -381,6 +391,11 @@ class Emitter:
             yield schema.Symbol(
                 name=name, min=low, opt=usual, max=most, input=number, axis=axis, multiple=multiple
             )
+
+
+def _described_map(word: TensorMap) -> schema.TensorMap:
+    sizes, strides = (tuple(dim_text(d) for d in row) for row in (word.sizes, word.strides))
+    return schema.TensorMap(word.dtype.name, sizes, strides, word.box)
 
 
 def _tensor(value: Value, name: str) -> schema.Tensor:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from engineworks.builder.config import BuildConfig
 from engineworks.builder.workloads import workload_of_node
-from engineworks.codegen.llvm.function import Isa
 from engineworks.core import dtypes
 from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.ir.graph import Node, Value
 from engineworks.ir.scalar import Scalar, apply, argument, cast, const
 from engineworks.kernels import cost
-from engineworks.kernels.backend import Candidate
-from engineworks.kernels.cpu.backend import BACKEND
+from engineworks.kernels.backend import Backend, Candidate
 from engineworks.kernels.workload import Epilogue, Operand, Workload
 from engineworks.ops._kinds import Pointwise
 from engineworks.ops._products import FACTORS
@@ -37,14 +36,24 @@ OPERANDS = {
 """Activations and constants."""
 
 
-def allowed_precisions(config: BuildConfig, isa: Isa) -> frozenset[str]:
-    """Those beside fp32 that the build may use; 'best' is what the CPU has arithmetic for, and what saves memory."""
+def allowed_precisions(config: BuildConfig, backend: Backend, isa: Any) -> frozenset[str]:
+    """Those beside fp32 and tf32 that the build may use; 'best' is what the target has fast arithmetic for, and what
+    saves memory.
+    """
     asked = set(config.precisions)
-    if "best" in asked:
+    if "best" in asked and backend.name == "cuda":
+        asked |= {"fp16", "int8"}
+    elif "best" in asked:
         fast = {"bf16": isa.has("amx-bf16") or isa.has("avx512bf16"), "fp16": True}
         fast["int8"] = isa.has("amx-int8") or isa.has("avx512vnni") or isa.has("avxvnni")
         asked |= {name for name, is_fast in fast.items() if is_fast}
-    return frozenset(asked - {"fp32", "best"})
+    return frozenset(asked - {"fp32", "tf32", "best"})
+
+
+def narrowest(node: Node, possible: Sequence[str]) -> tuple[str, str]:
+    """A product's precision on a GPU, whose matrix units multiply narrow numbers several times as fast: no contest."""
+    best = next((p for p in ("int8", "fp16", "bf16") if p in possible), "fp32")
+    return best, "matrix units multiply it fastest" if best != "fp32" else "no narrower precision is allowed"
 
 
 def ignored(done: int, total: int, what: str) -> None:
@@ -60,7 +69,8 @@ class PrecisionChooser:
         progress: called with (done, total, what) while products are timed.
     """
 
-    isa: Isa
+    backend: Backend
+    isa: Any
     tuner: Tuner | None
     effort: int
     strict: bool = False
@@ -93,7 +103,7 @@ class PrecisionChooser:
         measured = True
         for precision in possible:
             seconds, is_measured = self._time(narrow_work(node, precision))
-            times[precision] = seconds + (0.0 if precision == "fp32" else _conversion_s(node, precision))
+            times[precision] = seconds + (0.0 if precision == "fp32" else self._conversion_s(node, precision))
             measured &= is_measured
         how = "measured" if measured else "predicted"
         best = min(times, key=lambda p: times[p])
@@ -114,7 +124,7 @@ class PrecisionChooser:
         return self._known[key]
 
     def _candidates(self, work: Workload) -> list[Candidate]:
-        return BACKEND.propose(work, self.isa, min(self.effort, 1), strict=self.strict)[0][:TRIED]
+        return self.backend.propose(work, self.isa, min(self.effort, 1), strict=self.strict)[0][:TRIED]
 
     def _time_of(self, work: Workload, candidates: list[Candidate]) -> tuple[float, bool]:
         if not candidates:
@@ -124,6 +134,26 @@ class PrecisionChooser:
             return predicted, False
         found = [t for t in self.tuner.measure(work, candidates).values() if isinstance(t, float)]
         return (min(found), True) if found else (predicted, False)
+
+    def _conversion_s(self, node: Node, precision: str) -> float:
+        """Time of converting activations that no kernel makes narrow: the graph's inputs, what native ops give."""
+        total = 0.0
+        for value in node.inputs[:2]:
+            if value is None or value.is_constant or precision == "fp16" or self._is_fused(value):
+                continue
+            total += cost.typical(value.type.count, 1 << 20) * 5.0 / BYTES_PER_S
+        return total
+
+    def _is_fused(self, value: Value) -> bool:
+        """A kernel with pointwise work behind it makes the value."""
+        node = value.producer
+        while node is not None and node.op.name in ("transpose", "reshape", "slice"):
+            node = node.inputs[0].producer if node.inputs[0] is not None else None
+        return node is not None and (
+            isinstance(node.op, Pointwise)
+            or node.op.name in self.backend.epilogue_ops
+            or type(node.op).has("decompose")
+        )
 
 
 def _ratio(wide: float, narrow: float) -> str:
@@ -171,24 +201,3 @@ def _epilogue(precision: str, node: Node) -> Epilogue | None:
     if precision == "bf16" and node.op.name == "conv":
         return Epilogue(cast(argument(0, dtypes.f32), dtypes.bf16))
     return None
-
-
-def _conversion_s(node: Node, precision: str) -> float:
-    """Time of converting activations that no kernel makes narrow: the graph's inputs, and what native ops give."""
-    total = 0.0
-    for value in node.inputs[:2]:
-        if value is not None and not value.is_constant and precision != "fp16" and not _is_fused(value):
-            total += cost.typical(value.type.count, 1 << 20) * 5.0 / BYTES_PER_S
-    return total
-
-
-def _is_fused(value: Value) -> bool:
-    """A kernel with pointwise work behind it makes the value."""
-    node = value.producer
-    while node is not None and node.op.name in ("transpose", "reshape", "slice"):
-        node = node.inputs[0].producer if node.inputs[0] is not None else None
-    return node is not None and (
-        isinstance(node.op, Pointwise)
-        or node.op.name in BACKEND.epilogue_ops
-        or type(node.op).has("decompose")
-    )

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engineworks.builder.launch import Launch, Place
 from engineworks.builder.storage import Storage
-from engineworks.codegen.llvm.counting import (
-    COPY_BYTES,
-    emit_copy,
-    emit_loop_count,
-    emit_loop_next,
-    emit_loop_start,
-)  # fmt: skip
-from engineworks.codegen.llvm.function import Function
-from engineworks.core.dims import ceil_div
 from engineworks.ir.graph import Value
 from engineworks.ir.group import Group
-from engineworks.kernels.tactic import Input, Step
+from engineworks.kernels.tactic import Input
 from engineworks.ops.loop import Loop
 
 if TYPE_CHECKING:
-    from engineworks.builder.emit import Emitter, Launch
+    from engineworks.builder.emit import Emitter
     from engineworks.builder.planned import Planned
 
 
@@ -44,7 +36,7 @@ class RoundsEmitter:
     def emit(self) -> None:
         """All records of the loop."""
         emitter, carried = self.emitter, self.op.carried
-        start = self._control("loop_start", emit_loop_start("loop_start"))
+        start = self._control("start")
         # Results written in a later round must not share memory with what an earlier one computes.
         start.writes.update(s.index for s in self.outputs[carried:])
         start.words += [self._outer(0, start), self._outer(1, start)]
@@ -82,7 +74,7 @@ class RoundsEmitter:
             copy = self._copy(place, value, by_round=number >= carried)
             copy.words[1] = self._word(storage)
             copy.reads.add(storage.index)
-        following = self._control("loop_next", emit_loop_next("loop_next"))
+        following = self._control("next")
         following.reads.update((self.counter.index, self.condition.index))
         following.words += [self._outer(0, following), self._word(self.condition)]
 
@@ -101,28 +93,24 @@ class RoundsEmitter:
     def _leave(self) -> Launch:
         """The number of rounds becomes a size."""
         sizes, emitter = [str(d) for d in self.op.sizes], self.emitter
-        emitter.add_function(emit_loop_count("loop_count"))
-        last = emitter.call("loop_count", self.group, self.label)
+        last = emitter.control("count", self.group, self.label)
         last.reads.add(self.counter.index)
-        last.words = [self._word(self.counter), ("symbols", emitter.slots[sizes[0]] * 8, 0)]
+        last.words = [self._word(self.counter), Place("symbols", emitter.slots[sizes[0]] * 8)]
         emitter.resolve_after(sizes, self.label, self.group)
         return last
 
-    def _control(self, symbol: str, function: Function) -> Launch:
-        self.emitter.add_function(function)
-        launch = self.emitter.call(symbol, self.group, self.label)
+    def _control(self, what: str) -> Launch:
+        launch = self.emitter.control(what, self.group, self.label)
         launch.words = [self._word(self.counter), self._word(self.flag)]
         launch.writes.update((self.counter.index, self.flag.index))
         return launch
 
     def _copy(self, to: Storage, value: Value, *, by_round: bool = False) -> Launch:
         """A copy of one value's bytes; the caller fills in word 1, where they come from."""
-        symbol = "copy_by_round" if by_round else "copy"
-        self.emitter.add_function(emit_copy(symbol, by_round=by_round))
         size = value.type.size_bytes
-        launch = self.emitter.call(symbol, self.group, self.label)
-        launch.tasks = ceil_div(size, COPY_BYTES)
-        launch.step = Step(symbol, (), launch.tasks)
+        launch = self.emitter.control("copy_by_round" if by_round else "copy", self.group, self.label)
+        launch.step = self.emitter.backend.copy_step(launch.symbol, size)
+        launch.tasks = launch.step.tasks
         launch.words = [self._word(to), 0, size]
         launch.writes.add(to.index)
         if by_round:
@@ -130,10 +118,10 @@ class RoundsEmitter:
             launch.reads.add(self.counter.index)
         return launch
 
-    def _outer(self, number: int, launch: Launch) -> tuple[str, int, int]:
+    def _outer(self, number: int, launch: Launch) -> Place:
         word = self.emitter.word(Input(number), self.group, launch)
-        assert isinstance(word, tuple)
+        assert isinstance(word, Place)
         return word
 
-    def _word(self, storage: Storage) -> tuple[str, int, int]:
-        return ("storage", storage.index, 0)
+    def _word(self, storage: Storage) -> Place:
+        return Place("storage", storage.index)

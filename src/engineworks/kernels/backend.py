@@ -11,6 +11,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, ClassVar
 
+from engineworks.core.dims import Dim
 from engineworks.core.target import Target
 from engineworks.engine.schema import TargetRecord
 from engineworks.errors import BuildError, NoTactic
@@ -141,6 +142,10 @@ class Backend(ABC):
     @abstractmethod
     def overlaps(self, function: Any, isa: Any) -> bool:
         """A launch of the function may overlap with the one before it."""
+
+    @abstractmethod
+    def copy_step(self, symbol: str, size_bytes: Dim) -> Step:
+        """The step of a copy of so many bytes by the kernel that `loop_control` gave; without words."""
 
     @abstractmethod
     def loop_control(self, what: str) -> Control:

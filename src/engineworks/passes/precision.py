@@ -48,6 +48,7 @@ class Policy:
         constraints: 'obey' makes `layers` a condition, 'prefer' a wish, 'none' nothing.
         choose: decides where several are possible.
         prepare: is told before about all products in f32.
+        narrows_both: fp16 multiplies two narrow operands (GPUs); otherwise only constants are stored in it (CPUs).
     """
 
     allowed: frozenset[str]
@@ -55,6 +56,7 @@ class Policy:
     layers: tuple[tuple[str, str], ...] = ()
     constraints: str = "prefer"
     prepare: Callable[[Sequence[Node]], None] = lambda nodes: None
+    narrows_both: bool = False
 
     def decide(self, node: Node, impossible: dict[str, str]) -> tuple[str, str]:
         """Precision and reason for a product in f32.
@@ -72,7 +74,7 @@ class Policy:
                 f"layer_precisions asks for {asked} at '{', '.join(node.origin)}' ({node.op.name}), which cannot be: "
                 f"{impossible[asked]}. Ask for another precision there, or set precision_constraints='prefer'."
             )
-        closed = impossible | unwise_floats(node)
+        closed = impossible if self.narrows_both else impossible | unwise_floats(node)
         possible = [p for p in ("int8", "bf16", "fp16") if p in self.allowed and p not in closed]
         lost = "; ".join(f"{p}: {why}" for p, why in closed.items() if p in self.allowed or p == asked)
         if not possible:
@@ -126,7 +128,7 @@ class NarrowProducts:
             impossible["int8"] = "recurrent layers have no integer kernel"
         precision, reason = self.policy.decide(node, impossible)
         if precision in DTYPES:
-            _narrow(rewriter, node, precision, forms)
+            _narrow(rewriter, node, precision, forms, self.policy.narrows_both)
         elif known:
             reason = known
         return precision, reason
@@ -145,9 +147,9 @@ def _has_weights(node: Node) -> bool:
     return node.op.name == "matmul" and any(v is not None and v.is_constant for v in node.inputs[:2])
 
 
-def _narrow(rewriter: Rewriter, node: Node, precision: str, forms: NarrowForms) -> None:
-    """The same product of narrow operands; in fp16 the weights of a matmul alone are narrow."""
-    dtype, weights_alone = DTYPES[precision], precision == "fp16" and _has_weights(node)
+def _narrow(rewriter: Rewriter, node: Node, precision: str, forms: NarrowForms, both: bool) -> None:
+    """The same product of narrow operands; on a CPU, in fp16, the weights of a matmul alone are narrow."""
+    dtype, weights_alone = DTYPES[precision], precision == "fp16" and not both and _has_weights(node)
     operands = [
         v
         if v is None or k >= FACTORS[node.op.name] or (weights_alone and not v.is_constant)

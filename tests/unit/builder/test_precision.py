@@ -17,6 +17,7 @@ from engineworks.errors import BuildError
 from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.graph import Graph
 from engineworks.kernels.backend import Candidate
+from engineworks.kernels.cpu.backend import BACKEND as CPU
 from engineworks.kernels.workload import Workload
 
 AMX = AVX512.with_extras("amx-tile", "amx-bf16", "amx-int8", "avx512bf16", "avx512vnni")
@@ -49,9 +50,9 @@ def test_options_that_mean_nothing_are_refused(options: dict, message: str) -> N
 def test_names_come_alone_with_commas_and_in_sets() -> None:
     assert BuildConfig(precision="bf16, int8").precisions == {"bf16", "int8"}
     assert BuildConfig(precision={"fp16"}).precisions == {"fp16"}
-    assert allowed_precisions(BuildConfig(), AMX) == frozenset()
-    assert allowed_precisions(BuildConfig(precision="best"), AMX) == {"bf16", "fp16", "int8"}
-    assert allowed_precisions(BuildConfig(precision="best"), AVX512) == {"fp16"}
+    assert allowed_precisions(BuildConfig(), CPU, AMX) == frozenset()
+    assert allowed_precisions(BuildConfig(precision="best"), CPU, AMX) == {"bf16", "fp16", "int8"}
+    assert allowed_precisions(BuildConfig(precision="best"), CPU, AVX512) == {"fp16"}
 
 
 class _Times:
@@ -85,7 +86,7 @@ def test_the_faster_precision_is_taken(times: dict, possible: list[str], chosen:
     g = GraphBuilder(graph)
     node = graph.nodes[0]
     node.set_input(0, g.relu(graph.inputs[0]))
-    chooser = PrecisionChooser(AMX, _Times(**times), effort=1)
+    chooser = PrecisionChooser(CPU, AMX, _Times(**times), effort=1)
     assert chooser.choose(node, ["fp32", *possible]) == (chosen, reason)
 
 

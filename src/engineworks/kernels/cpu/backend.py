@@ -8,6 +8,7 @@ from pathlib import Path
 from engineworks.codegen.llvm import counting
 from engineworks.codegen.llvm.compile import llvm_version
 from engineworks.codegen.llvm.function import AVX2, AVX512, Function, Isa
+from engineworks.core.dims import Dim, ceil_div
 from engineworks.core.target import EXTRAS, Target, parse
 from engineworks.engine.schema import TargetRecord
 from engineworks.errors import BuildError
@@ -57,6 +58,9 @@ class CpuBackend(Backend):
 
     def overlaps(self, function: object, isa: Isa) -> bool:
         return False
+
+    def copy_step(self, symbol: str, size_bytes: Dim) -> Step:
+        return Step(symbol, (), ceil_div(size_bytes, counting.COPY_BYTES))
 
     def loop_control(self, what: str) -> Control:
         symbol = what if what.startswith("copy") else f"loop_{what}"

@@ -10,12 +10,13 @@ from typing import Any
 from engineworks.codegen.triton.compile import triton_version
 from engineworks.codegen.triton.function import KernelFunction
 from engineworks.codegen.triton.gpu import Gpu, gpu_of
+from engineworks.core.dims import Dim, ceil_div
 from engineworks.core.target import Target
 from engineworks.engine.schema import TargetRecord
 from engineworks.kernels.backend import Backend, Code, Control
-from engineworks.kernels.cuda.control import loop_control
+from engineworks.kernels.cuda.control import COPY_BYTES, loop_control
 from engineworks.kernels.cuda.cubins import CubinCache, code_section
-from engineworks.kernels.tactic import LibraryCall
+from engineworks.kernels.tactic import LibraryCall, Step
 
 
 class CudaBackend(Backend):
@@ -60,6 +61,9 @@ class CudaBackend(Backend):
 
     def overlaps(self, function: Any, isa: Gpu) -> bool:
         return isinstance(function, KernelFunction) and function.waits and isa.has("pdl")
+
+    def copy_step(self, symbol: str, size_bytes: Dim) -> Step:
+        return Step(symbol, (), grid=(ceil_div(size_bytes, COPY_BYTES),))
 
     def loop_control(self, what: str) -> Control:
         return loop_control(what)
