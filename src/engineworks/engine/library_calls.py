@@ -1,0 +1,71 @@
+"""What `schema.Kernel.call` says for a kernel that is a call of a vendor's library: JSON texts of these records.
+
+A *size* is an integer, or '%k': the integer that the record's word number k has when shapes are bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from msgspec import Meta, json
+
+from engineworks.engine.schema import Count, Index, Strict, Text
+
+Size = Count | Annotated[str, Meta(pattern="^%[0-9]{1,3}$")]
+
+
+class Matrix(Strict):
+    """A matrix as the library sees it, column after column; batches of them at equal distances.
+
+    Attributes:
+        dtype: a name of `core/dtypes.py`.
+        leading: elements from column to column.
+        step: elements from one matrix of the batch to the next; 0: they share it.
+        transposed: its transpose is multiplied.
+    """
+
+    dtype: Text
+    leading: Size
+    step: Size = 0
+    transposed: bool = False
+
+
+class MatmulCall(Strict):
+    """D = relu?(alpha A B + C? + bias?), by cuBLASLt; A has m rows, B has n columns, and k is summed over.
+
+    Words: addresses of A, B, D and the workspace, then of the bias (m elements of D's dtype) and of C (it lies as D
+    does) where there are such, then the sizes.
+
+    Attributes:
+        compute: how products are made and summed; 'tf32' rounds f32 factors to 11 bits.
+        heuristic: which of the library's proposals is taken, best first; the last one where it has fewer.
+        workspace_bytes: of the workspace.
+        version: of the library, as it says itself; 0: any.
+    """
+
+    m: Size
+    n: Size
+    k: Size
+    a: Matrix
+    b: Matrix
+    d: Matrix
+    compute: Literal["f32", "tf32", "f64", "i32"]
+    batch: Size = 1
+    alpha: float = 1.0
+    bias: bool = False
+    residual: bool = False
+    relu: bool = False
+    heuristic: Index = 0
+    workspace_bytes: Count = 0
+    version: Index = 0
+
+
+def encode(call: Strict) -> str:
+    """The JSON text of a call."""
+    return json.encode(call).decode()
+
+
+def value(size: int | str, words: Sequence[int]) -> int:
+    """A size, with these words."""
+    return size if isinstance(size, int) else words[int(size[1:])]

@@ -1,0 +1,63 @@
+"""Calls of NVIDIA's libraries in the place of kernels: made ready once for a context, then launched on streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from engineworks.errors import CorruptEngine
+from engineworks.runtime.cuda import cublaslt
+
+
+class Prepared(Protocol):
+    """One call, for one execution context: it is used by one thread at a time."""
+
+    def ready(self, words: Sequence[int]) -> None:
+        """Do all that a launch with these words needs beforehand (choosing algorithms, making plans).
+
+        `launch` does it too, the first time that it sees the sizes among the words; while a stream is being captured
+        that is too late for a library that loads code.
+
+        Raises:
+            DeviceError: the library cannot compute this.
+        """
+        ...
+
+    def launch(self, stream: int, words: Sequence[int]) -> None:
+        """Queue the work on a stream (CUstream as an integer) of the current context; words as the call says.
+
+        Raises:
+            DeviceError: the library cannot compute this, or the launch failed.
+        """
+        ...
+
+
+_PREPARE: Mapping[str, Callable[[str, int], Prepared]] = MappingProxyType({"cublaslt": cublaslt.prepare})
+_VERSION: Mapping[str, Callable[[], int]] = MappingProxyType({"cublaslt": cublaslt.version})
+
+
+def prepare(library: str, call: str, driver: Any) -> Prepared:
+    """The call of `schema.Kernel.call` in the current context of this thread.
+
+    Args:
+        library: 'cublaslt' or 'cudnn'.
+        call: JSON text of a record of `engine/library_calls.py`.
+        driver: the module `cuda.bindings.driver`.
+    Raises:
+        EngineMismatch: the library is missing, or not of the version that the call was tuned with.
+        CorruptEngine: the text is no call of this library.
+    """
+    if library not in _PREPARE:
+        raise CorruptEngine(f"a kernel calls the library '{library}'; there are {', '.join(_PREPARE)}")
+    _, context = driver.cuCtxGetCurrent()
+    return _PREPARE[library](call, int(context))
+
+
+def version(library: str) -> int:
+    """The version of the library here, as it counts itself: 130000 for cuBLASLt 13.0.0, 91500 for cuDNN 9.15.0.
+
+    Raises:
+        EngineMismatch: it is missing.
+    """
+    return _VERSION[library]()
