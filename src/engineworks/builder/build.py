@@ -37,12 +37,14 @@ from engineworks.passes.float_products import FloatProducts
 from engineworks.passes.fold_constants import FoldConstants
 from engineworks.passes.layouts import AssignLayouts
 from engineworks.passes.lower_quantised import LowerQuantised
+from engineworks.passes.merge_products import MergeProducts
 from engineworks.passes.narrow_attention import NarrowAttention
 from engineworks.passes.narrow_io import NarrowInputsOutputs
 from engineworks.passes.narrow_weights import NarrowWeights
 from engineworks.passes.outputs import SeparateOutputs
 from engineworks.passes.partition import PartitionOptions
 from engineworks.passes.precision import DTYPES, LayerPrecision, NarrowProducts, Policy
+from engineworks.passes.tensor_floats import AllowTensorFloats
 from engineworks.rules.sets import canonical_rules, fusion_rules, quantise_rules
 from engineworks.runtime.cpu.pool import available_cores
 from engineworks.runtime.device import find as find_device
@@ -98,7 +100,7 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     with _tuner(graph, backend, target, isa, config, cache) as tuner:
         optimiser.optimise(rewriter, tuner)
         with phases.phase("partition"):
-            options = PartitionOptions(backend.epilogue_ops)
+            options = PartitionOptions(backend.epilogue_ops, part_readers=backend.part_readers)
             plan = plan_graph(graph, options, lambda body: optimiser.body(body, tuner))
         with phases.phase("tune"):
             chooser = Chooser(backend, isa, config.effort, tuner, config.strict_math)
@@ -252,8 +254,13 @@ class _Optimiser:
         if not self.config.keep_io_types and policy.allowed & set(DTYPES):
             floats.append(NarrowInputsOutputs(DTYPES["fp16" if "fp16" in policy.allowed else "bf16"]))
         record = self.precisions.append
-        narrow = [NarrowAttention(policy, record), NarrowProducts(policy, record, reasons)]
+        narrow = [*self._merging(), NarrowAttention(policy, record), NarrowProducts(policy, record, reasons)]
+        if self.backend.name == "cuda" and self.config.tf32 and not self.config.strict_math:
+            narrow.append(AllowTensorFloats())
         return optimising_passes(self.backend, self.isa, [*calibrated, quantise_rules()], floats, narrow)
+
+    def _merging(self) -> list[Pass]:
+        return [MergeProducts(self.backend.part_readers)] if self.backend.part_readers else []
 
     def _policy(self, allowed: frozenset[str], tuner: ProcessTuner | None) -> Policy:
         config = self.config

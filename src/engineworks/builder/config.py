@@ -10,7 +10,8 @@ from typing import Any, Literal
 from engineworks.errors import BuildError
 
 MAX_EFFORT = 5
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "best")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "best")
+TACTIC_SOURCES = ("triton", "cublaslt", "cudnn")
 MAX_THREADS = 256
 ShapeRange = tuple[Sequence[int], Sequence[int], Sequence[int]]
 """Smallest, typical and largest shape of one input."""
@@ -21,10 +22,12 @@ class BuildConfig:
     """How to build an engine.
 
     Attributes:
-        target: 'cpu' (this machine), 'cpu:avx512', 'cpu:avx2'.
+        target: 'cpu' (this machine), 'cpu:avx512', 'cpu:avx2'; 'cuda' (this machine's GPU), 'cuda:sm_90' and other
+            architectures, which need no GPU to build for.
         precision: that products may be computed in, wherever one is faster: 'bf16', 'fp16', 'int8' (with calibration or
             a model's own Q/DQ), several of them, 'best' for all that the CPU is fast at; 'fp32' computes in the
-            model's own types.
+            model's own types ('tf32' says the same).
+        tf32: on GPUs, products of f32 may round their factors to TF32; strict_math forbids it.
         layer_precisions: by name or glob of source nodes the precision they compute in; the last match counts.
         precision_constraints: layer_precisions that cannot be are an error ('obey') or reported ('prefer'); 'none'
             ignores all of them.
@@ -38,6 +41,9 @@ class BuildConfig:
         threads: that the kernels are tuned for; None takes the physical cores.
         timing_cache: file with earlier measurements, read and extended; None keeps the user's own cache
             (ENGINEWORKS_CACHE_DIR), False keeps none.
+        tactic_sources: on GPUs, where kernels may come from: 'triton' (ours), 'cublaslt', 'cudnn'.
+        hardware_compatibility: which GPUs may load the engine: 'exact' the one it was tuned on, other models of its
+            compute capability with 'same_compute_capability', all from Ampere on with 'ampere_plus'.
         strict_math: only kernels whose rounding is as tight as the direct form (no Winograd F(4,3)).
         verify: check the graph after every pass (slower builds, for debugging).
         rewrite_limit: stop after this many rewrites (bisection); None for all.
@@ -47,6 +53,7 @@ class BuildConfig:
 
     target: str = "cpu"
     precision: str | Collection[str] = "fp32"
+    tf32: bool = True
     layer_precisions: Mapping[str, str] = field(default_factory=dict)
     precision_constraints: Literal["obey", "prefer", "none"] = "prefer"
     keep_io_types: bool = True
@@ -58,6 +65,10 @@ class BuildConfig:
     effort: int = 3
     threads: int | None = None
     timing_cache: Path | Literal[False] | None = None
+    tactic_sources: Collection[str] = TACTIC_SOURCES
+    hardware_compatibility: Literal["exact", "same_compute_capability", "ampere_plus"] = (
+        "same_compute_capability"
+    )
     strict_math: bool = False
     verify: bool = False
     rewrite_limit: int | None = None
@@ -78,6 +89,7 @@ class BuildConfig:
             raise BuildError(
                 f"precision_constraints '{self.precision_constraints}' is none of 'obey', 'prefer', 'none'"
             )
+        self._check_gpu()
         if not 0 <= self.max_clipped <= 1:
             raise BuildError(f"max_clipped={self.max_clipped} is not a share from 0 to 1")
         if not 0 <= self.effort <= MAX_EFFORT:
@@ -86,6 +98,19 @@ class BuildConfig:
             )
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
             raise BuildError(f"threads={self.threads} is outside of 1 to {MAX_THREADS}")
+
+    def _check_gpu(self) -> None:
+        unknown = set(self.tactic_sources) - set(TACTIC_SOURCES)
+        if unknown or "triton" not in self.tactic_sources:
+            raise BuildError(
+                f"tactic_sources {sorted(self.tactic_sources)}: there are {', '.join(TACTIC_SOURCES)}, and 'triton' "
+                f"must be among them: libraries do not compute everything"
+            )
+        if self.hardware_compatibility not in ("exact", "same_compute_capability", "ampere_plus"):
+            raise BuildError(
+                f"hardware_compatibility '{self.hardware_compatibility}' is none of 'exact', "
+                f"'same_compute_capability', 'ampere_plus'"
+            )
 
     @property
     def precisions(self) -> frozenset[str]:

@@ -244,7 +244,9 @@ class Emitter:
                     return Place("weights", self.weights.plain(value), word.offset)
                 index = self.storages.of_value[id(value)].index
                 launch.reads.add(index)
-                return Place("storage", index, word.offset)
+                part = group.parts.get(word.index)
+                skipped = part.offset * part.type.dtype.size_bytes if part else 0
+                return Place("storage", index, word.offset + skipped)
 
     # -- symbols ----------------------------------------------------------------------------------------------
     def _number_symbols(self) -> int:

@@ -16,7 +16,10 @@ from engineworks.passes.partition_anchor import operand_kind
 
 def workload_of(group: Group) -> Workload:
     """The kernel problem of a group that is not an alias; inputs and outputs are numbered as the group's."""
-    inputs = tuple(None if v is None else Operand(v.type, v.is_constant) for v in group.inputs)
+    inputs = tuple(
+        None if v is None else Operand(group.parts[k].type if k in group.parts else v.type, v.is_constant)
+        for k, v in enumerate(group.inputs)
+    )
     outputs = tuple(v.type for v in group.outputs)
     if group.kind in ("loops", "piece"):
         return Workload(None, inputs, len(inputs), outputs, loops=lower_loops(group))

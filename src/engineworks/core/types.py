@@ -18,17 +18,21 @@ class Layout:
         order: a permutation of range(rank). NHWC memory of a logical NCHW tensor is (0, 2, 3, 1).
         row_pad: elements added after each innermost row, so that rows do not lie a power of two apart
             (unpadded rows of a tile share one cache set; docs/decisions/0003-layouts.md).
+        strides: elements between neighbours along each logical axis, where the tensor is a part of a larger one and
+            its kernel reads it there; None: dense.
     """
 
     order: tuple[int, ...]
     row_pad: int = 0
+    strides: tuple[Dim, ...] | None = None
 
     @property
     def is_row_major(self) -> bool:
-        return self.order == tuple(range(len(self.order))) and self.row_pad == 0
+        return self.order == tuple(range(len(self.order))) and self.row_pad == 0 and self.strides is None
 
     def __str__(self) -> str:
-        return "".join(str(a) for a in self.order) + (f"+{self.row_pad}" if self.row_pad else "")
+        inside = "" if self.strides is None else f" of {','.join(map(str, self.strides))}"
+        return "".join(str(a) for a in self.order) + (f"+{self.row_pad}" if self.row_pad else "") + inside
 
 
 def row_major(rank: int) -> Layout:
@@ -60,6 +64,8 @@ class TensorType:
     def strides(self) -> Shape:
         """Elements between neighbours along each logical axis."""
         layout = self.layout or row_major(self.rank)
+        if layout.strides is not None:
+            return layout.strides
         out: list[Dim] = [0] * self.rank
         step: Dim = 1
         for position, axis in enumerate(reversed(layout.order)):
@@ -71,8 +77,13 @@ class TensorType:
 
     @property
     def size_bytes(self) -> Dim:
-        """Bytes the buffer takes, padding counted."""
+        """Bytes the buffer takes, padding counted; of a part of a larger tensor, from its first element to its last."""
         layout = self.layout
+        if layout is not None and layout.strides is not None:
+            span: Dim = 1
+            for dim, stride in zip(self.shape, layout.strides, strict=True):
+                span = span + (dim - 1) * stride
+            return span * self.dtype.size_bytes
         if layout is None or not layout.row_pad or not self.rank:
             return self.count * self.dtype.size_bytes
         inner = layout.order[-1]

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
+from engineworks.core.types import TensorType
 from engineworks.ir.graph import Node, Value
 
 OperandKind = Literal["full", "channel", "scalar"]
 """How an epilogue operand varies over the anchor's output."""
 GroupKind = Literal["anchor", "loops", "piece", "alias", "host"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a stored tensor that a kernel reads in place.
+
+    Attributes:
+        offset: elements from the tensor's first to the part's first.
+        type: the part, with the strides of the whole in its layout.
+    """
+
+    offset: int
+    type: TensorType
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +40,7 @@ class Group:
         domain: the value whose shape is the loop domain ('loops').
         axes: axes of the domain that are folded ('loops').
         notes: why fusion stopped, for explain.
+        parts: by input number, what an anchor reads of that value: where the kernel follows slices by itself.
     """
 
     kind: GroupKind
@@ -35,6 +51,7 @@ class Group:
     axes: tuple[int, ...] = ()
     piece: int = -1
     notes: tuple[str, ...] = ()
+    parts: Mapping[int, Part] = field(default_factory=dict)
 
     @property
     def anchor(self) -> Node:

@@ -63,12 +63,14 @@ class Backend(ABC):
         name: the `device` of its targets.
         home: the package whose modules hold the families, each in a tuple PROVIDERS.
         epilogue_ops: native ops whose kernels do pointwise work on the accumulator.
+        part_readers: native ops whose kernels read parts of tensors in place, through the strides of their types.
         resolves_by_kernel: sizes that depend on data are evaluated by a kernel, not by the runtime.
     """
 
     name: ClassVar[str]
     home: ClassVar[str]
     epilogue_ops: ClassVar[frozenset[str]]
+    part_readers: ClassVar[frozenset[str]] = frozenset()
     resolves_by_kernel: ClassVar[bool]
 
     @functools.cached_property

@@ -35,7 +35,7 @@ class Builder(GraphBuilder):
         """The angle in [-π, π] of the point with ordinate input 0 and abscissa input 1; zeros count with their signs."""
     def atanh(self, *inputs: Operand) -> Value:
         """log((1 + x) / (1 - x)) / 2; NaN outside of [-1, 1]."""
-    def attention(self, *inputs: Operand, scale: float, causal: bool = ..., past: Dim = ...) -> Value:
+    def attention(self, *inputs: Operand, scale: float, causal: bool = ..., past: Dim = ..., allow_tf32: bool = ...) -> Value:
         """Attention of heads, of which several may share one head of keys and values."""
     def average_pool(self, *inputs: Operand, kernel: tuple[int, ...], strides: tuple[int, ...] = ..., pads: tuple[int, ...] = ..., dilations: tuple[int, ...] = ..., ceil_mode: bool = ..., count_include_pad: bool = ..., auto_pad: Literal['NOTSET', 'VALID', 'SAME_UPPER', 'SAME_LOWER'] = ...) -> Value:
         """Mean of each window of x[N, C, spatial…]."""
@@ -63,9 +63,9 @@ class Builder(GraphBuilder):
         """out[n, c, *i] = Σ of x[n, c * K + k, l] over the elements k of windows l that lie on image position i."""
     def concat(self, *inputs: Operand, axis: int) -> Value:
         """The inputs joined along `axis`; their other sizes are equal."""
-    def conv(self, *inputs: Operand, strides: tuple[int, ...] = ..., pads: tuple[int, ...] = ..., dilations: tuple[int, ...] = ..., groups: int = ..., auto_pad: Literal['NOTSET', 'VALID', 'SAME_UPPER', 'SAME_LOWER'] = ..., out_dtype: DType | None = ...) -> Value:
+    def conv(self, *inputs: Operand, strides: tuple[int, ...] = ..., pads: tuple[int, ...] = ..., dilations: tuple[int, ...] = ..., groups: int = ..., auto_pad: Literal['NOTSET', 'VALID', 'SAME_UPPER', 'SAME_LOWER'] = ..., out_dtype: DType | None = ..., allow_tf32: bool = ...) -> Value:
         """Cross-correlation with groups: y[n, o, p] = b[o] + Σ w[o, c, k] x[n, g C/G + c, p s + k d - pad]."""
-    def conv_transpose(self, *inputs: Operand, strides: tuple[int, ...] = ..., pads: tuple[int, ...] = ..., dilations: tuple[int, ...] = ..., groups: int = ..., output_padding: tuple[int, ...] = ..., out_dtype: DType | None = ...) -> Value:
+    def conv_transpose(self, *inputs: Operand, strides: tuple[int, ...] = ..., pads: tuple[int, ...] = ..., dilations: tuple[int, ...] = ..., groups: int = ..., output_padding: tuple[int, ...] = ..., out_dtype: DType | None = ..., allow_tf32: bool = ...) -> Value:
         """y[n, o, i s + k d - pad] += w[c, o, k] x[n, c, i], then + b[o]."""
     def cos(self, *inputs: Operand) -> Value:
         """cos x, radians."""
@@ -111,7 +111,7 @@ class Builder(GraphBuilder):
         """out[n, c, *o] = x[n, c] at position grid[n, *o], whose coordinates go from -1 to 1, last axis first."""
     def group_normalization(self, *inputs: Operand, groups: Dim, epsilon: float = ...) -> Value:
         """scale[c] (x - mean) / √(variance + epsilon) + bias[c], moments over each of `groups` runs of channels."""
-    def gru(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ..., linear_before_reset: bool = ..., out_dtype: DType | None = ...) -> tuple[Value, ...]:
+    def gru(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ..., linear_before_reset: bool = ..., out_dtype: DType | None = ..., allow_tf32: bool = ...) -> tuple[Value, ...]:
         """Gates in the order update, reset, hidden."""
     def hard_sigmoid(self, *inputs: Operand, alpha: float = ..., beta: float = ...) -> Value:
         """A piecewise linear sigmoid."""
@@ -159,9 +159,9 @@ class Builder(GraphBuilder):
         """(Σ |x|^p)^(1/p) of each window of x[N, C, spatial…]; padding counts as zeros. Attributes as in average_pool."""
     def lrn(self, *inputs: Operand, size: int, alpha: float = ..., beta: float = ..., bias: float = ...) -> Value:
         """x / (bias + alpha / size Σ x²)^beta, the sum over `size` neighbouring channels (axis 1), cut off at the ends."""
-    def lstm(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ..., input_forget: bool = ..., out_dtype: DType | None = ...) -> tuple[Value, ...]:
+    def lstm(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ..., input_forget: bool = ..., out_dtype: DType | None = ..., allow_tf32: bool = ...) -> tuple[Value, ...]:
         """Gates in the order input, output, forget, cell."""
-    def matmul(self, *inputs: Operand, out_dtype: DType | None = ...) -> Value:
+    def matmul(self, *inputs: Operand, out_dtype: DType | None = ..., allow_tf32: bool = ...) -> Value:
         """out[..., m, n] = Σ_k a[..., m, k] * b[..., k, n]."""
     def max(self, *inputs: Operand) -> Value:
         """The larger of a and b; NaN when either is NaN."""
@@ -233,7 +233,7 @@ class Builder(GraphBuilder):
         """Along `time_axis` the first lengths[b] elements of batch entry b are reversed; the others stay."""
     def rms_normalization(self, *inputs: Operand, axis: int = ..., epsilon: float = ...) -> Value:
         """scale x / √(mean x² + epsilon), the mean over all axes from `axis` on. f16 and bf16 are computed in f32."""
-    def rnn(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ..., out_dtype: DType | None = ...) -> tuple[Value, ...]:
+    def rnn(self, *inputs: Operand, direction: str = ..., activations: tuple[str, ...] = ..., alphas: tuple[float, ...] = ..., betas: tuple[float, ...] = ..., clip: float = ..., out_dtype: DType | None = ..., allow_tf32: bool = ...) -> tuple[Value, ...]:
         """H = f(x W + h R + b). Inputs: those of Recurrent. Outputs: Y [T, D, B, H], the last h [D, B, H]."""
     def roi_align(self, *inputs: Operand, height: int, width: int, ratio: int = ..., scale: float = ..., half_pixel: bool = ..., combine: Literal['mean', 'max'] = ...) -> Value:
         """[regions, c, height, width]: each bin combines bilinear samples on a regular grid inside it."""

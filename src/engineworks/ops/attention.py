@@ -27,11 +27,13 @@ class Attention(Op):
         scale: of the products.
         causal: query i sees the keys up to past + i.
         past: keys that lie before the first query (a cache).
+        allow_tf32: as of `matmul`.
     """
 
     scale: float
     causal: bool = False
     past: Dim = 0
+    allow_tf32: bool = False
 
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         q, k, v = inputs[:3]

@@ -48,6 +48,7 @@ class Conv(Op):
     groups: int = 1
     auto_pad: AutoPad = "NOTSET"
     out_dtype: DType | None = None
+    allow_tf32: bool = False
 
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         x, w, *rest = inputs

@@ -34,6 +34,7 @@ class ConvTranspose(Op):
     groups: int = 1
     output_padding: tuple[int, ...] = ()
     out_dtype: DType | None = None
+    allow_tf32: bool = False
 
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         x, w, *rest = inputs

@@ -36,6 +36,7 @@ class Gru(Recurrent):
     clip: float = 0.0
     linear_before_reset: bool = False
     out_dtype: DType | None = None
+    allow_tf32: bool = False
 
     gates = 3
     per_direction = 2

@@ -39,6 +39,7 @@ class Lstm(Recurrent):
     clip: float = 0.0
     input_forget: bool = False
     out_dtype: DType | None = None
+    allow_tf32: bool = False
 
     gates = 4
     per_direction = 3

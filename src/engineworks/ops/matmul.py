@@ -23,11 +23,13 @@ class MatMul(Op):
     Attributes:
         out_dtype: of the result; None: the operands', which is one then. f32 for floats of 16 and 32 bits in any pair,
             and for f32 by i8 or u8; i32 for i8 and u8 in any pair (exact).
+        allow_tf32: kernels may round f32 factors to TF32 (10 bits of mantissa). The meaning stays that of f32.
     Returns:
         [..., M, N]. f16 and bf16 accumulate in f32; integers wrap around.
     """
 
     out_dtype: DType | None = None
+    allow_tf32: bool = False
 
     def infer(self, *inputs: TensorType | None) -> tuple[TensorType, ...]:
         a, b = inputs

@@ -27,6 +27,7 @@ class Rnn(Recurrent):
     betas: tuple[float, ...] = (0.0,)
     clip: float = 0.0
     out_dtype: DType | None = None
+    allow_tf32: bool = False
 
     gates = 1
     per_direction = 1

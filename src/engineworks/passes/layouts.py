@@ -101,7 +101,7 @@ def channels_last(rank: int) -> Layout:
 def lies(tensor: TensorType, layout: Layout) -> bool:
     """True when `tensor` already lies as `layout` says; axes of size one may stand anywhere."""
     own = tensor.layout or row_major(tensor.rank)
-    if own.row_pad != layout.row_pad:
+    if own.row_pad != layout.row_pad or own.strides != layout.strides:
         return False
     mine = [a for a in own.order if tensor.shape[a] != 1]
     theirs = [a for a in layout.order if tensor.shape[a] != 1]
@@ -144,7 +144,7 @@ def regrouped(source: TensorType, out: TensorType) -> Layout | None:
         return None
     place = {axis: position for position, axis in enumerate(own.order)}
     starts: list[tuple[int, list[int]]] = []
-    for ours, theirs in _runs(source.shape, out.shape):
+    for ours, theirs in runs_of(source.shape, out.shape):
         real = [a for a in ours if source.shape[a] != 1]
         positions = [place[a] for a in real]
         if positions != sorted(positions) or any(
@@ -165,7 +165,7 @@ def _neighbours(positions: list[int], order: tuple[int, ...], source: TensorType
     return [(rank[a], rank[b]) for a, b in itertools.pairwise(positions)]
 
 
-def _runs(source: Shape, out: Shape) -> list[tuple[list[int], list[int]]]:
+def runs_of(source: Shape, out: Shape) -> list[tuple[list[int], list[int]]]:
     """Shortest runs of axes of both shapes with equal products; one run of all axes where products stay unequal."""
     runs: list[tuple[list[int], list[int]]] = []
     i = j = 0

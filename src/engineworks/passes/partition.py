@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engineworks.core.dims import symbols_of
 from engineworks.errors import Error
@@ -12,6 +12,7 @@ from engineworks.ir.group import Group
 from engineworks.passes.decompose import is_fusible
 from engineworks.passes.partition_anchor import grow_epilogue
 from engineworks.passes.partition_loops import LoopGrower
+from engineworks.passes.partition_parts import reading_parts
 from engineworks.passes.partition_views import is_alias
 
 
@@ -23,11 +24,13 @@ class PartitionOptions:
         epilogue_ops: native ops whose kernels take pointwise work behind them.
         extra_outputs: loop nests may also store inner values that others read.
         max_cost: primitive applications in one loop nest.
+        part_readers: native ops whose kernels read parts of tensors in place, through strides.
     """
 
     epilogue_ops: frozenset[str]
     extra_outputs: bool = True
     max_cost: int = 160
+    part_readers: frozenset[str] = frozenset()
 
 
 def partition(graph: Graph, options: PartitionOptions) -> list[Group]:
@@ -43,6 +46,8 @@ def partition(graph: Graph, options: PartitionOptions) -> list[Group]:
         if is_fusible(node):
             continue
         group = grow_epilogue(graph, node, taken, ancestors, fuses=node.op.name in options.epilogue_ops)
+        if node.op.name in options.part_readers:
+            group = reading_parts(group)
         taken.update(_owned(group))
         groups.append(group)
     grower = LoopGrower(graph, taken, ancestors, options.max_cost, options.extra_outputs)
@@ -58,9 +63,7 @@ def partition(graph: Graph, options: PartitionOptions) -> list[Group]:
     except Error:
         if not options.extra_outputs:
             raise
-        return partition(
-            graph, PartitionOptions(options.epilogue_ops, extra_outputs=False, max_cost=options.max_cost)
-        )
+        return partition(graph, replace(options, extra_outputs=False))
 
 
 def _owned(group: Group) -> set[int]:

@@ -25,6 +25,7 @@ class CudaBackend(Backend):
     name = "cuda"
     home = "engineworks.kernels.cuda"
     epilogue_ops = frozenset({"conv", "conv_transpose", "matmul"})
+    part_readers = frozenset({"attention"})
     resolves_by_kernel = False
 
     def isa(self, target: Target) -> Gpu:
