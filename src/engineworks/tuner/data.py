@@ -11,11 +11,13 @@ from engineworks.core.types import TensorType
 from engineworks.ir import scalar
 from engineworks.kernels.workload import Workload
 from engineworks.ops._products import PRODUCTS, RECURRENT
-from engineworks.tuner.trial import TrialData, bound_type
+from engineworks.tuner.trial import TrialData, bound_type, strided_view
 
 DEFAULT_DIM = 64
 """Value of a symbol whose typical value nobody stated, within its bounds."""
 LARGEST_INTEGER = 3
+PATTERN = (1 << 20) - 3
+"""Elements of a large tensor that are drawn; they repeat. An odd number, so that rows and columns differ."""
 
 
 def typical_dims(work: Workload, stated: Mapping[str, int]) -> dict[str, int]:
@@ -38,14 +40,20 @@ def _dims_of(work: Workload) -> list:
     return dims
 
 
-def draw(work: Workload, stated: Mapping[str, int], seed: int = 0) -> TrialData:
+def draw(
+    work: Workload, stated: Mapping[str, int], seed: int = 0, *, in_memory_order: bool = False
+) -> TrialData:
     """Inputs: floats in [-1, 1], weights of recurrent layers smaller; integers in 0 … 3, or zeros where a kernel uses
     loaded integers as positions; factors of products of 8-bit integers over their whole range.
+
+    With `in_memory_order` the arrays lie as their types say, and large ones repeat a pattern: a GPU's activations are
+    drawn in a moment.
     """
     dims = typical_dims(work, stated)
     rng = np.random.default_rng(seed)
     most = _largest_integer(work)
-    arrays = [None if w is None else _array(rng, bound_type(w.type, dims), most) for w in work.inputs]
+    make = _laid_out if in_memory_order else _array
+    arrays = [None if w is None else make(rng, bound_type(w.type, dims), most) for w in work.inputs]
     if work.anchor is not None and work.anchor.name in RECURRENT:
         arrays[1:3] = [_calm(w) for w in arrays[1:3] if w is not None]
     return TrialData(tuple(arrays), dims)
@@ -54,6 +62,13 @@ def draw(work: Workload, stated: Mapping[str, int], seed: int = 0) -> TrialData:
 def _calm(weights: np.ndarray) -> np.ndarray:
     """Weights of a trained layer's size: larger ones amplify the rounding of each step into the next."""
     return (weights.astype(np.float32) / np.sqrt(max(weights.shape[-1], 1))).astype(weights.dtype)
+
+
+def _laid_out(rng: np.random.Generator, tensor: TensorType, most: int) -> np.ndarray:
+    """A logical view of memory in the tensor's layout."""
+    count = int(tensor.size_bytes) // tensor.dtype.size_bytes  # type: ignore[call-overload]
+    drawn = _array(rng, TensorType(tensor.dtype, (min(count, PATTERN),)), most)
+    return strided_view(np.resize(drawn, count).view(np.uint8), tensor)
 
 
 def _array(rng: np.random.Generator, tensor: TensorType, most: int) -> np.ndarray:

@@ -43,7 +43,7 @@ class TrialData:
 
 def bound_type(tensor: TensorType, dims: Mapping[str, int]) -> TensorType:
     """The type at these dims."""
-    return TensorType(tensor.dtype, tuple(_value(d, dims) for d in tensor.shape), tensor.layout)
+    return TensorType(tensor.dtype, tuple(bound(d, dims) for d in tensor.shape), tensor.layout)
 
 
 def to_memory(array: np.ndarray, tensor: TensorType) -> np.ndarray:
@@ -131,7 +131,7 @@ class _Assembly:
         self.workspaces = len(buffers)
         offset = 0
         for size in self.image.workspace:
-            taken = -(-max(_value(size, dims), 1) // 64) * 64
+            taken = -(-max(bound(size, dims), 1) // 64) * 64
             buffers.append(schema.Buffer("arena", offset, taken))
             offset += taken
         weights = self._weights()
@@ -142,10 +142,10 @@ class _Assembly:
             schema.Record(
                 kernel=kernels[step.symbol],
                 words=tuple(self._word(w) for w in step.words),
-                tasks=_value(step.tasks, dims),
+                tasks=bound(step.tasks, dims),
                 chunks=step.chunk_hint,
                 single=step.single,
-                grid=tuple(_value(d, dims) for d in step.grid),
+                grid=tuple(bound(d, dims) for d in step.grid),
                 overlaps=self.backend.overlaps(self.image.functions[step.symbol], self.isa),
             )
             for step in self.image.steps
@@ -167,7 +167,7 @@ class _Assembly:
     def _word(self, word: Word) -> int | schema.Ref:
         match word:
             case Size():
-                return _value(word.dim, self.data.dims)
+                return bound(word.dim, self.data.dims)
             case Packed():
                 return schema.Ref(self.weights, self.packed[word.index] + word.offset)
             case Workspace():
@@ -180,8 +180,8 @@ class _Assembly:
                 self.maps.append(
                     schema.TensorMap(
                         word.dtype.name,
-                        tuple(_value(d, self.data.dims) for d in word.sizes),
-                        tuple(_value(d, self.data.dims) for d in word.strides),
+                        tuple(bound(d, self.data.dims) for d in word.sizes),
+                        tuple(bound(d, self.data.dims) for d in word.strides),
                         word.box,
                     )
                 )
@@ -201,5 +201,6 @@ def _append(out: bytearray, array: np.ndarray) -> int:
     return offset
 
 
-def _value(dim: Dim, dims: Mapping[str, int]) -> int:
+def bound(dim: Dim, dims: Mapping[str, int]) -> int:
+    """The dim's value."""
     return dim if isinstance(dim, int) else evaluate(dim, dict(dims))

@@ -64,14 +64,29 @@ def _along_channels(array: np.ndarray, out: np.ndarray, work: Workload) -> np.nd
 
 def run_loops(kernel: LoopKernel, inputs: Sequence[np.ndarray], dims: Mapping[str, int]) -> list[np.ndarray]:
     """A loop kernel over its whole domain at once."""
+    return [values for values, _ in run_loops_within(kernel, inputs, dims, {})]
+
+
+def run_loops_within(
+    kernel: LoopKernel,
+    inputs: Sequence[np.ndarray],
+    dims: Mapping[str, int],
+    within: Mapping[int, np.ndarray],
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A loop kernel over a part of its domain: each output, and a bool array that says which elements were stored.
+
+    Args:
+        within: positions on some of the parallel axes, by axis; all of them on the others.
+    """
     parallel, reduced = _bound(kernel.parallel, dims), _bound(kernel.reduced, dims)
-    domain = (*parallel, *reduced)
-    axes = {
-        k: np.arange(n).reshape([-1 if a == k else 1 for a in range(len(domain))])
-        for k, n in enumerate(domain)
-    }
+    positions = [within.get(k, np.arange(n)) for k, n in enumerate((*parallel, *reduced))]
+    domain = tuple(len(p) for p in positions)
+    axes = {k: p.reshape([-1 if a == k else 1 for a in range(len(domain))]) for k, p in enumerate(positions)}
     folded = tuple(range(len(parallel), len(domain)))
-    outputs = [np.zeros(_bound(t.shape, dims), t.dtype.numpy) for t in kernel.outputs]
+    outputs = [
+        (np.zeros(_bound(t.shape, dims), t.dtype.numpy), np.zeros(_bound(t.shape, dims), bool))
+        for t in kernel.outputs
+    ]
     stages: dict[int, np.ndarray] = {}
 
     def load(operand: int, index: tuple[Any, ...]) -> np.ndarray:
@@ -96,18 +111,21 @@ def run_loops(kernel: LoopKernel, inputs: Sequence[np.ndarray], dims: Mapping[st
 
 
 def _write(
-    stage: Store, outputs: list[np.ndarray], value_of: Any, domain: tuple[int, ...], folded: tuple[int, ...]
+    stage: Store,
+    outputs: list[tuple[np.ndarray, np.ndarray]],
+    value_of: Any,
+    domain: tuple[int, ...],
+    folded: tuple[int, ...],
 ) -> None:
     shape = domain if stage.over_reduced else tuple(1 if a in folded else d for a, d in enumerate(domain))
     value = np.asarray(value_of(stage.body))
-    target = outputs[stage.output]
+    target, stored = outputs[stage.output]
     index = [np.broadcast_to(value_of(i), shape) for i in stage.index]
     if 0 in shape:
         return
-    if index:
-        target[tuple(index)] = np.broadcast_to(value, shape)
-    else:
-        target[...] = value.reshape(())
+    where = tuple(index) if index else ...
+    target[where] = np.broadcast_to(value, shape) if index else value.reshape(())
+    stored[where] = True
 
 
 def _fold(stage: Reduce, body: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
