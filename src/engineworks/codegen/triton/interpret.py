@@ -66,6 +66,9 @@ def _patched_language(body: Any) -> Iterator[None]:
     from triton.runtime import interpreter
 
     swapped = _library_functions()
+    convert = interpreter._convert_float
+    # pyrefly: ignore[bad-assignment]
+    interpreter._convert_float = functools.partial(_converted, convert)
     patch_language, patch_tensor = interpreter._patch_lang, interpreter._patch_lang_tensor
     interpreter._patch_lang_tensor = lambda tensor, scope: _patch_index(patch_tensor, tensor, scope)
     scopes = [patch_language(body), patch_language(standard.zeros.fn)]
@@ -75,11 +78,27 @@ def _patched_language(body: Any) -> Iterator[None]:
     try:
         yield
     finally:
+        interpreter._convert_float = convert
         interpreter._patch_lang, interpreter._patch_lang_tensor = patch_language, patch_tensor
         for home, name, compiled, _ in swapped:
             setattr(home, name, compiled)
         for scope in reversed(scopes):
             scope.restore()
+
+
+def _converted(convert: Any, value: Any, source: Any, target: Any, rounding: Any) -> Any:
+    """As the interpreter converts floats, but bf16 is rounded to nearest even, as GPUs do (it truncates, and gets
+    subnormal numbers wrong).
+    """
+    import ml_dtypes
+    import numpy as np
+    import triton.language as tl
+
+    if source == tl.float32 and target == tl.bfloat16:
+        return value.astype(ml_dtypes.bfloat16).view(np.uint16)
+    if source == tl.bfloat16 and target == tl.float32:
+        return (value.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return convert(value, source, target, rounding)
 
 
 def _patch_index(patch_tensor: Any, tensor: Any, scope: Any) -> None:
