@@ -199,8 +199,8 @@ class PreparedMatmul:
         return _Plan(described, a, b, d, algorithm)
 
 
-def prepare(text: str, context: int) -> PreparedMatmul:
-    """The call in a context; see `libraries.prepare`."""
+def prepare(text: str, device: int) -> PreparedMatmul:
+    """The call on a device; see `libraries.prepare`."""
     try:
         call = json.decode(text, type=MatmulCall)
     except DecodeError as error:
@@ -210,7 +210,7 @@ def prepare(text: str, context: int) -> PreparedMatmul:
             f"the engine was tuned with cuBLASLt {call.version}; here is {version()}.\n"
             f"  Install the version it was tuned with, or build it again."
         )
-    return PreparedMatmul(call, _handle(context))
+    return PreparedMatmul(call, _handle(device))
 
 
 def version() -> int:
@@ -226,10 +226,10 @@ def _library() -> ctypes.CDLL:
 
 
 @cache
-def _handle(context: int) -> c_void_p:
-    """The library's state in a context: all threads may use it at once, and it lives as long as the process."""
+def _handle(device: int) -> c_void_p:
+    """The library's state on a device: all threads may use it at once, and it lives as long as the process."""
     handle = c_void_p()
-    _check(_library().cublasLtCreate(byref(handle)), f"Create in context {context:#x}")
+    _check(_library().cublasLtCreate(byref(handle)), f"Create on device {device}")
     return handle
 
 

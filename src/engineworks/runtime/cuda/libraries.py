@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 from engineworks.errors import CorruptEngine
 from engineworks.runtime.cuda import cublaslt
+from engineworks.runtime.cuda.interface import Driver
 
 
 class Prepared(Protocol):
@@ -37,21 +38,20 @@ _PREPARE: Mapping[str, Callable[[str, int], Prepared]] = MappingProxyType({"cubl
 _VERSION: Mapping[str, Callable[[], int]] = MappingProxyType({"cublaslt": cublaslt.version})
 
 
-def prepare(library: str, call: str, driver: Any) -> Prepared:
-    """The call of `schema.Kernel.call` in the current context of this thread.
+def prepare(library: str, call: str, driver: Driver) -> Prepared:
+    """The call of `schema.Kernel.call` on a GPU, whose primary context is this thread's current one, here and when the
+    call is launched.
 
     Args:
         library: 'cublaslt' or 'cudnn'.
         call: JSON text of a record of `engine/library_calls.py`.
-        driver: the module `cuda.bindings.driver`.
     Raises:
         EngineMismatch: the library is missing, or not of the version that the call was tuned with.
         CorruptEngine: the text is no call of this library.
     """
     if library not in _PREPARE:
         raise CorruptEngine(f"a kernel calls the library '{library}'; there are {', '.join(_PREPARE)}")
-    _, context = driver.cuCtxGetCurrent()
-    return _PREPARE[library](call, int(context))
+    return _PREPARE[library](call, driver.facts.index)
 
 
 def version(library: str) -> int:
