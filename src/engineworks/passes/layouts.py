@@ -170,6 +170,10 @@ def runs_of(source: Shape, out: Shape) -> list[tuple[list[int], list[int]]]:
     runs: list[tuple[list[int], list[int]]] = []
     i = j = 0
     while i < len(source) or j < len(out):
+        if i < len(source) and j < len(out) and source[i] == out[j]:
+            runs.append(([i], [j]))
+            i, j = i + 1, j + 1
+            continue
         ours, theirs = [], []
         a: Dim = 1
         b: Dim = 1
