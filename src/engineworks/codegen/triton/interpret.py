@@ -72,6 +72,9 @@ def _patched_language(body: Any) -> Iterator[None]:
     patch_language, patch_tensor = interpreter._patch_lang, interpreter._patch_lang_tensor
     interpreter._patch_lang_tensor = lambda tensor, scope: _patch_index(patch_tensor, tensor, scope)
     scopes = [patch_language(body), patch_language(standard.zeros.fn)]
+    dot = interpreter.interpreter_builder.create_dot
+    # pyrefly: ignore[method-assign, bad-assignment]
+    interpreter.interpreter_builder.create_dot = functools.partial(_dot, dot)
     interpreter._patch_lang = lambda fn: interpreter._LangPatchScope()
     for home, name, _, interpreted in swapped:
         setattr(home, name, interpreted)
@@ -79,6 +82,8 @@ def _patched_language(body: Any) -> Iterator[None]:
         yield
     finally:
         interpreter._convert_float = convert
+        # pyrefly: ignore[method-assign]
+        interpreter.interpreter_builder.create_dot = dot
         interpreter._patch_lang, interpreter._patch_lang_tensor = patch_language, patch_tensor
         for home, name, compiled, _ in swapped:
             setattr(home, name, compiled)
@@ -99,6 +104,21 @@ def _converted(convert: Any, value: Any, source: Any, target: Any, rounding: Any
     if source == tl.bfloat16 and target == tl.float32:
         return (value.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return convert(value, source, target, rounding)
+
+
+def _dot(dot: Any, a: Any, b: Any, *rest: Any) -> Any:
+    """As the interpreter multiplies matrices, but bf16 as numbers, not as the bits that it holds them in."""
+    import triton.language as tl
+    from triton.runtime import interpreter
+
+    def widened(handle: Any) -> Any:
+        if handle.dtype.scalar != tl.bfloat16:
+            return handle
+        return interpreter.TensorHandle(
+            interpreter._convert_float(handle.data, tl.bfloat16, tl.float32, None), tl.float32
+        )
+
+    return dot(widened(a), widened(b), *rest)
 
 
 def _patch_index(patch_tensor: Any, tensor: Any, scope: Any) -> None:
