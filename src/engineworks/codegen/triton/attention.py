@@ -1,0 +1,470 @@
+"""Attention as Triton text: one program for a block of query rows of one head.
+
+The scores of a row either go by in blocks of keys with a running maximum ('flash'), are all held at once ('whole'), or
+are shared between programs whose partial results a second kernel joins ('split').
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from engineworks.codegen.triton.attention_parameters import Parameters
+from engineworks.codegen.triton.lines import Lines
+from engineworks.core.dims import Dim, known_positive, product
+from engineworks.core.dtypes import DType
+
+Form = Literal["flash", "whole", "split"]
+Precision = Literal["ieee", "tf32", "tf32x3"]
+LOG2_E = math.log2(math.e)
+LEAST_PART = 16
+"""The smallest side of a matrix product."""
+_SPELLINGS = {"f32": "tl.float32", "f16": "tl.float16", "bf16": "tl.bfloat16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Strided:
+    """One operand: where it is, and elements to step along batch axes, heads, rows and columns (0: broadcast)."""
+
+    word: object
+    batch: tuple[Dim, ...]
+    head: Dim
+    row: Dim
+    column: Dim
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionShape:
+    """softmax(q kᵀ * scale + mask) v of `heads` heads in each batch; `sharing` of them read one head of k and v.
+
+    Attributes:
+        causal: query i sees the keys up to past + i.
+        partial_sums, partial_tops, partial_totals: words of the workspaces that 'split' joins.
+    """
+
+    dtype: DType
+    batch: tuple[Dim, ...]
+    heads: Dim
+    sharing: int
+    queries: Dim
+    keys: Dim
+    depth: int
+    width: int
+    scale: float
+    causal: bool
+    past: Dim
+    q: Strided
+    k: Strided
+    v: Strided
+    mask: Strided | None
+    out: Strided
+    partials: tuple[object, object, object] | None = None
+
+    @property
+    def lines(self) -> Dim:
+        """Heads of keys in all batches."""
+        return product(self.batch) * self.shared_heads
+
+    @property
+    def shared_heads(self) -> Dim:
+        """Heads of keys in one batch."""
+        return self.heads if self.sharing == 1 else self.heads // self.sharing
+
+    @property
+    def in_bits(self) -> bool:
+        """Scores are held as powers of two: the factor is applied with the subtraction of the maximum."""
+        return self.mask is None and self.scale > 0
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionTiles:
+    """One way to cut the work.
+
+    Attributes:
+        rows, keys: query rows of a program, keys of a block (all of them, rounded up, for 'whole').
+        warps, stages: of a program.
+        splits: programs that share the keys of a row ('split').
+        precision: of products of f32.
+    """
+
+    form: Form
+    rows: int
+    keys: int
+    warps: int
+    stages: int = 2
+    splits: int = 1
+    precision: Precision = "ieee"
+
+
+_JOIN = """
+@triton.jit
+def KERNEL({parameters}):
+    line = tl.program_id(0) // ({rows})
+    row = tl.program_id(0) % ({rows})
+    query = row % {queries}
+{place}
+    split = tl.arange(0, {padded_splits})
+    column = tl.arange(0, {padded_width})
+    at = (split.to(tl.int64) * {lines} + line) * ({rows}) + row
+    gdc_wait()
+    gdc_launch_dependents()
+    tops = tl.load(tops + at, mask=split < {splits}, other=float('-inf'))
+    peak = tl.max(tops, 0)
+    weight = {power}
+    totals = tl.load(totals + at, mask=split < {splits}, other=0.0)
+    total = tl.sum(weight * totals, 0)
+    {nothing}
+    there = (split < {splits})[:, None] & (column < {width})[None, :]
+    sums = tl.load(sums + at[:, None] * {width} + column[None, :], mask=there, other=0.0)
+    result = tl.sum(sums * weight[:, None], 0) / total
+    tl.store(out + column * {column_step}, result.to({element}), mask=column < {width})
+"""
+
+
+def parts_of(size: int) -> list[tuple[int, int]]:
+    """(start, width) of powers of two, at least 16 each, that cover `size`: 80 is 64 and 16, 120 is 128."""
+    parts, start = [], 0
+    while start < size:
+        width = max(1 << (size - start - 1).bit_length(), LEAST_PART)
+        if width > 32 and (size - start) / width <= 0.8:
+            width //= 2
+        parts.append((start, width))
+        start += width
+    return parts
+
+
+def nothing_where_there_are_no_keys(keys: Dim, text: str) -> str:
+    """A line that makes results zero, not NaN, where there may be no keys at all."""
+    if known_positive(keys):
+        return "# there are keys"
+    return f"total = tl.where({text} == 0, 1.0, total)"
+
+
+class AttentionText:
+    """Writes the kernel of one shape and tiling; `parameters` has its arguments afterwards."""
+
+    def __init__(self, shape: AttentionShape, tiles: AttentionTiles) -> None:
+        self.shape, self.tiles = shape, tiles
+        self.parameters = p = Parameters()
+        self.lines = Lines(1)
+        self.depth_parts, self.width_parts = parts_of(shape.depth), parts_of(shape.width)
+        for name, operand in self._operands():
+            p.pointer(name, shape.dtype, operand.word)
+        if tiles.form == "split":
+            assert shape.partials is not None, "the form 'split' wants workspaces"
+            from engineworks.core.dtypes import f32
+
+            for name, word in zip(("sums", "tops", "totals"), shape.partials, strict=True):
+                p.pointer(name, f32, word)
+        self.queries, self.keys, self.past = p.size(shape.queries), p.size(shape.keys), p.size(shape.past)
+        self.element = _SPELLINGS[shape.dtype.name]
+
+    def _operands(self) -> list[tuple[str, Strided]]:
+        s = self.shape
+        named = [("q", s.q), ("k", s.k), ("v", s.v)]
+        if s.mask is not None:
+            named.append(("mask", s.mask))
+        return named if self.tiles.form == "split" else [*named, ("out", s.out)]
+
+    # -- the kernel ---------------------------------------------------------------------------------------------
+    def text(self) -> str:
+        """The function, called KERNEL."""
+        self._place()
+        self.lines.line("gdc_wait()\ngdc_launch_dependents()")
+        self._queries()
+        if self.tiles.form == "whole":
+            self._whole()
+        else:
+            self._blocks()
+        if self.tiles.form == "split":
+            self._store_partials()
+        else:
+            self._store()
+        return f"@triton.jit\ndef KERNEL({self.parameters.names}):\n{self.lines}"
+
+    def _place(self) -> None:
+        """Which rows of which head, and where its operands begin."""
+        let, shape, tiles = self.lines.line, self.shape, self.tiles
+        folded = self._folds
+        self.rows = f"{self.queries} * {shape.sharing}" if folded else self.queries
+        let(f"place = tl.program_id(0)\nblocks = tl.cdiv({self.rows}, {tiles.rows})")
+        if tiles.form == "split":
+            let(f"split = place % {tiles.splits}\nplace = place // {tiles.splits}")
+        let("block = place % blocks\nline = place // blocks")
+        if shape.causal and not folded:
+            let("block = blocks - 1 - block  # those that see most keys start first")
+        heads = self.parameters.size(shape.shared_heads if folded else shape.heads)
+        let(f"head = (line % {heads}).to(tl.int64)\nrest = line // {heads}")
+        batch = dict(self._operands())
+        for axis in reversed(range(len(shape.batch))):
+            if axis == 0:
+                let("batch0 = rest.to(tl.int64)")
+            else:
+                size = self.parameters.size(shape.batch[axis])
+                let(f"batch{axis} = (rest % {size}).to(tl.int64)\nrest = rest // {size}")
+        shared = "head" if folded or shape.sharing == 1 else f"(head // {shape.sharing})"
+        own = f"(head * {shape.sharing})" if folded and shape.sharing > 1 else "head"
+        for name, operand in batch.items():
+            index = shared if name in "kv" else own
+            terms = [f"{index} * {self._stride(operand.head)}"] if operand.head != 0 else []
+            terms += [
+                f"batch{axis} * {self._stride(step)}" for axis, step in enumerate(operand.batch) if step != 0
+            ]
+            let(f"{name} = {' + '.join([name, *terms])}")
+        let(f"row = block * {tiles.rows} + tl.arange(0, {tiles.rows})")
+        let(f"there = row < {self.rows}")
+        if folded:
+            let(f"query = row % {self.queries}\ntwin = (row // {self.queries}).to(tl.int64)")
+        else:
+            let("query = row")
+
+    @property
+    def _folds(self) -> bool:
+        """The heads that share keys are rows of one program."""
+        return self.tiles.form == "split"
+
+    def _stride(self, dim: Dim) -> str:
+        return self.parameters.stride(dim)
+
+    def _row_offsets(self, operand: Strided) -> str:
+        """Elements from the operand's start to each row's."""
+        text = f"query.to(tl.int64) * {self._stride(operand.row)}"
+        return f"{text} + twin * {self._stride(operand.head)}" if self._folds and operand.head != 0 else text
+
+    def _queries(self) -> None:
+        let, shape = self.lines.line, self.shape
+        let(f"q_rows = q + ({self._row_offsets(shape.q)})")
+        for n, (start, width) in enumerate(self.depth_parts):
+            let(f"depth{n} = {start} + tl.arange(0, {width})")
+            here = "there[:, None]" + self._fits(f"depth{n}[None, :]", start + width, shape.depth)
+            offsets = f"depth{n}[None, :] * {self._stride(shape.q.column)}"
+            let(f"q{n} = tl.load(q_rows[:, None] + {offsets}, mask={here}, other=0.0)")
+        for n, (start, width) in enumerate(self.width_parts):
+            let(f"column{n} = {start} + tl.arange(0, {width})")
+        if shape.mask is not None:
+            let(f"mask_rows = mask + ({self._row_offsets(shape.mask)})")
+
+    @staticmethod
+    def _fits(index: str, end: int, size: int) -> str:
+        return f" & ({index} < {size})" if end > size else ""
+
+    # -- keys in blocks -----------------------------------------------------------------------------------------
+    def _blocks(self) -> None:
+        let, shape, tiles = self.lines.line, self.shape, self.tiles
+        let(f"top = tl.full([{tiles.rows}], float('-inf'), tl.float32)")
+        let(f"total = tl.zeros([{tiles.rows}], tl.float32)")
+        for n, (_, width) in enumerate(self.width_parts):
+            let(f"sum{n} = tl.zeros([{tiles.rows}, {width}], tl.float32)")
+        begin = self._range()
+        let(f"k_at = k + {self._wide(begin)} * {self._stride(shape.k.row)}")
+        let(f"v_at = v + {self._wide(begin)} * {self._stride(shape.v.row)}")
+        let(f"span = tl.arange(0, {tiles.keys})")
+        with self.lines.block(f"for first in tl.range({begin}, full, {tiles.keys}):"):
+            self._block(masked=False)
+        if not self._always_full:
+            with self.lines.block(f"for first in tl.range(full, end, {tiles.keys}, num_stages=1):"):
+                self._block(masked=True)
+
+    @staticmethod
+    def _wide(begin: str) -> str:
+        return begin if begin == "0" else f"{begin}.to(tl.int64)"
+
+    @property
+    def _always_full(self) -> bool:
+        """No block of keys is cut."""
+        keys = self.shape.keys
+        step = self.tiles.keys * self.tiles.splits
+        return isinstance(keys, int) and keys % step == 0 and not self.shape.causal
+
+    def _range(self) -> str:
+        """Define `full`, up to where blocks need no masks, and `end`; the first key's text."""
+        let, tiles = self.lines.line, self.tiles
+        let(f"end = {self.keys}")
+        if self.shape.causal:
+            last = self.queries if self._folds else f"tl.minimum({self.queries}, (block + 1) * {tiles.rows})"
+            let(f"end = tl.maximum(tl.minimum(end, {self.past} + {last}), 0)")
+        begin = "0"
+        if tiles.form == "split":
+            let(f"share = tl.cdiv(tl.cdiv({self.keys}, {tiles.keys}), {tiles.splits}) * {tiles.keys}")
+            let("begin = tl.minimum(split * share, end)\nend = tl.minimum(begin + share, end)")
+            begin = "begin"
+        let("full = end")
+        if self.shape.causal:
+            first = "0" if self._folds else f"block * {tiles.rows}"
+            let(f"full = tl.maximum(tl.minimum(end, {self.past} + {first} + 1), {begin})")
+        if not self._always_full:
+            count = "full" if begin == "0" else "(full - begin)"
+            let(f"full = {begin} + {count} // {tiles.keys} * {tiles.keys}")
+        return begin
+
+    def _block(self, *, masked: bool) -> None:
+        """One block of keys from `first`, at k_at and v_at."""
+        let, shape, tiles = self.lines.line, self.shape, self.tiles
+        let("key = first + span")
+        self._scores("score", "k_at", "span", "end" if masked else None)
+        let(f"peak = tl.maximum(top, {self._peak('score')})")
+        let("safe = tl.where(peak == float('-inf'), 0.0, peak)")
+        let(f"weight = {self._power('score', 'safe[:, None]')}")
+        let(f"shrink = {self._shrunk('top', 'safe')}")
+        let("total = total * shrink + tl.sum(weight, 1)")
+        let(f"near = weight.to({self.element})")
+        for n, (start, width) in enumerate(self.width_parts):
+            there = ["(key < end)[:, None]"] if masked else []
+            let(f"value = {self._values('v_at', 'span', n, start + width, there)}")
+            product_ = f"tl.dot(near, value, sum{n} * shrink[:, None], {self._way})"
+            let(f"sum{n} = {product_}")
+        let("top = peak")
+        let(f"k_at += {tiles.keys} * {self._stride(shape.k.row)}")
+        let(f"v_at += {tiles.keys} * {self._stride(shape.v.row)}")
+
+    @property
+    def _way(self) -> str:
+        """How matrices of f32 are multiplied."""
+        return f'input_precision="{self.tiles.precision}"'
+
+    def _scores(self, name: str, base: str, span: str, end: str | None) -> None:
+        """Products of the queries with the keys `key`, which lie `span` rows from `base`; -inf for hidden ones from
+        `end` on (None: there are none).
+        """
+        let, shape = self.lines.line, self.shape
+        for n, (start, width) in enumerate(self.depth_parts):
+            offsets = (
+                f"{span}[None, :] * {self._stride(shape.k.row)} + "
+                f"depth{n}[:, None] * {self._stride(shape.k.column)}"
+            )
+            there = [f"(key < {end})[None, :]"] if end else []
+            if start + width > shape.depth:
+                there.append(f"(depth{n}[:, None] < {shape.depth})")
+            let(f"keys{n} = tl.load({base} + ({offsets}){self._where(there)})")
+            before = f", {name}" if n else ""
+            let(f"{name} = tl.dot(q{n}, keys{n}{before}, {self._way})")
+        if not shape.in_bits:
+            let(f"{name} = {name} * {shape.scale!r}")
+        if shape.mask is not None:
+            self._add_mask(name, end)
+        if end:
+            seen = f"(key < {end})[None, :]"
+            if shape.causal:
+                seen = f"{seen} & (key[None, :] <= query[:, None] + {self.past})"
+            let(f"{name} = tl.where({seen}, {name}, float('-inf'))")
+
+    def _add_mask(self, name: str, end: str | None) -> None:
+        mask = self.shape.mask
+        assert mask is not None
+        there = [f"(key < {end})"] if end and mask.column != 0 else []
+        if mask.row == 0 and not (self._folds and mask.head != 0):
+            at = f"mask + key * {self._stride(mask.column)}" if mask.column != 0 else "mask"
+            loaded = f"tl.load({at}{self._where(there)}).to(tl.float32)"
+            self.lines.line(f"{name} += {loaded}{'[None, :]' if mask.column != 0 else ''}")
+            return
+        at = "mask_rows[:, None]"
+        if mask.column != 0:
+            at = f"{at} + key[None, :] * {self._stride(mask.column)}"
+        there = ["there[:, None]", *(f"{t}[None, :]" for t in there)]
+        self.lines.line(f"{name} += tl.load({at}{self._where(there)}).to(tl.float32)")
+
+    def _values(self, base: str, span: str, n: int, end: int, there: list[str]) -> str:
+        shape = self.shape
+        offsets = f"{span}[:, None] * {self._stride(shape.v.row)} + column{n}[None, :] * {self._stride(shape.v.column)}"
+        if end > shape.width:
+            there = [*there, f"(column{n}[None, :] < {shape.width})"]
+        return f"tl.load({base} + ({offsets}){self._where(there)})"
+
+    @staticmethod
+    def _where(there: list[str]) -> str:
+        return f", mask={' & '.join(there)}, other=0.0" if there else ""
+
+    # -- powers of e --------------------------------------------------------------------------------------------
+    def _peak(self, score: str) -> str:
+        factor = f" * {self.shape.scale * LOG2_E!r}" if self.shape.in_bits else ""
+        return f"tl.max({score}, 1){factor}"
+
+    def _power(self, score: str, peak: str) -> str:
+        if self.shape.in_bits:
+            return f"tl.exp2({score} * {self.shape.scale * LOG2_E!r} - {peak})"
+        return f"tl.exp2(({score} - {peak}) * {LOG2_E!r})"
+
+    def _shrunk(self, old: str, new: str) -> str:
+        return f"tl.exp2({old} - {new})" if self.shape.in_bits else f"tl.exp2(({old} - {new}) * {LOG2_E!r})"
+
+    # -- all keys at once ---------------------------------------------------------------------------------------
+    def _whole(self) -> None:
+        let, shape = self.lines.line, self.shape
+        assert isinstance(shape.keys, int)
+        parts = parts_of(shape.keys)
+        for n, (start, width) in enumerate(parts):
+            let(f"key = {start} + tl.arange(0, {width})")
+            hidden = shape.causal or start + width > shape.keys
+            self._scores(f"score{n}", "k", "key", self.keys if hidden else None)
+            peak = self._peak(f"score{n}")
+            let(f"peak = {peak if n == 0 else f'tl.maximum(peak, {peak})'}")
+        let("safe = tl.where(peak == float('-inf'), 0.0, peak)")
+        for n in range(len(parts)):
+            let(f"weight{n} = {self._power(f'score{n}', 'safe[:, None]')}")
+        let(f"total = {' + '.join(f'tl.sum(weight{n}, 1)' for n in range(len(parts)))}")
+        for n, (start, width) in enumerate(parts):
+            let(f"key = {start} + tl.arange(0, {width})")
+            there = [f"(key < {shape.keys})[:, None]"] if start + width > shape.keys else []
+            for c, (first, columns) in enumerate(self.width_parts):
+                let(f"value = {self._values('v', 'key', c, first + columns, there)}")
+                before = f", sum{c}" if n else ""
+                let(f"sum{c} = tl.dot(weight{n}.to({self.element}), value{before}, {self._way})")
+
+    # -- results ------------------------------------------------------------------------------------------------
+    def _store(self) -> None:
+        let, out = self.lines.line, self.shape.out
+        let(nothing_where_there_are_no_keys(self.shape.keys, self.keys))
+        let(f"out_rows = out + ({self._row_offsets(out)})")
+        for n, (start, width) in enumerate(self.width_parts):
+            here = "there[:, None]" + self._fits(f"column{n}[None, :]", start + width, self.shape.width)
+            at = f"out_rows[:, None] + column{n}[None, :] * {self._stride(out.column)}"
+            let(f"tl.store({at}, (sum{n} / total[:, None]).to({self.element}), mask={here})")
+
+    def _store_partials(self) -> None:
+        """[split][line][row], and a row of columns for each."""
+        let, shape = self.lines.line, self.shape
+        lines = self.parameters.size(shape.lines)
+        let(f"at = (split.to(tl.int64) * {lines} + line) * ({self.rows}) + row")
+        let("tl.store(tops + at, top, mask=there)\ntl.store(totals + at, total, mask=there)")
+        for n, (start, width) in enumerate(self.width_parts):
+            here = "there[:, None]" + self._fits(f"column{n}[None, :]", start + width, shape.width)
+            let(f"tl.store(sums + at[:, None] * {shape.width} + column{n}[None, :], sum{n}, mask={here})")
+
+
+def join_text(shape: AttentionShape, tiles: AttentionTiles) -> tuple[str, Parameters]:
+    """The kernel that joins the partial results of one row: a program for each row of each head."""
+    from engineworks.core.dtypes import f32
+
+    assert shape.partials is not None, "only 'split' has partial results"
+    p, place = Parameters(), Lines(1)
+    for name, word in zip(("sums", "tops", "totals"), shape.partials, strict=True):
+        p.pointer(name, f32, word)
+    p.pointer("out", shape.dtype, shape.out.word)
+    queries = p.size(shape.queries)
+    heads = p.size(shape.shared_heads)
+    place.line(
+        f"head = (line % {heads}).to(tl.int64) * {shape.sharing} + row // {queries}\nrest = line // {heads}"
+    )
+    terms = [f"head * {p.stride(shape.out.head)}", f"query.to(tl.int64) * {p.stride(shape.out.row)}"]
+    for axis in reversed(range(len(shape.batch))):
+        size = p.size(shape.batch[axis])
+        place.line(f"batch{axis} = (rest % {size}).to(tl.int64)\nrest = rest // {size}")
+        terms.append(f"batch{axis} * {p.stride(shape.out.batch[axis])}")
+    place.line(f"out = out + {' + '.join(terms)}")
+    scale = "" if shape.in_bits else f" * {LOG2_E!r}"
+    text = {
+        "rows": f"{queries} * {shape.sharing}",
+        "queries": queries,
+        "lines": p.size(shape.lines),
+        "place": str(place).rstrip(),
+        "splits": tiles.splits,
+        "padded_splits": 1 << (tiles.splits - 1).bit_length(),
+        "width": shape.width,
+        "padded_width": 1 << (shape.width - 1).bit_length(),
+        "power": f"tl.exp2((tops - tl.where(peak == float('-inf'), 0.0, peak)){scale})",
+        "nothing": nothing_where_there_are_no_keys(shape.keys, p.size(shape.keys)),
+        "column_step": p.stride(shape.out.column),
+        "element": _SPELLINGS[shape.dtype.name],
+    }
+    return _JOIN.format(parameters=p.names, **text), p

@@ -1,0 +1,202 @@
+"""Attention in one kernel, or for few queries of many keys in programs that share the keys and one that joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from engineworks.codegen.triton.attention import (
+    AttentionShape,
+    AttentionText,
+    AttentionTiles,
+    Precision,
+    Strided,
+    join_text,
+    parts_of,
+)
+from engineworks.codegen.triton.attention_parameters import Parameters
+from engineworks.codegen.triton.function import KernelFunction, named
+from engineworks.codegen.triton.gpu import Gpu
+from engineworks.core import dtypes
+from engineworks.core.dims import Dim, bounds, ceil_div
+from engineworks.errors import NoTactic
+from engineworks.kernels.cpu.attention_problem import Matrix, attention_problem
+from engineworks.kernels.cuda.attention_cost import predict
+from engineworks.kernels.tactic import Effort, KernelImage, Size, Step, Tactic, Word, Workspace
+from engineworks.kernels.workload import Workload
+
+WIDEST = 256
+"""Columns of a head whose results a program can hold."""
+WHOLE_KEYS = 256
+"""Up to here the scores of all keys are held at once."""
+FEW_ROWS = 16
+"""Up to here the rows that read one head of keys leave most of the GPU idle unless keys are split."""
+CANDIDATES = {0: 1, 1: 4, 2: 8, 3: 16, 4: 24, 5: 200}
+
+
+class CudaAttention:
+    """Attention in f32, bf16 or f16, of any number of queries and keys, shared heads, additive and causal masks."""
+
+    name = "cuda.attention"
+    version = 1
+
+    def propose(self, work: Workload, isa: Gpu, effort: Effort) -> Iterable[Tactic]:
+        shape = attention_shape(work)
+        loose = ("tf32x3",)
+        found = [
+            Tactic(self.name, c, predict(shape, c, isa), is_loose=c.precision in loose)
+            for c in _configs(shape, work, isa)
+        ]
+        return sorted(found, key=lambda t: t.predicted_s)[: CANDIDATES[effort]]
+
+    def build(self, work: Workload, tactic: Tactic, isa: Gpu) -> KernelImage:
+        config = tactic.config
+        assert isinstance(config, AttentionTiles), tactic.text()
+        shape = attention_shape(work)
+        if config.form == "split":
+            return _split_image(shape, config)
+        text = AttentionText(shape, config)
+        function = _function(text.text(), text.parameters, config)
+        blocks = ceil_div(shape.queries, config.rows)
+        lines = shape.lines * shape.sharing
+        return KernelImage(
+            {function.name: function}, frozenset(), (_step(function, text.parameters, blocks * lines),)
+        )
+
+
+def attention_shape(work: Workload) -> AttentionShape:
+    """The workload's shape.
+
+    Raises:
+        NoTactic: not attention of f32, bf16 or f16, or a form that the kernels do not take (the decomposition does).
+    """
+    problem = attention_problem(work)
+    if not isinstance(problem.depth, int):
+        raise NoTactic("the size of the heads is symbolic")
+    if max(problem.depth, problem.value_width) > WIDEST:
+        raise NoTactic(
+            f"heads of size {max(problem.depth, problem.value_width)}; up to {WIDEST} are held in registers"
+        )
+    return AttentionShape(
+        dtype=problem.query.dtype, batch=problem.batch, heads=problem.heads, sharing=problem.sharing,
+        queries=problem.queries, keys=problem.keys, depth=problem.depth, width=problem.value_width,
+        scale=problem.scale, causal=problem.causal, past=problem.past,
+        q=_strided(problem.query), k=_strided(problem.key), v=_strided(problem.values),
+        mask=None if problem.mask is None else _strided(problem.mask), out=_strided(problem.out),
+    )  # fmt: skip
+
+
+def _strided(matrix: Matrix) -> Strided:
+    return Strided(matrix.word, matrix.batch, matrix.head, matrix.row, matrix.column)
+
+
+# -- configurations -------------------------------------------------------------------------------------------
+def _configs(shape: AttentionShape, work: Workload, gpu: Gpu) -> Iterable[AttentionTiles]:
+    for config in (*_whole(shape), *_flash(shape, gpu), *_splits(shape, gpu)):
+        for precision in _precisions(shape, work):
+            yield replace(config, precision=precision)
+
+
+def _precisions(shape: AttentionShape, work: Workload) -> tuple[Precision, ...]:
+    if shape.dtype is not dtypes.f32:
+        return ("ieee",)
+    return ("tf32",) if getattr(work.anchor, "allow_tf32", False) else ("ieee", "tf32x3")
+
+
+def _row_tiles(shape: AttentionShape) -> list[tuple[int, int]]:
+    """(rows, warps) worth trying; on matrix units of f16 64 rows are one group of four warps."""
+    _, most = bounds(shape.queries)
+    tiles = [(16, 1), (16, 2), (16, 4), (32, 2), (32, 4), (64, 4), (128, 8), (128, 4)]
+    if shape.dtype is dtypes.f32:
+        tiles = [(16, 2), (16, 4), (32, 4), (64, 4), (64, 8)]
+    fitting = [t for t in tiles if most is None or t[0] < 2 * most or t[0] == LEAST_ROWS]
+    return fitting
+
+
+LEAST_ROWS = 16
+
+
+def _whole(shape: AttentionShape) -> Iterable[AttentionTiles]:
+    if not isinstance(shape.keys, int) or shape.keys > WHOLE_KEYS:
+        return
+    held = sum(width for _, width in parts_of(shape.keys))
+    for rows, warps in _row_tiles(shape):
+        bytes_each = shape.dtype.size_bytes
+        loaded = held * max(shape.depth, shape.width) * bytes_each
+        if rows * held * 4 <= 256 * 32 * warps and loaded <= 512 * 32 * warps:
+            yield AttentionTiles("whole", rows, held, warps)
+
+
+def _flash(shape: AttentionShape, gpu: Gpu) -> Iterable[AttentionTiles]:
+    _, most = bounds(shape.keys)
+    wide = max(shape.depth, shape.width)
+    padded = sum(width for _, width in parts_of(wide))
+    for rows, warps in _row_tiles(shape):
+        for keys in (32, 64, 128):
+            if most is not None and keys >= 2 * max(most, 16) and keys > 32:
+                continue
+            if rows * (keys + padded) * 4 > 640 * 32 * warps:  # what registers hold
+                continue
+            for stages in (2, 3, 4):
+                tile_bytes = (rows + 2 * stages * keys) * padded * shape.dtype.size_bytes
+                if tile_bytes <= gpu.shared_bytes:
+                    yield AttentionTiles("flash", rows, keys, warps, stages)
+
+
+def _splits(shape: AttentionShape, gpu: Gpu) -> Iterable[AttentionTiles]:
+    _, most = bounds(shape.queries)
+    _, keys = bounds(shape.keys)
+    if most is None or most * shape.sharing > 4 * FEW_ROWS or (keys is not None and keys <= WHOLE_KEYS):
+        return
+    rows = LEAST_ROWS if most * shape.sharing <= 16 else 32 if most * shape.sharing <= 32 else 64
+    for splits in (4, 8, 16, 32, 64):
+        for block in (32, 64, 128):
+            if keys is None or splits * block <= 2 * keys:
+                tile_bytes = 4 * block * (shape.depth + shape.width) * shape.dtype.size_bytes
+                if tile_bytes <= gpu.shared_bytes:
+                    yield AttentionTiles("split", rows, block, 4, 3, splits)
+
+
+# -- images ---------------------------------------------------------------------------------------------------
+def _split_image(shape: AttentionShape, tiles: AttentionTiles) -> KernelImage:
+    partials = (Workspace(0), Workspace(1), Workspace(2))
+    shape = replace(shape, partials=partials)
+    text = AttentionText(shape, tiles)
+    function = _function(text.text(), text.parameters, tiles)
+    rows = shape.queries * shape.sharing
+    blocks = ceil_div(rows, tiles.rows)
+    joined, parameters = join_text(shape, tiles)
+    join = named("attention_join", joined, parameters.arguments, warps=4, stages=1, waits=True)
+    steps = (
+        _step(function, text.parameters, blocks * shape.lines * tiles.splits),
+        _step(join, parameters, shape.lines * rows),
+    )
+    count = shape.lines * rows * tiles.splits * 4
+    workspace = (count * shape.width, count, count)
+    return KernelImage({function.name: function, join.name: join}, frozenset(), steps, workspace=workspace)
+
+
+def _function(text: str, parameters: Parameters, config: AttentionTiles) -> KernelFunction:
+    return named(
+        f"attention_{config.form}",
+        text,
+        parameters.arguments,
+        warps=config.warps,
+        stages=config.stages,
+        waits=True,
+    )
+
+
+def _step(function: KernelFunction, parameters: Parameters, programs: Dim) -> Step:
+    words = tuple(_word(w) for w in parameters.words)
+    return Step(function.name, words, grid=(programs,))
+
+
+def _word(word: object) -> Word:
+    """Sizes are Dims; everything else is a word already."""
+    from engineworks.core.polynomial import Sym
+
+    return Size(word) if isinstance(word, (int, Sym)) else word  # type: ignore[return-value]
+
+
+PROVIDERS = (CudaAttention(),)
