@@ -1,0 +1,109 @@
+"""What kernels of single operators share: claiming an op, predictions from bytes moved, images of their launches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engineworks.codegen.triton.function import KernelFunction
+from engineworks.codegen.triton.gpu import Gpu
+from engineworks.core.dims import Dim, product
+from engineworks.core.types import TensorType
+from engineworks.errors import NoTactic
+from engineworks.kernels.cost import typical
+from engineworks.kernels.cuda.words import functions_of, slot_name, steps_of
+from engineworks.kernels.tactic import Effort, KernelImage, Step, Tactic
+from engineworks.kernels.workload import Workload
+
+TYPICAL = 1 << 16
+"""What is planned for where a size has no bound."""
+LAUNCH_S = 2.5e-6
+"""A small kernel of a graph from its start to the start of the next."""
+TRIED = (1, 4, 12, 20, 40, 1000)
+"""Tactics given, by effort."""
+
+Part = tuple[Step, Mapping[str, KernelFunction]]
+
+
+@dataclass(frozen=True, slots=True)
+class OneWay:
+    """The configuration of a family that knows a single way."""
+
+
+Way = tuple[Any, float]
+"""A configuration and its predicted seconds."""
+
+
+class NativeKernels:
+    """A provider of one op on row-major tensors without an epilogue.
+
+    Class attributes:
+        name, version: of the provider.
+        op: name of the op.
+        any_order: its operands may lie in any order of axes, rows not padded.
+    """
+
+    name: str
+    version = 1
+    op: str
+    any_order = False
+
+    def propose(self, work: Workload, isa: Gpu, effort: Effort) -> Iterable[Tactic]:
+        """The ways there are. Raises NoTactic for other ops, layouts, an epilogue, or what `refuse` names."""
+        if work.anchor is None or work.anchor.name != self.op:
+            raise NoTactic(f"not {self.op}")
+        if work.epilogue is not None:
+            raise NoTactic("there is no place for an epilogue")
+        types = [*(i.type for i in work.inputs if i is not None), *work.outputs]
+        layouts = [t.layout for t in types if t.layout is not None]
+        if layouts and not (self.any_order and not any(layout.row_pad for layout in layouts)):
+            raise NoTactic("operands must be row-major")
+        if any(t.dtype.bits < 8 or t.dtype.kind == "string" for t in types):
+            raise NoTactic("types below 8 bits and strings have no kernel")
+        self.refuse(work)
+        ways = sorted(self.ways(work, isa), key=lambda way: way[1])
+        return [Tactic(self.name, config, seconds) for config, seconds in ways[: TRIED[effort]]]
+
+    def refuse(self, work: Workload) -> None:
+        """Raise NoTactic where the kernels cannot do what the op asks."""
+
+    def ways(self, work: Workload, gpu: Gpu) -> Sequence[Way]:
+        """Every configuration that can compute `work`, at least one."""
+        return [(OneWay(), streamed_s(gpu, work))]
+
+    def build(self, work: Workload, tactic: Tactic, isa: Gpu) -> KernelImage:
+        raise NotImplementedError
+
+
+def streamed_s(gpu: Gpu, work: Workload, *, passes: float = 1.0, launches: int = 1) -> float:
+    """Seconds to read and write all operands so many times, and to launch."""
+    types = [*(i.type for i in work.inputs if i is not None), *work.outputs]
+    return passes * sum(bytes_of(t) for t in types) / gpu.bytes_per_s + launches * LAUNCH_S
+
+
+def bytes_of(tensor: TensorType) -> int:
+    """Bytes of a tensor, or those to plan for."""
+    return typical(tensor.count, TYPICAL) * tensor.dtype.size_bytes
+
+
+def image(parts: Sequence[Part], *, workspace: Sequence[Dim] = (), writes: Sequence[Dim] = ()) -> KernelImage:
+    """The image of finished launches.
+
+    Args:
+        writes: sizes that they find out, constant ones among them.
+    """
+    names = tuple(slot_name(d) for d in writes if not isinstance(d, int))
+    return KernelImage(
+        functions_of(parts), frozenset(), steps_of(parts), workspace=tuple(workspace), writes_symbols=names
+    )
+
+
+def lines_of(shape: Sequence[Dim], axis: int) -> tuple[Dim, Dim, Dim]:
+    """(lines outside, elements of a line, distance between neighbours) along `axis` of a row-major tensor."""
+    return product(shape[:axis]), shape[axis], product(shape[axis + 1 :])
+
+
+def power_of_two(number: int) -> int:
+    """The smallest power of two that is not below."""
+    return 1 << max(0, number - 1).bit_length()
