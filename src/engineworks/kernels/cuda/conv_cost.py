@@ -1,0 +1,102 @@
+"""Predicted times of convolution tiles on a GPU: for ranking candidates, not for quoting.
+
+A processor holds as many blocks as its shared memory and registers allow; a step along k takes the longest of its
+multiply-adds, the bytes it brings from the second-level cache, and the memory's latency over the steps in flight.
+Constants fit the measurements in docs/developers/gpu-performance.md (H200).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engineworks.codegen.schedule import likely
+from engineworks.codegen.triton.gpu import Gpu
+from engineworks.core.dtypes import DType
+from engineworks.kernels.cuda.conv_implicit import ConvConfig
+from engineworks.kernels.cuda.conv_shape import ConvShape
+
+LAUNCH_S = 1.5e-6
+"""Of a kernel in a graph, its first addresses and its last stores."""
+LATENCY_S = 0.7e-6
+"""From asking for a tile to having it."""
+CACHE_BYTES_PER_S = 5.5e12
+"""Of the second-level cache of 132 processors."""
+PARTS_S = 1.8e-6
+"""Of a second kernel."""
+REGISTERS = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a shape costs on a GPU, whatever the tile.
+
+    Attributes:
+        dtype: of the operands. tf32: f32 operands go through matrix units.
+        stored_bytes: written and read at the end for each result.
+        x_bytes, w_bytes: of the inputs, once.
+    """
+
+    gpu: Gpu
+    shape: ConvShape
+    dtype: DType
+    tf32: bool
+    stored_bytes: int
+    x_bytes: float
+    w_bytes: float
+
+    def flops(self, config: ConvConfig) -> float:
+        """Of one processor, with this tile."""
+        gpu = self.gpu
+        if self.dtype.name == "f32":
+            rate = gpu.half_flops / 2 if self.tf32 else gpu.float_flops * 0.35
+        else:
+            rate = gpu.half_flops * (1.3 if self.dtype.name == "i8" else 1.0)
+        narrow = 0.55 if config.pixels < 64 and gpu.has("wgmma") else 1.0
+        side = min(1.0, 0.55 + 0.2 * min(config.outputs, config.pixels) / 64)
+        return rate * narrow * side / gpu.processors
+
+    def shared_bytes(self, config: ConvConfig) -> int:
+        """Of one block's buffers."""
+        step = (config.pixels + config.outputs) * config.depth * self.dtype.size_bytes
+        return step * config.stages
+
+    def resident(self, config: ConvConfig) -> int:
+        """Blocks of one processor; 0 where one does not fit."""
+        sums = config.pixels * config.outputs // (32 * config.warps)
+        registers = 32 * config.warps * min(255, sums + 56)
+        whole = self.gpu.shared_bytes - 1024
+        return min(
+            whole // (self.shared_bytes(config) + 1024),
+            REGISTERS // registers,
+            2048 // (32 * config.warps),
+            16,
+        )
+
+    def seconds(self, config: ConvConfig, depth: int) -> float:
+        """Predicted time. `depth`: of k, with padding."""
+        gpu, shape, resident = self.gpu, self.shape, self.resident(config)
+        if resident == 0:
+            return float("inf")
+        pixels = likely(shape.pixels)
+        tiles = -(-pixels // config.pixels) * -(-shape.outputs // config.outputs) * shape.groups
+        blocks, steps = tiles * config.split, -(-depth // (config.depth * config.split))
+        full, rest = divmod(blocks, gpu.processors * resident)
+        total = full * self._wave(config, steps, resident)
+        if rest:
+            total += self._wave(config, steps, -(-rest // gpu.processors))
+        results = float(pixels * shape.outputs * shape.groups)
+        memory = (self.x_bytes + self.w_bytes + results * self.stored_bytes) / gpu.bytes_per_s
+        seconds = LAUNCH_S + max(total, memory) + 0.15 * min(total, memory)
+        if config.split > 1:
+            seconds += PARTS_S + results * 8 * config.split / CACHE_BYTES_PER_S
+        return seconds
+
+    def _wave(self, config: ConvConfig, steps: int, together: int) -> float:
+        """Time of blocks that start together on one processor."""
+        multiply = 2 * config.pixels * config.outputs * config.depth / self.flops(config)
+        moved = (config.pixels + config.outputs) * config.depth * self.dtype.size_bytes
+        rate = CACHE_BYTES_PER_S / 132 * (1.0 if config.form == "taps" else 0.2)
+        waiting = LATENCY_S / max(1, config.stages - 1)
+        step = max(together * multiply, together * moved / rate, waiting)
+        stored = together * config.pixels * config.outputs * 4 / (CACHE_BYTES_PER_S / 132)
+        return LATENCY_S + steps * step + stored

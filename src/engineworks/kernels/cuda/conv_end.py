@@ -1,0 +1,144 @@
+"""The end of convolution and pooling kernels: where outputs lie, bias and epilogue in registers, the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engineworks.codegen.triton.epilogue import emit_epilogue
+from engineworks.codegen.triton.lines import Lines
+from engineworks.codegen.triton.scalars import held, stored
+from engineworks.core.dims import Dim, multiple_of
+from engineworks.ir.group import OperandKind
+from engineworks.kernels.cpu.conv_epilogue import finish_of
+from engineworks.kernels.cuda.conv_shape import ConvShape
+from engineworks.kernels.cuda.conv_words import Words, is_narrow
+from engineworks.kernels.tactic import Input, Output
+from engineworks.kernels.workload import Epilogue, Workload
+
+AXIS_NAMES = ("d", "h", "w")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block of results [pixels, channels] in a kernel's text.
+
+    Attributes:
+        pixel: name of the pixels' numbers [P] over (image, depth, row, column) of the output.
+        channel: name of the channels' numbers [C] in the group.
+        group: name of the group's number, or '0'.
+        pixels, channels: sizes of the block.
+    """
+
+    pixel: str
+    channel: str
+    group: str
+    pixels: int
+    channels: int
+
+
+@dataclass(slots=True)
+class Ending:
+    """What is known of a kernel when its results are to be stored."""
+
+    work: Workload
+    shape: ConvShape
+    words: Words
+    lines: Lines = field(default_factory=lambda: Lines(1))
+
+
+def coordinates(lines: Lines, words: Words, shape: ConvShape, pixel: str, prefix: str) -> tuple[str, ...]:
+    """Names of (image, depth, row, column) of the pixels' numbers; '0' along axes of size 1."""
+    rest, found = pixel, []
+    for axis in (2, 1, 0):
+        if shape.out[axis] == 1:
+            found.insert(0, "0")
+            continue
+        extent = words.size(shape.out[axis])
+        found.insert(0, lines.let(f"{rest} % {extent}", prefix))
+        rest = lines.let(f"{rest} // {extent}", prefix)
+    image = "0" if shape.batch == 1 else rest
+    return (image, *found)
+
+
+def weighted(terms: list[tuple[str, Dim]], words: Words, reach: Dim) -> str:
+    """Sum of index times stride, in i64 where `reach`, the number of elements, may not fit 31 bits."""
+    wide = "" if is_narrow(reach) else ".to(tl.int64)"
+    parts = []
+    for index, stride in terms:
+        if index == "0" or stride == 0:
+            continue
+        factor = words.size(stride)
+        parts.append(f"{index}{wide}" if factor == "1" else f"{index}{wide} * {factor}")
+    return " + ".join(parts) or "0"
+
+
+def inside(limit: Dim, block: int, name: str, words: Words) -> str | None:
+    """The condition that `name`, numbers of blocks of this size, is below the limit; None where it always is."""
+    whole = limit % block == 0 if isinstance(limit, int) else multiple_of(limit) % block == 0
+    return None if whole else f"({name} < {words.size(limit)})"
+
+
+def masked(*conditions: str | None, other: str | None = None) -> str:
+    """Arguments of a load or store: nothing where no condition is left."""
+    given = [c for c in conditions if c]
+    if not given:
+        return ""
+    return f", mask={' & '.join(given)}" + (f", other={other}" if other is not None else "")
+
+
+def emit_results(end: Ending, block: Block, sums: str, output: int = 0, *, epilogue: bool = True) -> None:
+    """Finish and store a block of sums.
+
+    Raises:
+        NoTactic: an operand of the epilogue does not lie like the output.
+    """
+    work, shape, words, lines = end.work, end.shape, end.words, end.lines
+    rows = inside(shape.pixels, block.pixels, block.pixel, words)
+    columns = inside(shape.outputs, block.channels, block.channel, words)
+    mask = masked(rows and f"{rows}[:, None]", columns and f"{columns}[None, :]")
+    at = lines.let(emit_places(end, block), "at")
+    channel = block.channel
+    if shape.groups > 1:
+        channel = lines.let(f"{block.group} * {shape.outputs} + {block.channel}", "channel")
+    finish = finish_of(work)
+
+    def load(number: int, kind: OperandKind) -> str:
+        index, _, operand = finish.operands[number]
+        base = words.pointer(f"e{index}", operand.type.dtype, Input(index))
+        match kind:
+            case "full":
+                text = f"tl.load({base} + {at}{mask})"
+            case "channel":
+                text = f"tl.load({base} + {channel}{masked(columns)})[None, :]"
+            case _:
+                text = f"tl.load({base})"
+        return held(text, operand.type.dtype)
+
+    whole = (
+        Epilogue(finish.expression, tuple(kind for _, kind, _ in finish.operands))
+        if finish.expression
+        else None
+    )  # type: ignore[arg-type]
+    value = emit_epilogue(lines, whole if epilogue else None, sums, load)
+    dtype = work.outputs[output].dtype
+    y = words.pointer(f"y{output}", dtype, Output(output))
+    lines.line(f"tl.store({y} + {at}, {stored(value, dtype)}{mask})")
+
+
+def emit_places(end: Ending, block: Block) -> str:
+    """Elements from the start of the output to each result of a block [pixels, channels]."""
+    shape, words, lines = end.shape, end.words, end.lines
+    reach = end.work.outputs[0].count
+    image, channel, *spatial = shape.y_strides
+    if shape.writes_pixels:
+        rows = weighted([(block.pixel, spatial[2])], words, reach)
+    else:
+        own, *places = coordinates(lines, words, shape, block.pixel, "q")
+        rows = weighted([(own, image), *zip(places, spatial, strict=True)], words, reach)
+    first = lines.let(f"{block.pixel} * 0" if rows == "0" else rows, "row")
+    columns = [(block.channel, channel)]
+    if shape.groups > 1:
+        columns.append((block.group, channel * shape.outputs))
+    start = f" + {words.size(shape.y_first)}" if shape.y_first != 0 else ""
+    column = lines.let(weighted(columns, words, reach) + start, "column")
+    return f"{first}[:, None] + {column}[None, :]"
