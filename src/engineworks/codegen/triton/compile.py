@@ -108,18 +108,25 @@ def jit_function(
     space: dict[str, Any] = {
         "triton": _Decorator(triton, decorate), "tl": tl, "libdevice": libdevice, "__name__": file,
     }  # fmt: skip
-    text = function.text
+    text = f"{_OVERLAP if overlaps else _NO_OVERLAP}{function.text}"
     if overlaps:
         from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
         space |= {"gdc_wait": gdc_wait, "gdc_launch_dependents": gdc_launch_dependents}
-    else:
-        text = f"{_NO_OVERLAP}{text}"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     exec(compile(text, file, "exec"), space)
     return space[function.name]
 
 
+_OVERLAP = """
+@triton.jit
+def prefetch(address, size: tl.constexpr):
+    tl.inline_asm_elementwise(
+        "{ cp.async.bulk.prefetch.L2.global [$1], $2; mov.u32 $0, 0; }", "=r,l,r", [address, size],
+        dtype=tl.int32, is_pure=False, pack=1,
+    )
+
+"""
 _NO_OVERLAP = """
 @triton.jit
 def gdc_wait():
@@ -127,6 +134,10 @@ def gdc_wait():
 
 @triton.jit
 def gdc_launch_dependents():
+    pass
+
+@triton.jit
+def prefetch(address, size: tl.constexpr):
     pass
 
 """
