@@ -1,4 +1,6 @@
-"""The timing cache: JSON lines, appended to, merged by concatenation. One line a measured or rejected tactic."""
+"""The timing cache: JSON lines, appended to, merged by concatenation. One line a measured or rejected tactic, and one
+for each GPU that such lines were measured on.
+"""
 
 from __future__ import annotations
 
@@ -70,11 +72,15 @@ class TimingCache:
 
     Damaged lines (a build killed while writing) are skipped and counted in `damaged`. Rejections by other versions of
     the generators are passed over: what was wrong may have been mended.
+
+    Attributes:
+        facts: descriptions of the GPUs that lines were measured on, oldest first.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.damaged = 0
+        self.facts: list[dict[str, str]] = []
         self._found: dict[str, float | str] = {}
         if path is not None and path.exists():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -83,11 +89,13 @@ class TimingCache:
     def _read(self, line: str) -> None:
         try:
             entry = json.loads(line)
-            if "seconds" in entry:
+            if "facts" in entry:
+                self.facts.append({str(k): str(v) for k, v in entry["facts"].items()})
+            elif "seconds" in entry:
                 self._found[entry["key"]] = float(entry["seconds"])
             elif entry["code"] == code_fingerprint():
                 self._found[entry["key"]] = str(entry["rejected"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             self.damaged += bool(line.strip())
 
     def __len__(self) -> int:
@@ -116,6 +124,13 @@ class TimingCache:
             )
             self._append(json.dumps(entry) + "\n")
         return stored
+
+    def add_facts(self, facts: Mapping[str, str]) -> None:
+        """Remember what the lines that follow are measured on."""
+        if not self.facts or self.facts[-1] != facts:
+            self.facts.append(dict(facts))
+            if self.path is not None:
+                self._append(json.dumps({"facts": dict(facts)}) + "\n")
 
     def _append(self, line: str) -> None:
         """One write under a lock, so that two builds at once never mix their lines."""

@@ -8,6 +8,7 @@ import queue
 import select
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +21,16 @@ from engineworks.kernels.backend import Candidate
 from engineworks.kernels.tactic import Hardware
 from engineworks.kernels.workload import Workload
 from engineworks.runtime.cpu.pool import available_cores
+from engineworks.tuner import nvml
 from engineworks.tuner.cache import Conditions, TimingCache, cache_key, whole_key
 from engineworks.tuner.data import typical_dims
+from engineworks.tuner.gpu_facts import Facts, described
 from engineworks.tuner.messages import Job, Setup, WholeJob, receive, send
 
 TIME_LIMIT_S = 60.0
 """Without a sign of life for this long the worker is given up."""
+COMPILED_IN_A_ROW = 4
+"""Candidates that a process compiles before it asks for more."""
 DIED = "the measuring process died or hung"
 """Why a candidate was rejected; not kept in the cache, as the machine may have been short of memory or time."""
 
@@ -91,6 +96,8 @@ class ProcessTuner:
     Args:
         objects: the backend's cache of compiled functions.
         dims: the typical value of each symbol.
+        facts: of the GPU (gpu_facts.py); none for a CPU.
+        measures: False answers from the cache alone: there is no such GPU here.
     """
 
     target: Target
@@ -100,7 +107,13 @@ class ProcessTuner:
     conditions: Conditions
     threads: int
     dims: Mapping[str, int] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
+    measures: bool = True
     _worker: Worker | None = None
+    _unknown: set[str] = field(default_factory=set)
+    _known: set[str] = field(default_factory=set)
+    _clocks: list[nvml.Clock] = field(default_factory=list)
+    _folder: tempfile.TemporaryDirectory[str] | None = None
 
     def prepare(
         self, problems: Sequence[tuple[Workload, list[Candidate]]], progress: Callable[[int, int], None]
@@ -109,9 +122,11 @@ class ProcessTuner:
 
         `progress` is called with (done, total). A candidate that kills its compiler is left for `measure` to reject.
         """
-        jobs = [Job(w, tuple((c.provider.name, c.tactic) for c in missing), {}, compile_only=True)
-                for w, candidates in problems if (missing := self._missing(w, candidates))]  # fmt: skip
-        if len(jobs) < 2 or self.objects.folder is None:
+        if not self.measures:
+            return
+        jobs = [Job(w, tuple((c.provider.name, c.tactic) for c in some), {}, compile_only=True)
+                for w, candidates in problems for some in self._portions(self._missing(w, candidates))]  # fmt: skip
+        if len(jobs) < 2 or self._setup().objects is None:
             return
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
@@ -136,6 +151,11 @@ class ProcessTuner:
         for thread in threads:
             thread.join()
 
+    def _portions(self, candidates: list[Candidate]) -> list[list[Candidate]]:
+        """What one process compiles in a row: kernels of a GPU take long enough to be spread."""
+        step = COMPILED_IN_A_ROW if self.facts else max(1, len(candidates))
+        return [candidates[k : k + step] for k in range(0, len(candidates), step)]
+
     def _missing(self, work: Workload, candidates: list[Candidate]) -> list[Candidate]:
         dims = typical_dims(work, self.dims)
         if len(candidates) < 2:
@@ -154,7 +174,12 @@ class ProcessTuner:
         }
         known = {text: self.cache.get(key) for text, key in keys.items()}
         missing = [c for c in candidates if known[c.tactic.text()] is None]
-        if missing:
+        if not self.measures:
+            is_known = any(isinstance(found, float) for found in known.values())
+            (self._known if is_known else self._unknown).add(work.key())
+        elif missing:
+            if self.facts:
+                self.cache.add_facts(self.facts)
             for candidate, result in self._try(work, missing).items():
                 text = missing[candidate].tactic.text()
                 note = f"{work.anchor or 'loops'} {', '.join(str(t) for t in work.outputs)}: {text}"
@@ -199,6 +224,8 @@ class ProcessTuner:
             worker = self._running_worker()
             worker.start(job)
             found, died_at = worker.finish()
+            if self.facts and (clock := nvml.clock()):
+                self._clocks.append(clock)
             if died_at is None:
                 results.update({left[k]: v for k, v in found.items()})
                 return results
@@ -213,6 +240,26 @@ class ProcessTuner:
             results[left.pop(died_at)] = DIED
         return results
 
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the report: what was not measured here, and a GPU that was slowed down."""
+        sentences = []
+        if not self.measures and self._known:
+            sentences.append(
+                f"kernels were chosen by times measured elsewhere, on {described(self.facts)}: {self.cache.path}"
+            )
+        if self._unknown:
+            sentences.append(
+                f"kernels of {len(self._unknown)} problems were predicted, not measured: there is no {self.target} "
+                f"here. Build on such a machine, or carry its timing cache here (timing_cache=…)"
+            )
+        slowed = sorted({reason for clock in self._clocks for reason in clock.slowed_by})
+        if slowed:
+            shown = f"{min(c.mhz for c in self._clocks)} to {max(c.mhz for c in self._clocks)} MHz"
+            sentences.append(
+                f"the GPU was slowed down while kernels were timed ({', '.join(slowed)}): {shown}"
+            )
+        return tuple(sentences)
+
     def _running_worker(self) -> Worker:
         if self._worker is None:
             self._worker = Worker(self._setup())
@@ -220,6 +267,10 @@ class ProcessTuner:
 
     def _setup(self) -> Setup:
         folder = str(self.objects.folder) if self.objects.folder else None
+        if folder is None and self.facts:
+            # What many processes compile must meet somewhere.
+            self._folder = self._folder or tempfile.TemporaryDirectory(prefix="engineworks-")
+            folder = self._folder.name
         return Setup(self.target, self.isa, folder, self.threads)
 
     def close(self) -> None:
@@ -227,3 +278,5 @@ class ProcessTuner:
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+        if self._folder is not None:
+            self._folder.cleanup()

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from engineworks.codegen.triton.gpu import Gpu
 from engineworks.core.dtypes import by_name
 from engineworks.core.expression import evaluate
 from engineworks.kernels.backend import Backend, find
@@ -45,6 +46,7 @@ def main() -> None:
     setup: Setup = receive(requests)
     backend = find(setup.target.device)
     cache = backend.cache(Path(setup.objects) if setup.objects else None)
+    measure: Measure | None = None
     while True:
         try:
             job: Job | WholeJob = receive(requests)
@@ -56,12 +58,27 @@ def main() -> None:
 
         if isinstance(job, WholeJob):
             results = _measure_whole(job, trying)
+        elif job.compile_only:
+            results = _compile(job, setup, backend, cache, trying)
         else:
-            results = (_compile if job.compile_only else _measure)(job, setup, backend, cache, trying)
+            measure = measure or _measure_of(setup)
+            results = measure(job, setup, backend, cache, trying)
         send(replies, ("done", results))
 
 
 Results = dict[int, "float | str"]
+Measure = Callable[[Job, Setup, Backend, Any, Callable[[int], None]], Results]
+
+
+def _measure_of(setup: Setup) -> Measure:
+    """How candidates for the target are tried; a GPU is opened by the first that needs it."""
+    if setup.target.device != "cuda":
+        return _measure
+    from engineworks.runtime.cuda.driver import default_index, driver_of
+    from engineworks.tuner.gpu_trials import GpuBench
+
+    assert isinstance(setup.isa, Gpu)
+    return GpuBench(driver_of(default_index()), setup.isa.l2_bytes).measure
 
 
 def _compile(job: Job, setup: Setup, backend: Backend, cache: Any, trying: Callable[[int], None]) -> Results:
