@@ -1,0 +1,132 @@
+"""The end of a product's kernel: the pointwise work behind it on the sums in registers, and the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engineworks.codegen.triton.epilogue import accumulated_dtype, emit_epilogue
+from engineworks.codegen.triton.lines import Lines
+from engineworks.codegen.triton.scalars import held, held_type, stored
+from engineworks.core.dtypes import DType
+from engineworks.ir.group import OperandKind
+from engineworks.ir.op import Op
+from engineworks.kernels.cpu.matmul_problem import Problem
+from engineworks.kernels.cuda.matmul_sides import extent
+from engineworks.kernels.cuda.matmul_text import Parameters, guarded, scaled
+from engineworks.kernels.tactic import Input, Output
+from engineworks.kernels.workload import Operand, Workload
+from engineworks.ops._product_types import matmul_dtype
+from engineworks.ops.matmul import MatMul
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Where a block of sums lies in the output, as text.
+
+    Attributes:
+        row, column: names of their numbers, blocks of one axis or numbers.
+        row_axis, column_axis: what makes them blocks that broadcast with the sums: '[:, None]'; '' leaves them.
+        rows_end, columns_end: conditions on them, '' where they always hold.
+        first: elements to the first of the block's matrix, '' for none.
+    """
+
+    row: str
+    column: str
+    row_axis: str = "[:, None]"
+    column_axis: str = "[None, :]"
+    rows_end: str = ""
+    columns_end: str = ""
+    first: str = ""
+
+    @property
+    def guard(self) -> str:
+        """Holds a load or store to the output's elements."""
+        return guarded(
+            self.rows_end and f"{self.rows_end}{self.row_axis}",
+            self.columns_end and f"{self.columns_end}{self.column_axis}",
+        )
+
+
+@dataclass(slots=True)
+class Finish:
+    """What is done with the sums of one workload's kernel; writes it in pieces, each operand once."""
+
+    work: Workload
+    problem: Problem
+    parameters: Parameters
+    block: Block
+    _loaded: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """The epilogue's."""
+        return self.work.inputs[self.work.anchor_inputs :]  # type: ignore[return-value]
+
+    def load_constants(self, lines: Lines) -> None:
+        """What no kernel writes: may stand before the wait for the kernels ahead."""
+        for k, operand in enumerate(self.operands):
+            if operand.constant and self._kind(k) != "full":
+                self._load(lines, k)
+
+    def load_shared(self, lines: Lines) -> None:
+        """The other operands that are as long as a row, or one element."""
+        for k in range(len(self.operands)):
+            if self._kind(k) != "full":
+                self._load(lines, k)
+
+    def load_all(self, lines: Lines) -> None:
+        """Every operand, so that they are on their way while products are summed."""
+        for k in range(len(self.operands)):
+            self._load(lines, k)
+
+    def store(self, lines: Lines, total: str, suffix: str = "") -> None:
+        """The finished block to the output; `suffix` makes names of this store different from those of another."""
+        dtype = product_dtype(self.work)
+        kind = held_type(accumulated_dtype(self.work.epilogue, dtype))
+        lines.line(f"finished{suffix} = {total}.to({kind})")
+        value = emit_epilogue(
+            lines, self.work.epilogue, f"finished{suffix}", lambda k, _: self._load(lines, k)
+        )
+        out = self.work.outputs[0]
+        y = self.parameters.pointer("y", out.dtype, Output(0))
+        lines.line(f"tl.store({y} + {self._place(lines)}, {stored(value, out.dtype)}{self.block.guard})")
+
+    def _kind(self, k: int) -> OperandKind:
+        """A channel axis of one element is not our columns."""
+        assert self.work.epilogue is not None, "operands belong to an epilogue"
+        return "scalar" if self.operands[k].type.count == 1 else self.work.epilogue.kinds[k]
+
+    def _load(self, lines: Lines, k: int) -> str:
+        if k in self._loaded:
+            return self._loaded[k]
+        dtype, block = self.operands[k].type.dtype, self.block
+        index = self.work.anchor_inputs + k
+        base = self.parameters.pointer(f"e{index}", dtype, Input(index))
+        match self._kind(k):
+            case "full":
+                text = f"tl.load({base} + {self._place(lines)}{block.guard})"
+            case "channel":
+                loaded = f"tl.load({base} + {block.column}{guarded(block.columns_end)})"
+                text = f"{loaded}{block.column_axis}"
+            case "scalar":
+                text = f"tl.load({base})"
+        self._loaded[k] = lines.let(held(text, dtype), "operand")
+        return self._loaded[k]
+
+    def _place(self, lines: Lines) -> str:
+        """Name of the elements from the output's start to each of the block."""
+        if -1 not in self._loaded:
+            block, out = self.block, self.work.outputs[0]
+            first = f"{block.first} + " if block.first else ""
+            row = scaled(f"{block.row}{block.row_axis}", self.problem.out_row, self.parameters, extent(out))
+            self._loaded[-1] = lines.let(f"{first}{row} + {block.column}{block.column_axis}", "place")
+        return self._loaded[-1]
+
+
+def product_dtype(work: Workload) -> DType:
+    """The dtype of the product itself, before the pointwise work."""
+    anchor: Op | None = work.anchor
+    assert isinstance(anchor, MatMul), f"{anchor} is no matmul"
+    left, right = work.inputs[0], work.inputs[1]
+    assert left is not None and right is not None, "matmul takes two operands"
+    return matmul_dtype(left.type.dtype, right.type.dtype, anchor.out_dtype)
