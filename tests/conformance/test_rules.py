@@ -66,6 +66,12 @@ def _chosen(g: GraphBuilder, fill: float) -> Value:
     return _attended(g, lambda s: g.where(mask, g.mul(s, 0.3), g.constant(fill, F32)))
 
 
+def _masked(g: GraphBuilder, mask: np.ndarray) -> Value:
+    """An attention of five queries and keys with a constant mask."""
+    q, k, v = (_x(g, 2, 3, 5, 8) for _ in range(3))
+    return g.attention(q, k, v, g.constant(mask.astype(np.float32)), scale=0.3)
+
+
 APPLIES: list[tuple[str, Build, list[str]]] = [
     ("pow by a small constant", lambda g: g.pow(_x(g, N, 3), 2.0), ["mul"]),
     ("pow by a small constant", lambda g: g.pow(_x(g, N, 3), 3.0), ["mul", "mul"]),
@@ -102,6 +108,8 @@ APPLIES: list[tuple[str, Build, list[str]]] = [
     ("attention", lambda g: _attended(g, lambda s: g.add(_x(g, N), s)), ["attention"]),
     ("attention",
      lambda g: _attended(g, lambda s: g.add(s, g.where(_triangle(g), g.constant(0.0, F32), g.constant(-np.inf, F32)))), ["attention"]),
+    ("attention without its constant mask", lambda g: _masked(g, np.zeros((1, 1, 5, 5))), ["attention"]),
+    ("attention without its constant mask", lambda g: _masked(g, np.where(np.tri(5), 0, -np.inf)), ["attention"]),
     ("attention adds its mask", lambda g: _chosen(g, -np.inf),
      ["transpose", "matmul", "mul", "where", "add", "softmax", "matmul"]),
     ("attention adds its mask", lambda g: _chosen(g, float(np.finfo(np.float32).min)),
@@ -112,6 +120,7 @@ APPLIES: list[tuple[str, Build, list[str]]] = [
 ]  # fmt: skip
 
 STAYS: list[tuple[str, Build, str]] = [
+    ("attention without its constant mask", lambda g: _masked(g, np.full((5, 5), -0.5)), "no lower triangle"),
     ("pow by a small constant", lambda g: g.pow(g.abs(_x(g, N)), 2.5), "the exponent is not"),
     ("pow by a small constant", lambda g: g.pow(_x(g, 3), g.constant(np.full((2, 1), 2.0), F32)), "the exponent is not"),
     ("divide by a power of two", lambda g: g.div(_x(g, N), 3.0), ""),

@@ -44,6 +44,7 @@ from engineworks.passes.narrow_weights import NarrowWeights
 from engineworks.passes.outputs import SeparateOutputs
 from engineworks.passes.partition import PartitionOptions
 from engineworks.passes.precision import DTYPES, LayerPrecision, NarrowProducts, Policy
+from engineworks.passes.sink_reshapes import SinkReshapes
 from engineworks.passes.tensor_floats import AllowTensorFloats
 from engineworks.rules.sets import canonical_rules, fusion_rules, quantise_rules
 from engineworks.runtime.cpu.pool import available_cores
@@ -260,7 +261,9 @@ class _Optimiser:
         return optimising_passes(self.backend, self.isa, [*calibrated, quantise_rules()], floats, narrow)
 
     def _merging(self) -> list[Pass]:
-        return [MergeProducts(self.backend.part_readers)] if self.backend.part_readers else []
+        """For backends whose cost at few rows is the launch."""
+        readers = self.backend.part_readers
+        return [SinkReshapes(), canonical_rules(), MergeProducts(readers)] if readers else []
 
     def _policy(self, allowed: frozenset[str], tuner: ProcessTuner | None) -> Policy:
         config = self.config

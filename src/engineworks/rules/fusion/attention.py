@@ -45,7 +45,7 @@ class FuseAttention(Rule):
             raise NoMatch(
                 f"the operands have ranks {m.q.type.rank}, {m.kt.type.rank}, {m.v.type.rank}; four is wanted"
             )
-        if m.q.type.dtype.name != "f32":
+        if m.q.type.dtype.name not in ("f32", "f16", "bf16"):
             raise NoMatch(f"dtype {m.q.type.dtype}")
         if m.q.type.shape[:2] != m.kt.type.shape[:2] or m.kt.type.shape[:2] != m.v.type.shape[:2]:
             raise NoMatch("batches or heads differ")

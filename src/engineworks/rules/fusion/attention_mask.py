@@ -64,6 +64,31 @@ class AddMask(Rule):
         return g.matmul(g.softmax(g.add(m.scores, added), axis=-1), m.v)
 
 
+@rule("attention without its constant mask")
+class DropConstantMask(Rule):
+    """A constant mask that hides nothing goes; one that hides what comes later makes the attention causal."""
+
+    shares = True
+
+    def pattern(self, p: PatternBuilder, q, k, v, mask) -> Shape:
+        return p.attention(q, k, v, mask)
+
+    def check(self, m: Match) -> None:
+        if m.mask.constant is None:
+            raise NoMatch("the mask is not constant")
+        if m.root.op.causal:  # type: ignore[attr-defined]
+            raise NoMatch("the attention is causal already")
+        if m.mask.array.any() and causal_past(m.mask, m.q.type.shape[-2], m.k.type.shape[-2]) is None:
+            raise NoMatch("the mask is no lower triangle")
+
+    def build(self, g: GraphBuilder, m: Match) -> Value:
+        scale: float = m.root.op.scale  # type: ignore[attr-defined]
+        if not m.mask.array.any():
+            return g.attention(m.q, m.k, m.v, scale=scale)
+        past = causal_past(m.mask, m.q.type.shape[-2], m.k.type.shape[-2])
+        return g.attention(m.q, m.k, m.v, scale=scale, causal=True, past=past)
+
+
 def causal_past(mask: Value, queries: Dim, keys: Dim) -> Dim | None:
     """p when the added mask hides from query i exactly the keys beyond p + i, else None."""
     shape = mask.type.shape
