@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from engineworks.codegen.triton.casts import (
+    from_memory,
+    held_type,
+    into_memory,
+    portable_pointer,
+    rounded,
+)
 from engineworks.codegen.triton.function import Argument, KernelFunction, named, pointer
+from engineworks.codegen.triton.lines import Lines
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, bounds
 from engineworks.core.dtypes import DType
@@ -34,6 +42,10 @@ class Launch:
     def bits(self, name: str, word: Word, dtype: DType) -> Launch:
         """A parameter that points to elements of `dtype`, taken as unsigned integers of their width."""
         return self._add(pointer(name, unsigned(dtype)), word)
+
+    def numbers(self, name: str, word: Word, dtype: DType) -> Launch:
+        """A parameter that points to elements of `dtype` which go through `conversions`."""
+        return self._add(portable_pointer(name, dtype), word)
 
     def symbol(self, name: str, dim: Dim) -> Launch:
         """A parameter that points to the i64 slot of a size that depends on data."""
@@ -75,6 +87,25 @@ class Launch:
             self._sizes[dim] = f"size{len(self._sizes)}"
             self._add(Argument(self._sizes[dim], index_type(dim)), Size(dim))
         return self._sizes[dim]
+
+
+def conversions(dtype: DType) -> str:
+    """Functions `held(raw)` and `stored(value)` between memory and what is computed with: fp32 for narrow floats."""
+    lines = Lines()
+    with lines.block("@triton.jit\ndef held(raw):"):
+        lines.line(f"return {from_memory(lines, 'raw', dtype)}")
+    lines.line("")
+    with lines.block("@triton.jit\ndef stored(value):"):
+        name = lines.let(rounded(lines, "value", dtype) if dtype.is_float else "value")
+        lines.line(f"return {into_memory(lines, name, dtype)}")
+    return str(lines)
+
+
+def sum_type(dtype: DType) -> str:
+    """What elements are added up in: fp32 or fp64, integers of 32 or 64 bits, which wrap as narrower ones do."""
+    if dtype.is_float or dtype.bits >= 32:
+        return held_type(dtype)
+    return "tl.uint32" if dtype.kind == "uint" else "tl.int32"
 
 
 def index_type(count: Dim) -> str:
