@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from ctypes import byref, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass, field
 from functools import cache
+from threading import Lock
 from typing import Any
 
 from msgspec import DecodeError, json
 
 from engineworks.engine.library_calls import MatmulCall, Matrix, value
 from engineworks.errors import CorruptEngine, DeviceError, EngineMismatch
+from engineworks.runtime.cuda.libraries_capture import loading_allowed
 from engineworks.runtime.cuda.libraries_load import load
 
 PROPOSALS = 16
@@ -122,19 +124,27 @@ class _Plan:
 
 @dataclass(slots=True)
 class PreparedMatmul:
-    """A `MatmulCall` in one context; see `libraries.Prepared`."""
+    """A `MatmulCall` on one device; see `libraries.Prepared`.
+
+    The lock: a plan's description holds the address of the bias from its setting to the launch.
+    """
 
     call: MatmulCall
     handle: c_void_p
     plans: dict[tuple[int, ...], _Plan] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
 
     def ready(self, words: Sequence[int]) -> None:
-        if self._sizes(words)[-1]:
-            self._plan(words)
+        with self.lock, loading_allowed():
+            if self._sizes(words)[-1]:
+                self._plan(words)
 
     def launch(self, stream: int, words: Sequence[int]) -> None:
-        if not self._sizes(words)[-1]:
-            return  # an empty result
+        with self.lock, loading_allowed():
+            if self._sizes(words)[-1]:  # else there is nothing to write
+                self._launch(stream, words)
+
+    def _launch(self, stream: int, words: Sequence[int]) -> None:
         plan, call = self._plan(words), self.call
         a, b, d, workspace, *rest = words
         scalar = _SCALARS[_COMPUTE[call.compute][1]]

@@ -1,4 +1,4 @@
-"""Calls of NVIDIA's libraries in the place of kernels: made ready once for a context, then launched on streams."""
+"""Calls of NVIDIA's libraries in the place of kernels: made ready once for a device, then launched on streams."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from engineworks.runtime.cuda.interface import Driver
 
 
 class Prepared(Protocol):
-    """One call, for one execution context: it is used by one thread at a time."""
+    """One call, on one device; any thread may use it, and any number of streams."""
 
     def ready(self, words: Sequence[int]) -> None:
-        """Do all that a launch with these words needs beforehand (choosing algorithms, making plans).
-
-        `launch` does it too, the first time that it sees the sizes among the words; while a stream is being captured
-        that is too late for a library that loads code.
+        """Choose algorithms and make plans for these words, which the first launch with their sizes does otherwise.
 
         Raises:
             DeviceError: the library cannot compute this.

@@ -1,0 +1,98 @@
+"""Library calls on a GPU, against float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engineworks.codegen.triton.gpu import GPUS, Gpu, gpu_of
+from engineworks.core import dtypes
+from engineworks.errors import EngineMismatch, MissingExtra
+from engineworks.ir.scalar import apply, argument, const
+from engineworks.kernels.cuda.matmul_cublaslt import CublasltConfig, CublasltMatmul
+from engineworks.kernels.tactic import KernelImage, LibraryCall, Tactic
+from engineworks.ops.matmul import MatMul
+from engineworks.runtime.cuda import libraries
+from engineworks.runtime.cuda.driver import CudaDriver, driver_of
+from tests.gpu.library_run import OnGpu
+from tests.unit.kernels.cuda import matmul_library_cases
+from tests.unit.kernels.cuda.library_case import Case, tensor
+
+pytestmark = pytest.mark.gpu
+F16 = dtypes.f16
+
+
+@pytest.fixture(scope="module")
+def driver() -> CudaDriver:
+    try:
+        return driver_of(0)
+    except (EngineMismatch, MissingExtra) as why:
+        pytest.skip(str(why))
+
+
+@pytest.fixture(scope="module")
+def gpu(driver: CudaDriver) -> Gpu:
+    return gpu_of(driver.facts.arch if driver.facts.arch in GPUS else "sm_90")
+
+
+def product(case: Case, gpu: Gpu, proposal: int = 0) -> KernelImage:
+    return CublasltMatmul().build(case.work, Tactic("cuda.cublaslt", CublasltConfig(proposal)), gpu)
+
+
+@pytest.mark.parametrize("case", matmul_library_cases.CASES, ids=lambda c: c.name)
+def test_cublaslt_computes_the_product(case: Case, driver: CudaDriver, gpu: Gpu) -> None:
+    run = OnGpu(driver, case, product(case, gpu))
+    case.check(run.result(captured=False), case.arrays())
+    case.check(run.result(captured=True), case.arrays())
+
+
+@pytest.mark.parametrize("proposal", [1, 2, 5, 15])
+def test_every_proposal_of_cublaslt_computes_the_product(proposal: int, driver: CudaDriver, gpu: Gpu) -> None:
+    for case in matmul_library_cases.CASES:
+        run = OnGpu(driver, case, product(case, gpu, proposal))
+        case.check(run.result(captured=False), case.arrays())
+
+
+def test_cublaslt_is_captured_without_a_launch_before(driver: CudaDriver, gpu: Gpu) -> None:
+    rows = 1000  # a shape that no other test has loaded code for
+    case = Case(
+        "new shape",
+        MatMul(),
+        [tensor("f16", rows, 520), tensor("f16", 520, 328)],
+        tensor("f16", rows, 328),
+        np.matmul,
+    )
+    case.check(OnGpu(driver, case, product(case, gpu)).result(captured=True), case.arrays())
+
+
+def test_one_call_of_cublaslt_serves_many_shapes(driver: CudaDriver, gpu: Gpu) -> None:
+    source = next(c for c in matmul_library_cases.CASES if c.dims and c.kinds)
+    for rows in (1, 7, 512, 7):
+        case = Case(**{**vars(source), "dims": {"M": rows}})
+        case.check(OnGpu(driver, case, product(case, gpu)).result(captured=False), case.arrays())
+
+
+def test_relu_of_cublaslt_keeps_nan(driver: CudaDriver, gpu: Gpu) -> None:
+    class WithNan(Case):
+        def arrays(self) -> list[np.ndarray | None]:
+            found = super().arrays()
+            assert found[0] is not None
+            found[0][3, 5] = np.nan
+            return found
+
+    end = apply("max", argument(0, F16), const(0, F16))
+    inputs = [tensor("f16", 16, 64), tensor("f16", 64, 32)]
+    case = WithNan("nan", MatMul(), inputs, tensor("f16", 16, 32), np.matmul, end)
+    result = OnGpu(driver, case, product(case, gpu)).result(captured=False)
+    assert np.isnan(result[3]).all(), f"row 3 multiplies a NaN, and is {result[3]}"
+    assert not np.isnan(result[4]).any()
+
+
+def test_another_version_of_the_library_is_refused(driver: CudaDriver, gpu: Gpu) -> None:
+    (call,) = product(matmul_library_cases.CASES[0], gpu).functions.values()
+    assert isinstance(call, LibraryCall)
+    text = call.parameters.replace("{", '{"version":1,', 1)
+    with pytest.raises(
+        EngineMismatch, match=f"tuned with cuBLASLt 1; here is {libraries.version('cublaslt')}"
+    ):
+        libraries.prepare("cublaslt", text, driver)
