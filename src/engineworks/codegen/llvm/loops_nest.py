@@ -95,7 +95,13 @@ class Nest:
 
 @functools.lru_cache(maxsize=128)
 def nest_of(kernel: LoopKernel) -> Nest:
-    """The nest of a kernel, ready to be scheduled."""
+    """The nest of a kernel, ready to be scheduled on a CPU: narrow indices, costly values kept between stages."""
+    return _kept_once(_narrow(plain_nest_of(kernel)))
+
+
+@functools.lru_cache(maxsize=128)
+def plain_nest_of(kernel: LoopKernel) -> Nest:
+    """The nest of a kernel, all of its indices in i64."""
     parallel = tuple(range(len(kernel.parallel)))
     reduced = tuple(range(len(parallel), len(parallel) + len(kernel.reduced)))
     extents = dict(enumerate((*kernel.parallel, *kernel.reduced)))
@@ -109,7 +115,7 @@ def nest_of(kernel: LoopKernel) -> Nest:
             offset = flat_offset(kernel.outputs[stage.output], stage.index)
             stages.append(Write(stage.output, simplify(offset, extents), body, stage.over_reduced))
     nest = Nest(extents, parallel, reduced, tuple(stages), kernel.operands, kernel.outputs)
-    return _kept_once(_narrow(_merged(_split(_without_unit_axes(nest)))))
+    return _merged(_split(_without_unit_axes(nest)))
 
 
 def _narrow(nest: Nest) -> Nest:

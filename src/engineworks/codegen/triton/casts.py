@@ -72,9 +72,9 @@ def _byte_like(dtype: DType) -> DType:
 
 
 def rounded(lines: Lines, text: str, dtype: DType) -> str:
-    """A held fp32 (fp64 for f64) value rounded to the grid of a float type."""
+    """A held value rounded to the grid of a float type narrower than that; others come back as they are."""
     match dtype.name:
-        case "f64" | "f32":
+        case name if not dtype.is_float or name in ("f64", "f32"):
             return text
         case "f16" | "bf16":
             return f"{text}.to({_MEMORY[dtype.name]}).to(tl.float32)"

@@ -69,6 +69,9 @@ def _patched_language(body: Any) -> Iterator[None]:
     convert = interpreter._convert_float
     # pyrefly: ignore[bad-assignment]
     interpreter._convert_float = functools.partial(_converted, convert)
+    reduce = interpreter.ReduceOps.generic_reduce
+    # pyrefly: ignore[bad-assignment, method-assign]
+    interpreter.ReduceOps.generic_reduce = _reduced
     patch_language, patch_tensor = interpreter._patch_lang, interpreter._patch_lang_tensor
     interpreter._patch_lang_tensor = lambda tensor, scope: _patch_index(patch_tensor, tensor, scope)
     scopes = [patch_language(body), patch_language(standard.zeros.fn)]
@@ -82,6 +85,7 @@ def _patched_language(body: Any) -> Iterator[None]:
         yield
     finally:
         interpreter._convert_float = convert
+        interpreter.ReduceOps.generic_reduce = reduce  # pyrefly: ignore[method-assign]
         # pyrefly: ignore[method-assign]
         interpreter.interpreter_builder.create_dot = dot
         interpreter._patch_lang, interpreter._patch_lang_tensor = patch_language, patch_tensor
@@ -119,6 +123,34 @@ def _dot(dot: Any, a: Any, b: Any, *rest: Any) -> Any:
         )
 
     return dot(widened(a), widened(b), *rest)
+
+
+def _reduced(operation: Any, given: tuple[Any, ...]) -> list[Any]:
+    """A reduction by any function, in halves of whole arrays (the interpreter goes element by element)."""
+    import numpy as np
+    import triton.language as tl
+    from triton.runtime import interpreter
+
+    kinds = [g.handle.dtype for g in given]
+    rank = given[0].handle.data.ndim
+    axis = operation.axis
+    rows = [np.moveaxis(g.handle.data, axis, 0) if axis is not None else g.handle.data.ravel() for g in given]
+
+    def block(data: Any, kind: Any) -> Any:
+        return tl.tensor(interpreter.TensorHandle(data, kind), tl.block_type(kind, list(data.shape)))
+
+    while len(rows[0]) > 1:
+        half = len(rows[0]) // 2
+        pairs = [*((r[:half], k) for r, k in zip(rows, kinds, strict=True)),
+                 *((r[half : 2 * half], k) for r, k in zip(rows, kinds, strict=True))]  # fmt: skip
+        made = operation.combine_fn.fn(*(block(*p) for p in pairs))
+        made = made if isinstance(made, tuple) else (made,)
+        rows = [np.concatenate([m.handle.data, r[2 * half :]]) for m, r in zip(made, rows, strict=True)]
+    results = [r[0] for r in rows]
+    if operation.keep_dims:
+        shape = [1] * rank
+        results = [np.expand_dims(r, axis) if axis is not None else r.reshape(shape) for r in results]
+    return [operation.to_tensor(r, k) for r, k in zip(results, kinds, strict=True)]
 
 
 def _patch_index(patch_tensor: Any, tensor: Any, scope: Any) -> None:

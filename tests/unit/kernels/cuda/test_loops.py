@@ -1,0 +1,101 @@
+"""Loop kernels of every kind and schedule against numpy, in the interpreter, and as machine code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("triton")
+
+from engineworks.codegen.triton.gpu import gpu_of
+from engineworks.core import dtypes
+from engineworks.core.dtypes import DType
+from engineworks.errors import NoTactic
+from engineworks.ir.kernel import MonoidName
+from engineworks.kernels.cuda.loops import CudaLoops
+from engineworks.kernels.workload import Workload
+from engineworks.testing.gpu_kernels import compile_image, interpret_image
+from engineworks.testing.kernels import reference_loops
+from tests.unit.codegen import loop_cases
+from tests.unit.codegen.loop_cases import CASES, Case, normal, reduction
+from tests.unit.codegen.test_loops import MONOIDS, same, workload
+
+SM_90 = gpu_of("sm_90")
+
+
+def check(case: Case, *, effort: int = 5, atol: float = 1e-5) -> None:
+    """Every proposed schedule gives numpy's result."""
+    kernel, inputs, dims = case
+    expected = reference_loops(kernel, inputs, dims)
+    provider = CudaLoops()
+    for tactic in provider.propose(workload(kernel), SM_90, effort):
+        image = provider.build(workload(kernel), tactic, SM_90)
+        given = list(zip(inputs, kernel.operands, strict=True))
+        got = interpret_image(image, given, kernel.outputs, dims)
+        for mine, wanted in zip(got, expected, strict=True):
+            same(mine, wanted, atol, tactic.text())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kernel_matches_numpy(name: str) -> None:
+    # Narrow floats are computed in fp32 here and rounded at casts only: one step of f8 at most.
+    check(CASES[name](), atol=0.26 if name == "narrow_floats" else 1e-5)
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize("name", CASES)
+def test_kernel_compiles(name: str, arch: str) -> None:
+    kernel, _, _ = CASES[name]()
+    provider, gpu = CudaLoops(), gpu_of(arch)
+    (tactic,) = provider.propose(workload(kernel), gpu, 0)
+    compile_image(provider.build(workload(kernel), tactic, gpu), gpu)
+
+
+@pytest.mark.parametrize("over", [(1,), (2,), (0, 2), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize(("monoid", "dtype"), MONOIDS, ids=str)
+def test_reduction_matches_numpy(monoid: MonoidName, dtype: DType, over: tuple[int, ...]) -> None:
+    values = normal(6, 35, 11)
+    values = values > 1.5 if dtype.kind == "bool" else values if monoid == "prod" else np.round(values * 10)
+    check(reduction(monoid, dtype, (6, 35, 11), over, values.astype(dtype.numpy)), effort=2, atol=1e-4)
+
+
+@pytest.mark.parametrize("monoid", ["max", "min"])
+def test_extremes_keep_nan(monoid: MonoidName) -> None:
+    values = normal(6, 40)
+    values[2, 3], values[4, 39] = np.nan, np.nan
+    check(reduction(monoid, dtypes.f32, (6, 40), (1,), values))
+    check(reduction(monoid, dtypes.f32, (6, 40), (0,), values))
+
+
+@pytest.mark.parametrize("dtype", [dtypes.f32, dtypes.i32, dtypes.f16, dtypes.i64], ids=str)
+@pytest.mark.parametrize("monoid", ["argmax_first", "argmax_last", "argmin_first", "argmin_last"])
+def test_arg_reduction_matches_numpy(monoid: MonoidName, dtype: DType) -> None:
+    values = np.random.default_rng(0).integers(-4, 4, (5, 50, 9)).astype(dtype.numpy)
+    if dtype.is_float:
+        values[1, 7, 2] = values[1, 9, 2] = values[3, :, 1] = np.nan
+        values[2, :, 3] = -np.inf if "max" in monoid else np.inf
+    check(reduction(monoid, dtype, (5, 50, 9), (1,), values))
+    check(reduction(monoid, dtype, (5, 50, 9), (2,), values))
+
+
+@pytest.mark.parametrize("over", [(0,), (1,)], ids=str)
+def test_reductions_of_nothing_give_the_identity(over: tuple[int, ...]) -> None:
+    shape = (0, 5) if over == (0,) else (5, 0)
+    check(reduction("sum", dtypes.f32, shape, over, normal(*shape)))
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 127, 1000, 4099])
+def test_every_length_of_row(count: int) -> None:
+    x = loop_cases.tensor(3, count)
+    body = loop_cases.relu(loop_cases.read(0, *loop_cases.A[:2]))
+    check((loop_cases.pointwise((3, count), [x], body), [normal(3, count)], {}))
+    check(loop_cases.softmax(3, count, normal(3, count), {}), effort=2)
+
+
+def test_strings_and_other_workloads_are_refused() -> None:
+    text = loop_cases.tensor(3, dtype=dtypes.string)
+    kernel = loop_cases.pointwise((3,), [text], loop_cases.read(0, loop_cases.A[0], dtype=dtypes.string))
+    with pytest.raises(NoTactic, match="strings"):
+        list(CudaLoops().propose(workload(kernel), SM_90, 3))
+    with pytest.raises(NoTactic, match="loop nests"):
+        list(CudaLoops().propose(Workload(None, (), 0, ()), SM_90, 3))
