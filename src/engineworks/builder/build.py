@@ -29,7 +29,7 @@ from engineworks.ir.graph import Graph, Node
 from engineworks.ir.group import Group
 from engineworks.ir.passes import Pass, run_passes
 from engineworks.ir.rewriter import Rewriter
-from engineworks.kernels.backend import Backend, find
+from engineworks.kernels.backend import Backend, Binding, find
 from engineworks.passes.calibrated_pairs import CalibratedPairs
 from engineworks.passes.common_values import CommonValues
 from engineworks.passes.decompose import Decompose
@@ -109,7 +109,7 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
         with phases.phase("emit"):
             emitter = Emitter(
                 plan, backend, backend.level(target), isa, cache, PACKAGE_VERSION, config.name,
-                profiles.typical_dims(graph, config),
+                profiles.typical_dims(graph, config), _binding(config, tuner),
             )  # fmt: skip
             emitted = emitter.emit()
         if target.device == "cpu":
@@ -119,6 +119,12 @@ def build_engine(model: Model, config: BuildConfig, progress: Progress | None = 
     made = _report(emitter, emitted, rewriter, optimiser, config)
     emitted.sections["report"] = report.encode(made)
     return emitted
+
+
+def _binding(config: BuildConfig, tuner: ProcessTuner | None) -> Binding:
+    """Which GPUs may load the engine."""
+    wanted = config.hardware_compatibility
+    return Binding("" if wanted == "exact" else wanted, {} if tuner is None else tuner.facts)
 
 
 def target_of(config: BuildConfig) -> Target:

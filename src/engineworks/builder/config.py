@@ -42,8 +42,10 @@ class BuildConfig:
         timing_cache: file with earlier measurements, read and extended; None keeps the user's own cache
             (ENGINEWORKS_CACHE_DIR), False keeps none.
         tactic_sources: on GPUs, where kernels may come from: 'triton' (ours), 'cublaslt', 'cudnn'.
-        hardware_compatibility: which GPUs may load the engine: 'exact' the one it was tuned on, other models of its
-            compute capability with 'same_compute_capability', all from Ampere on with 'ampere_plus'.
+        hardware_compatibility: which GPUs may load the engine: 'exact' the model it was tuned on (any of the
+            architecture, where there was none); 'same_compute_capability' other models, for which its kernels may not
+            be the fastest; 'ampere_plus' every GPU from Ampere on, with kernels for cuda:sm_80 that newer ones compile
+            when they load it (slower to load, without the matrix instructions of newer ones).
         strict_math: only kernels whose rounding is as tight as the direct form (no Winograd F(4,3)).
         verify: check the graph after every pass (slower builds, for debugging).
         rewrite_limit: stop after this many rewrites (bisection); None for all.
@@ -66,9 +68,7 @@ class BuildConfig:
     threads: int | None = None
     timing_cache: Path | Literal[False] | None = None
     tactic_sources: Collection[str] = TACTIC_SOURCES
-    hardware_compatibility: Literal["exact", "same_compute_capability", "ampere_plus"] = (
-        "same_compute_capability"
-    )
+    hardware_compatibility: Literal["exact", "same_compute_capability", "ampere_plus"] = "exact"
     strict_math: bool = False
     verify: bool = False
     rewrite_limit: int | None = None
@@ -110,6 +110,11 @@ class BuildConfig:
             raise BuildError(
                 f"hardware_compatibility '{self.hardware_compatibility}' is none of 'exact', "
                 f"'same_compute_capability', 'ampere_plus'"
+            )
+        if self.hardware_compatibility == "ampere_plus" and self.target != "cuda:sm_80":
+            raise BuildError(
+                f"hardware_compatibility 'ampere_plus' is for target 'cuda:sm_80', which every later GPU can run; the "
+                f"target is '{self.target}'"
             )
 
     @property

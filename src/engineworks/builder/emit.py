@@ -29,7 +29,7 @@ from engineworks.engine import schema
 from engineworks.engine.schema import Manifest, Ref
 from engineworks.ir.graph import Graph, Value
 from engineworks.ir.group import Group
-from engineworks.kernels.backend import Backend, Code, Control
+from engineworks.kernels.backend import ANY, Backend, Binding, Code, Control
 from engineworks.kernels.tactic import (
     Input,
     Output,
@@ -66,6 +66,7 @@ class Emitter:
     package: str
     name: str = ""
     typical: Mapping[str, int] = field(default_factory=dict)
+    binding: Binding = ANY
     storages: Storages = field(default_factory=Storages)
     weights: WeightsSection = field(default_factory=WeightsSection)
     launches: list[Launch] = field(default_factory=list)
@@ -98,7 +99,7 @@ class Emitter:
         moments = [Moment(tuple(n.reads), tuple(n.writes), n.in_place) for n in self.launches]
         memory = plan_memory(self.storages, moments, self.loops)
         self._write_resolvers()
-        code = self.backend.code(self.functions, self.declarations, self.isa, self.cache)
+        code = self.backend.code(self.functions, self.declarations, self.isa, self.cache, self.binding)
         manifest = self._manifest(memory, code)
         sections: dict[str, bytes | bytearray] = {"code": code.image, "weights": self.weights.tobytes()}
         return Emitted(manifest, sections, memory)
@@ -322,7 +323,7 @@ class Emitter:
         tactics = {s.symbol: c.tactic.text() for c in choices for s in c.image.steps}
         return Manifest(
             package=self.package,
-            target=self.backend.target_record(self.target, self.functions),
+            target=self.backend.target_record(self.target, self.functions, self.binding),
             inputs=tuple(_tensor(v, v.name) for v in self.graph.inputs),
             outputs=tuple(
                 _tensor(v, n) for v, n in zip(self.graph.outputs, self.graph.output_names, strict=True)

@@ -203,6 +203,7 @@ class Kernel(Strict):
 
     Attributes:
         offset, size: bytes of the kernel's cubin in the code section.
+        ptx_offset, ptx_size: of its PTX, for GPUs that the cubin is not for; 0 bytes: there is none.
         entry: the function's name in it.
         threads: of a block. shared_bytes: of a block. cluster: blocks of a cluster.
         swizzles: CUtensorMapSwizzle of each tensor map among the words, in order.
@@ -213,6 +214,8 @@ class Kernel(Strict):
     tactic: Text = ""
     offset: Count = 0
     size: Count = 0
+    ptx_offset: Count = 0
+    ptx_size: Count = 0
     entry: Text = ""
     threads: Index = 0
     shared_bytes: Count = 0
@@ -237,6 +240,9 @@ class Weight(Strict):
     packing: Text = ""
 
 
+Compatible = Literal["", "same_compute_capability", "ampere_plus"]
+
+
 class TargetRecord(Strict):
     """`core.target.Target` as the file holds it.
 
@@ -251,7 +257,7 @@ class TargetRecord(Strict):
     device: Name
     arch: Name
     features: tuple[Name, ...] = ()
-    compatible: Literal["", "same_compute_capability", "ampere_plus"] = ""
+    compatible: Compatible = ""
     facts: dict[Name, Text] = {}
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from engineworks.core.dims import Dim
 from engineworks.core.target import Target
-from engineworks.engine.schema import TargetRecord
+from engineworks.engine.schema import Compatible, TargetRecord
 from engineworks.errors import BuildError, NoTactic
 from engineworks.kernels.tactic import Effort, Step, Tactic, TacticProvider
 from engineworks.kernels.workload import Workload
@@ -42,6 +42,23 @@ class Code:
 
     image: bytes
     kernels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Which machines of a kind may load an engine (GPUs).
+
+    Attributes:
+        compatible: as `schema.TargetRecord.compatible`.
+        facts: of the one it was tuned on, by name.
+    """
+
+    compatible: Compatible = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+ANY = Binding()
+"""Nothing but the target binds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +151,20 @@ class Backend(ABC):
         """Compile functions into the cache, without linking them."""
 
     @abstractmethod
-    def code(self, functions: Mapping[str, Any], declarations: Iterable[str], isa: Any, cache: Any) -> Code:
+    def code(
+        self,
+        functions: Mapping[str, Any],
+        declarations: Iterable[str],
+        isa: Any,
+        cache: Any,
+        binding: Binding = ANY,
+    ) -> Code:
         """The code of an engine with these functions."""
 
     @abstractmethod
-    def target_record(self, level: Target, functions: Mapping[str, Any]) -> TargetRecord:
+    def target_record(
+        self, level: Target, functions: Mapping[str, Any], binding: Binding = ANY
+    ) -> TargetRecord:
         """What an engine with these functions needs of the machine."""
 
     @abstractmethod

@@ -20,8 +20,8 @@ class Cubin:
     Attributes:
         entry: its name in `code`.
         threads: of a block. shared_bytes: of a block, static and dynamic.
-        registers, spilled_bytes: of a thread, as the assembler reports them.
         swizzles: CUtensorMapSwizzle of each tensor-map parameter, in order.
+        ptx: what the code was assembled from.
     """
 
     code: bytes
@@ -29,9 +29,8 @@ class Cubin:
     threads: int
     shared_bytes: int
     blocks: int = 1
-    registers: int = 0
-    spilled_bytes: int = 0
     swizzles: tuple[int, ...] = ()
+    ptx: str = ""
 
 
 def triton_module() -> Any:
@@ -86,7 +85,13 @@ def compile_cubin(function: KernelFunction, gpu: Gpu) -> Cubin:
         )
     swizzles = tuple(int(t["swizzle"]) for t in facts.tensordesc_meta or ())
     return Cubin(
-        made.asm["cubin"], facts.name, 32 * facts.num_warps, facts.shared, function.blocks, swizzles=swizzles
+        made.asm["cubin"],
+        facts.name,
+        32 * facts.num_warps,
+        facts.shared,
+        function.blocks,
+        swizzles,
+        made.asm["ptx"],
     )
 
 

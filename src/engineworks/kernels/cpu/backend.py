@@ -12,7 +12,7 @@ from engineworks.core.dims import Dim, ceil_div
 from engineworks.core.target import EXTRAS, Target, parse
 from engineworks.engine.schema import TargetRecord
 from engineworks.errors import BuildError
-from engineworks.kernels.backend import Backend, Code, Control
+from engineworks.kernels.backend import ANY, Backend, Binding, Code, Control
 from engineworks.kernels.image import ObjectCache, function_module, image_of, object_cache, target_record
 from engineworks.kernels.tactic import Step
 
@@ -49,11 +49,18 @@ class CpuBackend(Backend):
             cache.object(function_module(text, declared, isa), isa)
 
     def code(
-        self, functions: Mapping[str, str], declarations: Iterable[str], isa: Isa, cache: ObjectCache
+        self,
+        functions: Mapping[str, str],
+        declarations: Iterable[str],
+        isa: Isa,
+        cache: ObjectCache,
+        binding: Binding = ANY,
     ) -> Code:
         return Code(image_of(functions, declarations, isa, cache))
 
-    def target_record(self, level: Target, functions: Mapping[str, str]) -> TargetRecord:
+    def target_record(
+        self, level: Target, functions: Mapping[str, str], binding: Binding = ANY
+    ) -> TargetRecord:
         return target_record(level, functions)
 
     def overlaps(self, function: object, isa: Isa) -> bool:

@@ -13,7 +13,7 @@ from engineworks.codegen.triton.gpu import Gpu, gpu_of
 from engineworks.core.dims import Dim, ceil_div
 from engineworks.core.target import Target
 from engineworks.engine.schema import TargetRecord
-from engineworks.kernels.backend import Backend, Code, Control
+from engineworks.kernels.backend import ANY, Backend, Binding, Code, Control
 from engineworks.kernels.cuda.control import COPY_BYTES, loop_control
 from engineworks.kernels.cuda.cubins import CubinCache, code_section
 from engineworks.kernels.tactic import LibraryCall, Step
@@ -48,17 +48,25 @@ class CudaBackend(Backend):
                 cache.cubin(function, isa)
 
     def code(
-        self, functions: Mapping[str, Any], declarations: Iterable[str], isa: Gpu, cache: CubinCache
+        self,
+        functions: Mapping[str, Any],
+        declarations: Iterable[str],
+        isa: Gpu,
+        cache: CubinCache,
+        binding: Binding = ANY,
     ) -> Code:
         kernels = {s: f for s, f in sorted(functions.items()) if isinstance(f, KernelFunction)}
-        image, facts = code_section({s: cache.cubin(f, isa) for s, f in kernels.items()})
+        with_ptx = binding.compatible == "ampere_plus"
+        image, facts = code_section({s: cache.cubin(f, isa) for s, f in kernels.items()}, with_ptx=with_ptx)
         for symbol, function in functions.items():
             if isinstance(function, LibraryCall):
                 facts[symbol] = {"library": function.library, "call": function.parameters}
         return Code(image, facts)
 
-    def target_record(self, level: Target, functions: Mapping[str, Any]) -> TargetRecord:
-        return TargetRecord(level.device, level.arch, level.features)
+    def target_record(
+        self, level: Target, functions: Mapping[str, Any], binding: Binding = ANY
+    ) -> TargetRecord:
+        return TargetRecord(level.device, level.arch, level.features, binding.compatible, dict(binding.facts))
 
     def overlaps(self, function: Any, isa: Gpu) -> bool:
         return isinstance(function, KernelFunction) and function.waits and isa.has("pdl")

@@ -74,7 +74,9 @@ def cubin_key(function: KernelFunction, gpu: Gpu) -> str:
     return f"{version}-{gpu.arch}-{function.key()}"
 
 
-def code_section(cubins: dict[str, Cubin]) -> tuple[bytes, dict[str, dict[str, Any]]]:
+def code_section(
+    cubins: dict[str, Cubin], *, with_ptx: bool = False
+) -> tuple[bytes, dict[str, dict[str, Any]]]:
     """The cubins in a row, and what the manifest says about each, by symbol."""
     code = bytearray()
     facts: dict[str, dict[str, Any]] = {}
@@ -85,4 +87,8 @@ def code_section(cubins: dict[str, Cubin]) -> tuple[bytes, dict[str, dict[str, A
             "shared_bytes": cubin.shared_bytes, "cluster": cubin.blocks, "swizzles": cubin.swizzles,
         }  # fmt: skip
         code += cubin.code
+        if with_ptx:
+            code += bytes(-len(code) % ALIGNMENT)
+            facts[symbol] |= {"ptx_offset": len(code), "ptx_size": len(cubin.ptx) + 1}
+            code += cubin.ptx.encode() + b"\0"
     return bytes(code), facts
