@@ -79,14 +79,12 @@ class Finish:
         for k in range(len(self.operands)):
             self._load(lines, k)
 
-    def store(self, lines: Lines, total: str, suffix: str = "") -> None:
-        """The finished block to the output; `suffix` makes names of this store different from those of another."""
+    def store(self, lines: Lines, total: str) -> None:
+        """The finished block to the output."""
         dtype = product_dtype(self.work)
         kind = held_type(accumulated_dtype(self.work.epilogue, dtype))
-        lines.line(f"finished{suffix} = {total}.to({kind})")
-        value = emit_epilogue(
-            lines, self.work.epilogue, f"finished{suffix}", lambda k, _: self._load(lines, k)
-        )
+        lines.line(f"finished = {total}.to({kind})")
+        value = emit_epilogue(lines, self.work.epilogue, "finished", lambda k, _: self._load(lines, k))
         out = self.work.outputs[0]
         y = self.parameters.pointer("y", out.dtype, Output(0))
         lines.line(f"tl.store({y} + {self._place(lines)}, {stored(value, out.dtype)}{self.block.guard})")
@@ -110,7 +108,8 @@ class Finish:
                 text = f"{loaded}{block.column_axis}"
             case "scalar":
                 text = f"tl.load({base})"
-        self._loaded[k] = lines.let(held(text, dtype), "operand")
+        self._loaded[k] = f"operand{k}"
+        lines.line(f"operand{k} = {held(text, dtype)}")
         return self._loaded[k]
 
     def _place(self, lines: Lines) -> str:
@@ -119,8 +118,9 @@ class Finish:
             block, out = self.block, self.work.outputs[0]
             first = f"{block.first} + " if block.first else ""
             row = scaled(f"{block.row}{block.row_axis}", self.problem.out_row, self.parameters, extent(out))
-            self._loaded[-1] = lines.let(f"{first}{row} + {block.column}{block.column_axis}", "place")
-        return self._loaded[-1]
+            lines.line(f"place = {first}{row} + {block.column}{block.column_axis}")
+            self._loaded[-1] = "place"
+        return "place"
 
 
 def product_dtype(work: Workload) -> DType:

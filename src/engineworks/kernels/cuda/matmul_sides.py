@@ -93,7 +93,7 @@ def packed_right(
     side = Side(
         Packed(number), type_.dtype, padded_columns, part_depth, 1, tuple(strides),
         matrix * product(b.size for b in problem.right_batches),
-        constant=True, part=padded_columns * part_depth, whole=True,
+        constant=True, part=padded_columns * part_depth if parts > 1 else None, whole=True,
     )  # fmt: skip
     pack = partial(
         _packed, index=problem.right_input, shape=(parts, padded_columns, part_depth),

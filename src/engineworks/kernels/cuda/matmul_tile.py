@@ -199,7 +199,8 @@ class TileKernel:
             where, self.parameters, "out_first", indices, tuple(b.out for b in self.problem.batches)
         )
         finish = Finish(self.work, self.problem, self.parameters, tiling.block(out_first))
-        finish.load_constants(before)
+        if config.parts == 1 or config.uncut:
+            finish.load_constants(before)
         if self.sums:
             pointer = self.parameters.pointer("column_sums", dtypes.i32, self.sums)
             guard = guarded(finish.block.columns_end, other="0")
@@ -211,7 +212,7 @@ class TileKernel:
         right = self._emit_factor(where, load, advance, "right", self.right, indices)
         if config.parts == 1 and self._loads_early():
             finish.load_all(early)
-        else:
+        elif config.parts == 1 or config.uncut:
             finish.load_shared(early)
         self._emit_sums(early, load)
         self._emit_after(after, finish, last)
@@ -316,7 +317,8 @@ class TileKernel:
         along = "k_range"
         if config.parts > 1 and side.part is None:
             along = "(first_k + k_range)"
-        where.line(f"k_range = tl.arange(0, {config.depth})")
+        if name == "left":
+            where.line(f"k_range = tl.arange(0, {config.depth})")
         outer = scaled(f"{index}{outer_axis}", side.outer, parameters, side.reach)
         depth = scaled(f"{along}{depth_axis}", side.depth, parameters, side.reach)
         base = parameters.pointer(f"{name}_source", side.dtype, side.word)
@@ -328,7 +330,8 @@ class TileKernel:
             if "k_inside" not in str(load):
                 load.line(f"k_inside = k + k_range < {parameters.size(self.problem.depth)}")
             ends.append(f"k_inside{depth_axis}")
-        return f"tl.load({name}_at{guarded(*ends, other=str(neutral(side.dtype)))})"
+        other = "0.0" if side.dtype.is_float else str(neutral(side.dtype))
+        return f"tl.load({name}_at{guarded(*ends, other=other)})"
 
     def _mapped(self, name: str, side: Side, indices: tuple[str, ...], *, outer_first: bool) -> str:
         """Text of a block that a tensor map copies; what lies beyond the tensor's end comes as zeros."""

@@ -1,0 +1,199 @@
+"""Matrix products by tiles on the matrix units, with the pointwise work after them done in registers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from engineworks.codegen.triton.gpu import Gpu
+from engineworks.core import dtypes
+from engineworks.core.dims import bounds
+from engineworks.errors import NoTactic
+from engineworks.kernels.cpu.matmul_problem import Problem, problem_of
+from engineworks.kernels.cuda import matmul_cost as cost
+from engineworks.kernels.cuda.matmul_arithmetic import Arithmetic, arithmetics
+from engineworks.kernels.cuda.matmul_image import sides_of, tile_image
+from engineworks.kernels.cuda.matmul_sides import Side
+from engineworks.kernels.cuda.matmul_text import divides
+from engineworks.kernels.cuda.matmul_tile import TileConfig
+from engineworks.kernels.tactic import Effort, KernelImage, Tactic
+from engineworks.kernels.workload import Workload
+
+CANDIDATES = (1, 4, 8, 16, 32, 2000)
+"""How many candidates each effort gets."""
+MOST_SUMS = 128
+"""fp32 sums that a thread holds; more would leave its registers."""
+PARTS = (2, 3, 4, 6, 8, 12, 16)
+MAP_ALIGNMENT = 16
+"""Bytes that strides of a tensor map are a multiple of."""
+
+
+class CudaMatMul:
+    """matmul of the types that matrix units multiply: any layouts, batches and sizes."""
+
+    name = "cuda.matmul"
+    version = 1
+
+    def propose(self, work: Workload, isa: Gpu, effort: Effort) -> Iterable[Tactic]:
+        problem, ways = ways_of(work, isa)
+        found = [
+            Tactic(self.name, config, cost.predict(work, problem, config, way, isa), way.is_loose)
+            for way in ways
+            for config in _configs(work, problem, way, isa)
+        ]
+        return _chosen(sorted(found, key=lambda t: t.predicted_s), CANDIDATES[effort])
+
+    def build(self, work: Workload, tactic: Tactic, isa: Gpu) -> KernelImage:
+        config = tactic.config
+        assert isinstance(config, TileConfig), tactic.text()
+        problem, ways = ways_of(work, isa)
+        way = next(way for way in ways if way.precision == config.precision)
+        return tile_image(work, problem, config, way, isa)
+
+
+def ways_of(work: Workload, gpu: Gpu) -> tuple[Problem, tuple[Arithmetic, ...]]:
+    """The problem, and the ways to multiply its operands.
+
+    Raises:
+        NoTactic: not a matmul, or of types that matrix units do not multiply.
+    """
+    if work.anchor is None or work.anchor.name != "matmul":
+        raise NoTactic("not a matmul")
+    problem = problem_of(work)
+    left, right = problem.left_type, problem.right_type
+    allowed = getattr(work.anchor, "allow_tf32", False)
+    ways = tuple(arithmetics(left, right, gpu, allow_tf32=allowed))
+    if not ways:
+        raise NoTactic(f"matrix units of {gpu.arch} do not multiply {left} by {right}; the generic matmul does")
+    return problem, ways
+
+
+def _chosen(tactics: list[Tactic], count: int) -> list[Tactic]:
+    """The best of each kind first, so that what is measured differs by more than a number of stages."""
+    kinds: dict[object, int] = {}
+    ranked: list[tuple[int, Tactic]] = []
+    for tactic in tactics:
+        c = tactic.config
+        kind = (c.rows, c.columns, min(c.parts, 2), c.uncut > 0, c.maps, c.persistent, c.turned, c.precision)
+        kinds[kind] = kinds.get(kind, -1) + 1
+        ranked.append((kinds[kind], tactic))
+    first = [t for place, t in ranked if place == 0][: max(1, count * 3 // 4)]
+    taken = set(map(id, first))
+    rest = [t for place, t in ranked if (id(t) not in taken and place <= 2) or (count > 100 and id(t) not in taken)]
+    return sorted((first + rest)[:count], key=lambda t: t.predicted_s)
+
+
+# -- the space ------------------------------------------------------------------------------------------------
+def _configs(work: Workload, problem: Problem, way: Arithmetic, gpu: Gpu) -> Iterator[TileConfig]:
+    sizes = cost.sizes_of(problem)
+    item = (problem.left_type.size_bytes, problem.right_type.size_bytes)
+    for rows, columns in _tiles(sizes, way):
+        for depth, warps in itertools.product(_depths(sizes.depth, way), (4, 8)):
+            per_thread = rows * columns * way.sum.size_bytes // (4 * 32 * warps)
+            if per_thread > MOST_SUMS or per_thread < (4 if warps == 4 else 16):
+                continue
+            base = TileConfig(rows, columns, depth, warps, precision=way.precision)
+            for config in _staged(base, sizes, item, gpu):
+                yield config
+                yield from _variants(work, problem, config, sizes, way, gpu)
+
+
+def _tiles(sizes: cost.Sizes, way: Arithmetic) -> Iterator[tuple[int, int]]:
+    most_rows, most_columns = _power(sizes.rows), _power(sizes.columns)
+    largest = 128 if way.sum is dtypes.f64 or way.precision in ("ieee", "tf32x3") else 256
+    for rows, columns in itertools.product((16, 32, 64, 128, 256), (16, 32, 64, 128, 256)):
+        if rows > max(16, most_rows) or columns > max(16, most_columns) or max(rows, columns) > largest:
+            continue
+        if rows < 64 and rows < most_rows and sizes.rows * sizes.columns > 1 << 22:
+            continue
+        yield rows, columns
+
+
+def _power(count: int) -> int:
+    return 1 << max(0, count - 1).bit_length()
+
+
+def _depths(depth: int, way: Arithmetic) -> tuple[int, ...]:
+    """Steps of 64 to 256 bytes of the operands as they are multiplied."""
+    size = way.operand.size_bytes
+    least = 32 if size == 1 else 16
+    found = [n // size for n in (64, 128, 256, 512) if n // size >= least]
+    return tuple(n for n in found if n <= max(least, _power(depth))) or (least,)
+
+
+def _staged(base: TileConfig, sizes: cost.Sizes, item: tuple[int, int], gpu: Gpu) -> Iterator[TileConfig]:
+    """As many blocks on their way as fit, and fewer where two programs then share a processor."""
+    steps = -(-sizes.depth // base.depth)
+    found: set[int] = set()
+    for share in (1, 2):
+        fitting = [
+            s for s in range(2, 7)
+            if cost.shared_bytes(replace(base, stages=s), item) <= gpu.shared_bytes // share - 1024
+        ]  # fmt: skip
+        if fitting:
+            found.add(min(max(fitting), max(2, steps)))
+    for stages in sorted(found, reverse=True):
+        yield replace(base, stages=stages)
+
+
+def _variants(
+    work: Workload, problem: Problem, config: TileConfig, sizes: cost.Sizes, way: Arithmetic, gpu: Gpu
+) -> Iterator[TileConfig]:
+    tiles = -(-sizes.rows // config.rows) * -(-sizes.columns // config.columns) * sizes.batch
+    steps = -(-sizes.depth // config.depth)
+    item = (problem.left_type.size_bytes, problem.right_type.size_bytes)
+    mapped = replace(config, maps=True) if _maps(work, problem, config, gpu) else None
+    if mapped:
+        yield mapped
+    if config.rows < 64 <= config.columns and problem.rows != 1 and way.operand.bits <= 16:
+        yield replace(config, turned=True)
+        if mapped:
+            yield replace(mapped, turned=True)
+    if tiles > gpu.processors and mapped and isinstance(problem.rows, int):
+        fits = [
+            c
+            for s in range(config.stages, 1, -1)
+            if cost.shared_bytes(c := replace(mapped, persistent=True, stages=s), item) <= gpu.shared_bytes - 1024
+        ]
+        yield from fits[:1]
+    if way.sum is dtypes.i32 and dtypes.u8 in (problem.left_type, problem.right_type):
+        return
+    for parts in PARTS:
+        if tiles * parts > 3 * gpu.processors or steps < 2 * parts:
+            break
+        yield replace(config, parts=parts)
+        if mapped:
+            yield replace(mapped, parts=parts)
+    rest = tiles % gpu.processors
+    if _is_static(problem) and tiles > gpu.processors and 0 < rest < 0.6 * gpu.processors and steps >= 8:
+        parts = max(2, min(8, gpu.processors // rest, steps // 4))
+        yield replace(config, parts=parts, uncut=tiles - rest)
+        if mapped:
+            yield replace(mapped, parts=parts, uncut=tiles - rest)
+
+
+def _is_static(problem: Problem) -> bool:
+    return all(isinstance(d, int) for d in (problem.rows, problem.columns, problem.depth, problem.batch_count))
+
+
+def _maps(work: Workload, problem: Problem, config: TileConfig, gpu: Gpu) -> bool:
+    """Both factors can be described by tensor maps."""
+    if not gpu.has("tma"):
+        return False
+    if any((bounds(d)[0] or 0) < 1 for d in (problem.rows, problem.columns, problem.depth, problem.batch_count)):
+        return False
+    left, right, _ = sides_of(work, problem, config)
+    return all(_has_map(side) for side in (left, right))
+
+
+def _has_map(side: Side) -> bool:
+    if side.dtype in (dtypes.u8, dtypes.f64):
+        return False
+    inner, outer = (side.depth, side.outer) if side.depth == 1 else (side.outer, side.depth)
+    item = MAP_ALIGNMENT // side.dtype.size_bytes
+    used = [s for s in (*side.batches, outer) if s != 0]
+    return inner == 1 and outer != 0 and len(used) <= 3 and all(divides(item, s) for s in used)
+
+
+PROVIDERS = (CudaMatMul(),)

@@ -1,0 +1,117 @@
+"""Products by tiles against numpy, in the interpreter, and what the compiler makes of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from engineworks.codegen.triton.gpu import gpu_of
+from engineworks.core import dtypes
+from engineworks.core.dims import symbol
+from engineworks.core.dtypes import DType
+from engineworks.kernels.cuda.matmul import CudaMatMul, ways_of
+from engineworks.kernels.cuda.matmul_tile import TileConfig
+from engineworks.kernels.tactic import Tactic
+from engineworks.kernels.workload import Workload
+from engineworks.testing.gpu_kernels import compile_image
+from tests.unit.kernels.cuda.matmul_case import check, finished, product, tensor
+
+PROVIDER, GPU = CudaMatMul(), gpu_of("sm_90")
+FORMS = {
+    "plain": TileConfig(16, 32, 32),
+    "mapped": TileConfig(16, 32, 32, maps=True),
+    "cut": TileConfig(16, 32, 16, parts=3),
+    "cut and mapped": TileConfig(16, 32, 16, parts=2, maps=True),
+    "the last tiles cut": TileConfig(16, 32, 16, parts=2, uncut=1),
+    "the last tiles cut, mapped": TileConfig(16, 16, 16, parts=2, uncut=2, maps=True),
+    "persistent": TileConfig(16, 16, 32, persistent=True, maps=True, group=2),
+    "turned": TileConfig(16, 64, 32, turned=True),
+    "turned and mapped": TileConfig(16, 64, 16, turned=True, maps=True),
+    "narrow bands": TileConfig(16, 16, 32, group=1),
+}
+
+
+def tactics(*configs: TileConfig) -> list[Tactic]:
+    return [Tactic(PROVIDER.name, c) for c in configs]
+
+
+def best(work: Workload, effort: int = 0) -> list[Tactic]:
+    return list(PROVIDER.propose(work, GPU, effort))
+
+
+@pytest.mark.parametrize("constant", [True, False], ids=["packed", "in place"])
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_with_work_behind_them(form: str, constant: bool) -> None:
+    work = finished(product(tensor(dtypes.f16, 33, 72), tensor(dtypes.f16, 72, 48), constant=constant))
+    check(work, PROVIDER, tactics(FORMS[form]), GPU)
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 17, 63), (17, 1, 1), (63, 129, 17), (129, 5, 33), (1, 1, 1), (2, 0, 3)])
+def test_awkward_sizes(m: int, k: int, n: int) -> None:
+    work = finished(product(tensor(dtypes.f16, m, k), tensor(dtypes.f16, k, n), constant=k > 5))
+    check(work, PROVIDER, tactics(FORMS["plain"], FORMS["cut"], FORMS["turned"]), GPU)
+
+
+def test_the_best_prediction_for_awkward_sizes() -> None:
+    for m, k, n in ((17, 40, 129), (129, 63, 2)):
+        work = product(tensor(dtypes.bf16, m, k), tensor(dtypes.bf16, k, n), constant=True)
+        check(work, PROVIDER, best(work), GPU)
+
+
+PAIRS = [
+    (dtypes.f16, dtypes.f16, None), (dtypes.bf16, dtypes.bf16, dtypes.f32), (dtypes.f32, dtypes.f32, None),
+    (dtypes.f64, dtypes.f64, None), (dtypes.i8, dtypes.i8, dtypes.i32), (dtypes.u8, dtypes.i8, dtypes.i32),
+    (dtypes.i8, dtypes.u8, dtypes.i32), (dtypes.u8, dtypes.u8, dtypes.i32), (dtypes.u8, dtypes.u8, None),
+    (dtypes.f32, dtypes.bf16, dtypes.f32), (dtypes.f16, dtypes.bf16, dtypes.f32), (dtypes.f32, dtypes.i8, dtypes.f32),
+    (dtypes.u8, dtypes.f32, dtypes.f32), (dtypes.f8e4m3, dtypes.f8e4m3, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("constant", [True, False], ids=["packed", "in place"])
+@pytest.mark.parametrize(("left", "right", "out"), PAIRS, ids=str)
+def test_pairs_of_types(left: DType, right: DType, out: DType | None, constant: bool) -> None:
+    work = product(tensor(left, 18, 40), tensor(right, 40, 33), constant=constant, out_dtype=out)
+    _, ways = ways_of(work, GPU)
+    for way in ways:
+        check(work, PROVIDER, tactics(TileConfig(16, 32, 32, precision=way.precision)), GPU)
+        image = PROVIDER.build(work, tactics(TileConfig(64, 64, 32, precision=way.precision))[0], GPU)
+        compile_image(image, GPU)
+
+
+@pytest.mark.parametrize("maps", [False, True], ids=["pointers", "maps"])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [((2, 3, 18, 32), (3, 32, 24)), ((3, 18, 32), (2, 1, 32, 24)), ((2, 18, 32), (32, 24)), ((1, 18, 32), (5, 32, 24))],
+)
+def test_batches_broadcast(a: tuple[int, ...], b: tuple[int, ...], maps: bool) -> None:
+    for constant in (False, True):
+        work = finished(product(tensor(dtypes.f16, *a), tensor(dtypes.f16, *b), constant=constant))
+        check(work, PROVIDER, tactics(TileConfig(16, 16, 32, maps=maps), TileConfig(16, 32, 16, parts=2, maps=maps)), GPU)
+
+
+@pytest.mark.parametrize("maps", [False, True], ids=["pointers", "maps"])
+def test_transposed_operands_and_results(maps: bool) -> None:
+    f16 = dtypes.f16
+    a, b = tensor(f16, 2, 24, 40, order=(0, 2, 1)), tensor(f16, 2, 40, 16, order=(0, 2, 1))
+    for order in (None, (0, 2, 1)):
+        work = finished(product(a, b, out_order=order))
+        check(work, PROVIDER, tactics(TileConfig(16, 16, 32, maps=maps)), GPU)
+
+
+def test_padded_rows() -> None:
+    work = product(tensor(dtypes.f16, 20, 40, pad=8), tensor(dtypes.f16, 40, 24, pad=8))
+    check(work, PROVIDER, tactics(TileConfig(16, 32, 32), TileConfig(16, 32, 32, maps=True)), GPU)
+
+
+@pytest.mark.parametrize("form", ["plain", "mapped", "cut", "turned", "persistent"])
+def test_rows_known_at_run_time(form: str) -> None:
+    N = symbol("N", 1, 4096)
+    work = finished(product(tensor(dtypes.f16, 2, N, 40), tensor(dtypes.f16, 40, 24), constant=True))
+    for rows in (1, 19):
+        check(work, PROVIDER, tactics(FORMS[form]), GPU, N=rows)
+
+
+def test_every_size_known_at_run_time() -> None:
+    B, M, K, N = symbol("B"), symbol("M"), symbol("K", 0), symbol("N", 1, None, 8)
+    work = finished(product(tensor(dtypes.f16, B, M, K), tensor(dtypes.f16, B, K, N)))
+    for k in (0, 37):
+        check(work, PROVIDER, tactics(FORMS["plain"], FORMS["cut"]), GPU, B=2, M=5, K=k, N=24)
