@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,27 +16,36 @@ from engineworks.runtime.shapes import Dims, describe
 
 
 class Binder:
-    """Turns the arguments of one context into arrays that its kernels can read.
+    """Turns the arguments of one context into arrays that its program takes: numpy's, or those of the device.
+
+    Args:
+        seen: `Program.seen`.
 
     Attributes:
         package: of the arrays given last, when one of them was not numpy's: torch in, torch out.
     """
 
-    def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        seen: Callable[[Any], Any] = lambda value: None,
+    ) -> None:
         self.package: Any = None
+        self._seen = seen
         self._inputs = tuple(inputs)
         self._outputs = tuple(outputs)
         self._named = tuple((t.name, dtypes.by_name(t.dtype).numpy) for t in inputs)
         self.output_dtypes = tuple(dtypes.by_name(t.dtype).numpy for t in outputs)
 
-    def inputs(self, given: Mapping[str, Any]) -> list[np.ndarray]:
+    def inputs(self, given: Mapping[str, Any]) -> list[Any]:
         """The inputs in the engine's order, contiguous; a contiguous array of the right dtype is taken as
         it is.
 
         Raises:
             InvalidInput: a name is missing or unknown, or a dtype differs. Shapes are checked later.
         """
-        arrays: list[np.ndarray] = []
+        arrays: list[Any] = []
         self.package = None
         for name, dtype in self._named:
             try:
@@ -50,7 +59,7 @@ class Binder:
             raise self._wrong_names(given)
         return arrays
 
-    def output(self, name: str, value: Any) -> tuple[int, np.ndarray]:
+    def output(self, name: str, value: Any) -> tuple[int, Any]:
         """(its number, the array over the memory of `value` that the engine will write to).
 
         Raises:
@@ -60,7 +69,16 @@ class Binder:
         if number is None:
             raise self._wrong_names({name: value})
         tensor = self._outputs[number]
-        array = value if isinstance(value, np.ndarray) else _foreign(f"output '{name}'", value)
+        where = f"output '{name}'"
+        on_device = None if isinstance(value, np.ndarray) else self._on_device(where, value)
+        if on_device is not None:
+            # An array that had to be made dense would be a copy that the user never sees.
+            if on_device.dtype != self.output_dtypes[number] or not _is_dense(value):
+                raise InvalidInput(
+                    f"{where}: expected dense {describe(tensor)}, got {_describe_array(on_device)}"
+                )
+            return number, on_device
+        array = value if isinstance(value, np.ndarray) else _foreign(where, value)
         if array.dtype != self.output_dtypes[number]:
             raise InvalidInput(f"output '{name}': expected {describe(tensor)}, got {_describe_array(array)}")
         if not array.flags.c_contiguous or not array.flags.writeable:
@@ -73,7 +91,13 @@ class Binder:
     def is_output(self, name: str) -> bool:
         return any(t.name == name for t in self._outputs)
 
-    def _converted(self, number: int, value: Any, dtype: np.dtype) -> np.ndarray:
+    def _on_device(self, where: str, value: Any) -> Any:
+        try:
+            return self._seen(value)
+        except InvalidInput as error:
+            raise InvalidInput(f"{where}: {error}") from None
+
+    def _converted(self, number: int, value: Any, dtype: np.dtype) -> Any:
         tensor = self._inputs[number]
         where = f"input '{tensor.name}'"
         if isinstance(value, np.ndarray):
@@ -81,13 +105,16 @@ class Binder:
         elif isinstance(value, int | float | bool | list | tuple):
             array = _from_python(where, value, dtype)
         else:
-            array = _foreign(where, value)
+            on_device = self._on_device(where, value)
+            array = _foreign(where, value) if on_device is None else on_device
             self.package = dlpack.package_of(value) or self.package
         if array.dtype != dtype:
             raise InvalidInput(
                 f"{where}: expected {describe(tensor)}, got {_describe_array(array)}.\n"
                 f"  Convert it: {tensor.name}.astype('{dtype}')"
             )
+        if not isinstance(array, np.ndarray):
+            return array
         # ascontiguousarray would make a scalar one-dimensional.
         return array if array.flags.c_contiguous else array.copy()
 
@@ -107,7 +134,13 @@ class Binder:
         return InvalidInput(f"'{extra}' is an output; arrays for outputs are given to Context.bind().")
 
 
-def check_output_dims(tensor: Tensor, array: np.ndarray, dims: Dims, *, is_bound: bool) -> None:
+def _is_dense(value: Any) -> bool:
+    """False for a torch tensor whose memory is not row-major; other packages' arrays were refused by then."""
+    is_contiguous = getattr(value, "is_contiguous", None)
+    return is_contiguous is None or bool(is_contiguous())
+
+
+def check_output_dims(tensor: Tensor, array: Any, dims: Dims, *, is_bound: bool) -> None:
     """The user's output array has the shape that the engine will write (its upper bound when that is
     data-dependent).
 
@@ -138,7 +171,7 @@ def _foreign(where: str, value: Any) -> np.ndarray:
         raise InvalidInput(f"{where}: a {type(value).__qualname__} gives no array: {error}") from None
 
 
-def _describe_array(array: np.ndarray) -> str:
+def _describe_array(array: Any) -> str:
     try:
         name = dtypes.from_numpy(array.dtype).name
     except ValueError:

@@ -41,7 +41,8 @@ def capture(context: Context, /, **arrays: Any) -> Iterator[Captured]:
     Raises:
         InvalidInput: an input does not fit.
     """
-    program, outputs, bounds = context.start_steps(**arrays)
+    # The program writes to the outputs: they must live as long as it steps.
+    program, _outputs, bounds = context.start_steps(**arrays)
     manifest = context.manifest
     position: int | None = 0
     while position is not None:
@@ -54,11 +55,7 @@ def capture(context: Context, /, **arrays: Any) -> Iterator[Captured]:
                 continue
             value = buffer.value
             size = _stored_bytes(value, values)
-            if buffer.place == "output":
-                content = outputs[buffer.offset].tobytes()[:size]
-            else:
-                content = program.read(number, size)
-            yield Captured(position, value.name, _array(value, content, values))
+            yield Captured(position, value.name, _array(value, program.read(number, size), values))
         position = following
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from engineworks.engine.schema import Manifest, Profile
 from engineworks.errors import DeviceError, RunError
-from engineworks.runtime import dlpack
 from engineworks.runtime.bind import Binder, check_output_dims
 from engineworks.runtime.program import Program, RecordTime
 from engineworks.runtime.shapes import Dims, ShapeSolver, Solution, dims_of
@@ -33,21 +32,23 @@ class Context:
         self.profile_name = profile.name if profile else ""
         self._program = program
         self._solver = ShapeSolver(manifest, profile)
-        self._binder = Binder(manifest.inputs, manifest.outputs)
+        self._binder = Binder(manifest.inputs, manifest.outputs, program.seen)
         self._output_names = tuple(t.name for t in manifest.outputs)
         self._data_slots = [(i, s.name) for i, s in enumerate(manifest.symbols) if s.is_data_dependent]
         self._solutions: dict[tuple[Dims, ...], Solution] = {}
         self._current: Solution | None = None
         self._bound_inputs: dict[str, Any] = {}
-        self._bound_outputs: dict[int, np.ndarray] = {}
-        self._ready: tuple[list[np.ndarray], list[np.ndarray]] | None = None
+        self._bound_outputs: dict[int, Any] = {}
+        self._ready: tuple[list[Any], list[Any]] | None = None
         self._in_use = threading.Lock()
 
     # -- running
     def run(self, /, **arrays: Any) -> dict[str, Any]:
         """The outputs by name, newly allocated, for inputs by name (numpy, DLPack or `__array__` objects).
 
-        Outputs are numpy arrays, or arrays of the package that an input came from: torch in, torch out.
+        Outputs are numpy arrays, or arrays of the package that an input came from: torch in, torch out. Where an input
+        lies on the engine's GPU, so do the outputs, and the call returns before they are written: it is work in the
+        stream that the input comes from (torch's and cupy's current one), as any operation of those packages.
 
         Raises:
             InvalidInput: a name, dtype, shape or run-time check is not met.
@@ -55,12 +56,33 @@ class Context:
             RunError: another thread is using this context, or the engine's sizes make no sense for these shapes.
         """
         with _exclusive(self._in_use):
-            outputs = self._prepare(arrays)
-            self._ready = None
-            self._program.run()
-            package = self._binder.package
-            found = self._finish(outputs)
-            return found if package is None else {n: dlpack.give(a, package) for n, a in found.items()}
+            return self._run(arrays)
+
+    def enqueue(self, stream: Any, /, **arrays: Any) -> dict[str, Any]:
+        """As `run`, in a stream of the GPU: without a wait when all inputs lie there.
+
+        Args:
+            stream: its handle, or an object with `__cuda_stream__`, `cuda_stream` (torch) or `ptr` (cupy).
+                Inputs must be ready there, and the outputs will be.
+            arrays: none: the bound ones, as `execute`.
+        Raises:
+            InvalidInput: also when the engine runs on the CPU.
+            DeviceError, RunError: as `run`.
+        """
+        with _exclusive(self._in_use):
+            self._program.use_stream(stream)
+            try:
+                return self._run(arrays) if arrays else self._execute()
+            finally:
+                self._program.use_stream(None)
+
+    def _run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        outputs = self._prepare(arrays)
+        self._ready = None
+        self._program.run()
+        package = self._binder.package
+        found = self._finish(outputs)
+        return found if package is None else {n: self._program.give(a, package) for n, a in found.items()}
 
     def bind(self, /, **arrays: Any) -> None:
         """Fix arrays for `execute`: inputs are read, outputs written in place at every call.
@@ -81,22 +103,27 @@ class Context:
                     self._bound_inputs[name] = value
             self._ready = None
 
-    def execute(self) -> dict[str, np.ndarray]:
+    def execute(self) -> dict[str, Any]:
         """Run on the bound arrays; outputs that were not bound are allocated once and reused by later calls.
+
+        Outputs are numpy arrays on the host; on a GPU arrays that any package reads (DLPack), over the bound memory.
 
         Raises:
             InvalidInput: inputs are missing or do not fit.
             DeviceError, RunError: as `run`.
         """
         with _exclusive(self._in_use):
-            if self._ready is None:
-                inputs = self._binder.inputs(self._bound_inputs)
-                outputs = self._apply(inputs, self._bound_outputs)
-                self._ready = inputs, outputs
-            elif self._data_slots:
-                self._reset_data_symbols()
-            self._program.run()
-            return self._finish(self._ready[1])
+            return self._execute()
+
+    def _execute(self) -> dict[str, Any]:
+        if self._ready is None:
+            inputs = self._binder.inputs(self._bound_inputs)
+            outputs = self._apply(inputs, self._bound_outputs)
+            self._ready = inputs, outputs
+        elif self._data_slots:
+            self._reset_data_symbols()
+        self._program.run()
+        return self._finish(self._ready[1])
 
     def profile(self, repeats: int = 10, /, **arrays: Any) -> list[RecordTime]:
         """Seconds that each record takes, over `repeats` inferences. Raises as `run`."""
@@ -107,7 +134,7 @@ class Context:
             del keep
             return times
 
-    def start_steps(self, /, **arrays: Any) -> tuple[Program, list[np.ndarray], Mapping[str, int]]:
+    def start_steps(self, /, **arrays: Any) -> tuple[Program, list[Any], Mapping[str, int]]:
         """For `capture`: the program with these arrays bound, its output arrays, and the symbols' values."""
         outputs = self._prepare(arrays)
         self._ready = None
@@ -115,14 +142,14 @@ class Context:
         return self._program, outputs, self._current.values
 
     # -- binding
-    def _prepare(self, given: Mapping[str, Any]) -> list[np.ndarray]:
+    def _prepare(self, given: Mapping[str, Any]) -> list[Any]:
         inputs = self._binder.inputs(given)
         outputs = self._apply(inputs, {})
         # The program now holds these arrays' addresses; they must outlive the run.
         self._held = inputs
         return outputs
 
-    def _apply(self, inputs: list[np.ndarray], given_outputs: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    def _apply(self, inputs: list[Any], given_outputs: Mapping[int, Any]) -> list[Any]:
         shapes = tuple([a.shape for a in inputs])
         program = self._program
         solution = self._solutions.get(shapes)
@@ -132,7 +159,7 @@ class Context:
             self._reset_data_symbols()
         for number, array in enumerate(inputs):
             program.bind_input(number, array)
-        outputs: list[np.ndarray] = []
+        outputs: list[Any] = []
         for number, dims in enumerate(solution.output_dims):
             array = given_outputs.get(number) if given_outputs else None
             if array is None:
@@ -160,9 +187,9 @@ class Context:
         assert self._current is not None
         self._program.bind_shapes(self._current)
 
-    def _allocated(self, number: int, dims: Dims) -> np.ndarray:
+    def _allocated(self, number: int, dims: Dims) -> Any:
         try:
-            return self._program.new_output(dims, self._binder.output_dtypes[number])
+            return self._program.new_output(dims, self._binder.output_dtypes[number], self._binder.package)
         except DeviceError as error:
             tensor = self.manifest.outputs[number]
             raise DeviceError(
@@ -170,12 +197,12 @@ class Context:
             ) from None
 
     # -- results
-    def _finish(self, outputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+    def _finish(self, outputs: list[Any]) -> dict[str, Any]:
         if self._data_slots:
             outputs = self._trimmed(outputs)
         return dict(zip(self._output_names, outputs, strict=True))
 
-    def _trimmed(self, outputs: list[np.ndarray]) -> list[np.ndarray]:
+    def _trimmed(self, outputs: list[Any]) -> list[Any]:
         """Outputs at the sizes that the run found: views of the start of what was allocated."""
         assert self._current is not None
         values = dict(self._current.values)
@@ -192,7 +219,7 @@ class Context:
         except ValueError as error:
             raise _senseless(f"the sizes that the run found, {values}", error) from None
         return [
-            array if dims == array.shape else array.reshape(-1)[: math.prod(dims)].reshape(dims)
+            array if dims == array.shape else _first(array, dims)
             for dims, array in zip(sizes, outputs, strict=True)
         ]
 
@@ -202,6 +229,13 @@ def _senseless(where: str, error: Exception) -> RunError:
         f"the engine's sizes make no sense for {where}: {error}.\n"
         f"  Build the engine again with a profile that covers these shapes."
     )
+
+
+def _first(array: Any, dims: Dims) -> Any:
+    """The start of an array's memory in another shape."""
+    if isinstance(array, np.ndarray):
+        return array.reshape(-1)[: math.prod(dims)].reshape(dims)
+    return array.first(dims)
 
 
 class _exclusive:

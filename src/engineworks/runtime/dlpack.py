@@ -9,13 +9,18 @@ Source of the structs: dlpack.h 1.1, `DLManagedTensor`.
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-_CPU = 1
+from engineworks.errors import InvalidInput
+
+_CPU, CUDA, MANAGED = 1, 2, 13
+"""DLDeviceType: host memory, a GPU's, and memory that both reach."""
 _FLOAT, _BFLOAT, _BOOL, _E4M3FN, _E5M2 = 2, 4, 6, 10, 12
 
 _TYPES: dict[tuple[int, int], Any] = {
@@ -25,6 +30,9 @@ _TYPES: dict[tuple[int, int], Any] = {
     (_BFLOAT, 16): ml_dtypes.bfloat16, (_BOOL, 8): np.bool_,
     (_E4M3FN, 8): ml_dtypes.float8_e4m3fn, (_E5M2, 8): ml_dtypes.float8_e5m2,
 }  # fmt: skip
+
+
+_CODES = {np.dtype(kind): code for code, kind in _TYPES.items()}
 
 
 class _Tensor(ctypes.Structure):
@@ -73,17 +81,10 @@ def give(array: np.ndarray, package: Any) -> Any:
 
 
 def _from_capsule(capsule: Any) -> np.ndarray:
-    get = ctypes.pythonapi.PyCapsule_GetPointer
-    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    tensor = _Tensor.from_address(get(capsule, b"dltensor"))
+    tensor = _content(capsule)
     if tensor.device_type != _CPU:
         raise TypeError("it lies on another device; copy it to the CPU first")
-    kind = _TYPES.get((tensor.code, tensor.bits))
-    if kind is None or tensor.lanes != 1:
-        raise TypeError(f"its element type (DLPack code {tensor.code}, {tensor.bits} bits) has no twin here")
-    dtype = np.dtype(kind)
-    shape = tuple(tensor.shape[i] for i in range(tensor.rank))
-    strides = tuple(tensor.strides[i] for i in range(tensor.rank)) if tensor.strides else _row_major(shape)
+    dtype, shape, strides = _described(tensor)
     if any(step < 0 for step in strides):
         raise TypeError("its strides are negative; make it contiguous first")
     if not all(shape):
@@ -96,6 +97,123 @@ def _from_capsule(capsule: Any) -> np.ndarray:
     memory.capsule = capsule
     # pyrefly: ignore[bad-argument-type]
     return np.ndarray(shape, dtype, memory, strides=[step * dtype.itemsize for step in strides])
+
+
+def _content(capsule: Any) -> _Tensor:
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return _Tensor.from_address(get(capsule, b"dltensor"))
+
+
+def _described(tensor: _Tensor) -> tuple[np.dtype, tuple[int, ...], tuple[int, ...]]:
+    """Element type, shape, and strides in elements. Raises TypeError: the type has no twin here."""
+    kind = _TYPES.get((tensor.code, tensor.bits))
+    if kind is None or tensor.lanes != 1:
+        raise TypeError(f"its element type (DLPack code {tensor.code}, {tensor.bits} bits) has no twin here")
+    shape = tuple(tensor.shape[i] for i in range(tensor.rank))
+    strides = tuple(tensor.strides[i] for i in range(tensor.rank)) if tensor.strides else _row_major(shape)
+    return np.dtype(kind), shape, strides
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """Dense row-major memory that a capsule describes; it stays as long as `owner`."""
+
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    owner: Any
+
+
+def device_memory(capsule: Any) -> DeviceMemory:
+    """What a capsule of a GPU's array says.
+
+    Raises:
+        InvalidInput: it is not dense, or its element type has no twin here.
+    """
+    tensor = _content(capsule)
+    try:
+        dtype, shape, strides = _described(tensor)
+    except TypeError as error:
+        raise InvalidInput(str(error)) from None
+    expected = _row_major(shape)
+    if all(shape) and any(a != b for a, b, size in zip(strides, expected, shape, strict=True) if size > 1):
+        raise InvalidInput(
+            f"its strides {list(strides)} are not those of a dense array; make it contiguous first"
+        )
+    return DeviceMemory((tensor.data or 0) + tensor.byte_offset, shape, dtype, capsule)
+
+
+class _Managed(ctypes.Structure):
+    _fields_ = (("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", ctypes.c_void_p))
+
+
+_Release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_given: dict[int, tuple[Any, ...]] = {}
+"""What keeps the memory and the description of each tensor given away, by the description's address."""
+
+
+# A capsule that is being destroyed may not be referred to: it comes and goes as an address.
+_is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(
+    ("PyCapsule_IsValid", ctypes.pythonapi)
+)
+_pointer_in = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+
+
+@_Release
+def _take_back(address: int) -> None:
+    _given.pop(address, None)
+
+
+@_Release
+def _destroy_capsule(capsule: int) -> None:
+    """Nobody took the tensor: consumers rename the capsule when they do."""
+    if _is_valid(capsule, b"dltensor"):
+        _given.pop(_pointer_in(capsule, b"dltensor"), None)
+
+
+def capsule(address: int, shape: tuple[int, ...], dtype: np.dtype, index: int, owner: Any) -> Any:
+    """A capsule of dense memory on GPU `index`; `owner` is held until the consumer is done.
+
+    Raises:
+        TypeError: DLPack has no such element type.
+    """
+    if dtype not in _CODES:
+        raise TypeError(f"DLPack has no element type {dtype}")
+    code, bits = _CODES[dtype]
+    sizes = (ctypes.c_int64 * max(1, len(shape)))(*shape)
+    steps = (ctypes.c_int64 * max(1, len(shape)))(*_row_major(shape))
+    managed = _Managed(
+        _Tensor(
+            address, CUDA, index, len(shape), code, bits, 1,
+            ctypes.cast(sizes, ctypes.POINTER(ctypes.c_int64)), ctypes.cast(steps, ctypes.POINTER(ctypes.c_int64)), 0,
+        ),
+        None,
+        ctypes.cast(_take_back, ctypes.c_void_p),
+    )  # fmt: skip
+    where = ctypes.addressof(managed)
+    _given[where] = (managed, sizes, steps, owner)
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    return new(where, b"dltensor", ctypes.cast(_destroy_capsule, ctypes.c_void_p))
+
+
+def is_torch(value: Any) -> bool:
+    """True for torch's tensors, found without importing it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+@functools.cache
+def torch_dtype(dtype: Any) -> np.dtype:
+    """The numpy twin of torch's element type. Raises InvalidInput: there is none."""
+    name = str(dtype).removeprefix("torch.")
+    found = next((d for d in _CODES if d.name == name), None)
+    if found is None:
+        raise InvalidInput(f"torch's element type {name} has no twin here")
+    return found
 
 
 def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:

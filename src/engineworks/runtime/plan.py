@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from engineworks.core.expression import evaluate
 from engineworks.engine.schema import RECORD_WORDS, Dim, Manifest, Profile, Record, Ref, words_base
-from engineworks.errors import DeviceError
+from engineworks.errors import DeviceError, InvalidInput
+from engineworks.runtime import dlpack
 from engineworks.runtime.device import Memory
 from engineworks.runtime.program import RecordTime
 from engineworks.runtime.shapes import Dims, Solution
@@ -92,6 +93,7 @@ class PlanProgram:
         # number.
         self._inputs: list[list[tuple[int, Dim]]] = [[] for _ in manifest.inputs]
         self._outputs: list[list[tuple[int, Dim]]] = [[] for _ in manifest.outputs]
+        self._output_addresses = [0] * len(manifest.outputs)
         self._variable: list[tuple[int, int, str]] = []
         self._input_words: list[list[tuple[int, int]]] = []
         self._output_words: list[list[tuple[int, int]]] = []
@@ -171,20 +173,25 @@ class PlanProgram:
 
     def bind_output(self, number: int, array: np.ndarray) -> None:
         address = array.ctypes.data
+        self._output_addresses[number] = address
         for index, offset in self._output_words[number]:
             self._words[index] = address + offset
 
-    def new_output(self, dims: Dims, dtype: np.dtype) -> np.ndarray:
-        """A new array. numpy starts large ones 16 bytes off a cache line, which splits every vector store."""
-        size = math.prod(dims) * dtype.itemsize
+    def seen(self, value: object) -> None:
+        return None
+
+    def use_stream(self, stream: object) -> None:
+        if stream is not None:
+            raise InvalidInput("this engine runs on the CPU, which has no streams; use Context.run")
+
+    def give(self, array: np.ndarray, package: Any) -> Any:
+        return array if package is None else dlpack.give(array, package)
+
+    def new_output(self, dims: Dims, dtype: np.dtype, package: object) -> np.ndarray:
         try:
-            if size < _ALIGNED_FROM:
-                return np.empty(dims, dtype)
-            raw = np.empty(size + 64, np.uint8)
+            return aligned_empty(dims, dtype)
         except (MemoryError, ValueError):
-            raise DeviceError(f"no memory for {size:,} bytes") from None
-        skip = -raw.ctypes.data % 64
-        return raw[skip : skip + size].view(dtype).reshape(dims)
+            raise DeviceError(f"the host refuses {math.prod(dims) * dtype.itemsize:,} bytes") from None
 
     # -- running
     def run(self) -> None:
@@ -230,8 +237,20 @@ class PlanProgram:
         return index + 1
 
     def read(self, buffer: int, size_bytes: int) -> bytes:
-        place = self._manifest.buffers[buffer].place
-        return self._device.read(self._fixed[place] + self._offset_of(buffer), size_bytes)
+        record = self._manifest.buffers[buffer]
+        if record.place == "output":
+            return self._device.read(self._output_addresses[record.offset], size_bytes)
+        return self._device.read(self._fixed[record.place] + self._offset_of(buffer), size_bytes)
+
+
+def aligned_empty(dims: Dims, dtype: np.dtype) -> np.ndarray:
+    """A new array. numpy starts large ones 16 bytes off a cache line, which splits every vector store."""
+    size = math.prod(dims) * dtype.itemsize
+    if size < _ALIGNED_FROM:
+        return np.empty(dims, dtype)
+    raw = np.empty(size + 64, np.uint8)
+    skip = -raw.ctypes.data % 64
+    return raw[skip : skip + size].view(dtype).reshape(dims)
 
 
 def _int64(count: int) -> np.ndarray:

@@ -46,8 +46,32 @@ class Program(Protocol):
         """Write output `number` to an array that the context's binder or `new_output` gave."""
         ...
 
-    def new_output(self, dims: Dims, dtype: np.dtype) -> Any:
-        """Memory for an output. Raises DeviceError: there is none."""
+    def seen(self, value: Any) -> Any:
+        """An object as an array in the device's own memory, with `shape` and `dtype`; None: it is none.
+
+        Raises:
+            InvalidInput: it lies on another device, or is not dense.
+        """
+        ...
+
+    def use_stream(self, stream: Any) -> None:
+        """Where later runs are enqueued; None leaves it to the program.
+
+        Raises:
+            InvalidInput: it is no stream, or the device has none.
+        """
+        ...
+
+    def new_output(self, dims: Dims, dtype: np.dtype, package: Any) -> Any:
+        """Memory for an output, where the inputs bound last are; `package` has the arrays that the user gave.
+
+        Raises:
+            DeviceError: there is none.
+        """
+        ...
+
+    def give(self, array: Any, package: Any) -> Any:
+        """An output as an array of `package`, without a copy; None: as it is."""
         ...
 
     def run(self) -> None:
@@ -63,5 +87,5 @@ class Program(Protocol):
         ...
 
     def read(self, buffer: int, size_bytes: int) -> bytes:
-        """Bytes of an arena or weights buffer as they are now."""
+        """Bytes of an arena, weights or output buffer as they are now."""
         ...

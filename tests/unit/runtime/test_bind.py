@@ -126,11 +126,11 @@ def test_outputs_must_be_writable_contiguous_and_of_the_dtype():
 
 
 def test_large_outputs_start_at_a_cache_line():
-    from engineworks.runtime.context import _empty
+    from engineworks.runtime.plan import aligned_empty
 
-    array = _empty((3, 10001), np.dtype(ml_dtypes.bfloat16))
+    array = aligned_empty((3, 10001), np.dtype(ml_dtypes.bfloat16))
     assert (array.shape, array.dtype, array.flags.c_contiguous) == ((3, 10001), ml_dtypes.bfloat16, True)
-    assert _empty((100, 1000), np.dtype("f4")).ctypes.data % 64 == 0
+    assert aligned_empty((100, 1000), np.dtype("f4")).ctypes.data % 64 == 0
 
 
 def test_a_wrong_shape_names_the_axis_and_where_its_size_came_from(control_engine):

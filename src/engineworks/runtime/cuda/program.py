@@ -1,0 +1,225 @@
+"""The program of a context on a GPU: stretches of launches, and the decisions between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from engineworks.core.expression import evaluate
+from engineworks.engine.schema import Manifest, Profile, Ref
+from engineworks.errors import RunError
+from engineworks.runtime.cuda.arrays import DeviceArray, handle_of, seen
+from engineworks.runtime.cuda.exchange import Ports, give, new_output
+from engineworks.runtime.cuda.interface import Driver
+from engineworks.runtime.cuda.module import CudaModule
+from engineworks.runtime.cuda.profiling import profile
+from engineworks.runtime.cuda.stretches import Stretches
+from engineworks.runtime.device import Memory
+from engineworks.runtime.program import RecordTime
+from engineworks.runtime.shapes import Dims, Solution
+
+_ALIGNMENT = 256
+
+
+class CudaProgram:
+    """See `Program`.
+
+    The arena, then the symbols' slots, are one allocation. Work goes to the stream given with `use_stream`, else to the
+    one that the inputs come from, else to a stream of the context's own.
+    """
+
+    def __init__(
+        self, manifest: Manifest, profile: Profile | None, driver: Driver, module: CudaModule, weights: Memory
+    ) -> None:
+        self.manifest = manifest
+        self.driver = driver
+        has_own_plan = profile is not None and bool(profile.offsets)
+        self._offsets = (
+            profile.offsets if profile and has_own_plan else tuple(b.offset for b in manifest.buffers)
+        )
+        arena_bytes = profile.arena_bytes if profile and has_own_plan else manifest.arena_bytes
+        self.arena_bytes = -(-arena_bytes // _ALIGNMENT) * _ALIGNMENT
+        slots = max(1, len(manifest.symbols))
+        self.memory = driver.allocate(self.arena_bytes + 8 * slots, "activations")
+        self.symbols = np.zeros(slots, np.int64)
+        self._weights = weights
+        self._data_slots = [(i, s.name) for i, s in enumerate(manifest.symbols) if s.is_data_dependent]
+        self._flag = driver.pinned(_ALIGNMENT)
+        self._found = driver.pinned(8 * slots).view(np.int64)
+        self.own_stream = driver.new_stream()
+        self._end = driver.new_event()
+        self._last_stream: int | None = None
+        self._asked_stream: int | None = None
+        self.stretches = Stretches(manifest, driver, module, self)
+        self._ports = Ports(manifest, driver, self.stretches.places)
+        self._bounds: Mapping[str, int] = {}
+        self.values: dict[str, int] = {}
+
+    def address(self, buffer: int) -> int:
+        """Where a buffer lies now."""
+        record = self.manifest.buffers[buffer]
+        match record.place:
+            case "arena":
+                return self.memory.address + self._offsets[buffer]
+            case "weights":
+                return self._weights.address + record.offset
+            case "input":
+                return self.stretches.places[record.offset]
+            case "output":
+                return self.stretches.places[len(self.manifest.inputs) + record.offset]
+            case "symbols":
+                return self.memory.address + self.arena_bytes
+            case "plan":
+                raise RunError("a GPU's engine has no plan: please report this engine")
+
+    # -- binding
+    def bind_shapes(self, solution: Solution) -> None:
+        self._bounds = solution.values
+        self.values = dict(solution.values)
+
+    def bind_input(self, number: int, array: np.ndarray | DeviceArray) -> None:
+        self._ports.bind_input(number, array)
+
+    def bind_output(self, number: int, array: np.ndarray | DeviceArray) -> None:
+        self._ports.bind_output(number, array)
+
+    def seen(self, value: Any) -> DeviceArray | None:
+        return seen(value, self.driver, int(self.own_stream))
+
+    def use_stream(self, stream: Any) -> None:
+        self._asked_stream = None if stream is None else handle_of(stream)
+
+    def new_output(self, dims: Dims, dtype: np.dtype, package: Any) -> Any:
+        if not self._ports.are_on_device:
+            return np.empty(dims, dtype)
+        return new_output(self.driver, dims, dtype, package, self._stream())
+
+    def give(self, array: Any, package: Any) -> Any:
+        return give(array, package)
+
+    # -- running
+    def run(self) -> None:
+        """Enqueue one inference; waits for it only where host arrays or sizes found by kernels need it."""
+        with self.driver.current():
+            stream = self.begin()
+            position: int | None = 0
+            while position is not None:
+                stretch = self.stretches.by_first.get(position)
+                if stretch is None:
+                    position = self.decide(position, stream)
+                else:
+                    self.stretches.run(stretch, self.values, stream)
+                    position = stretch.end
+            self.finish(stream)
+
+    def begin(self) -> int:
+        """Order the stream of this run after everything it depends on, and copy host inputs; the stream."""
+        stream = self._stream()
+        if self._last_stream not in (None, stream):
+            self.driver.wait(stream, self._end)
+        if self._asked_stream is None:
+            self._follow_inputs(stream)
+        self._ports.copy_in(stream)
+        if self._data_slots:
+            self.symbols[: len(self._bounds)] = list(self._bounds.values())
+            self.driver.upload(self.memory.address + self.arena_bytes, self.symbols, stream)
+        return stream
+
+    def finish(self, stream: int) -> None:
+        """Copy host outputs, read the sizes that kernels found, and let others know when the run ends."""
+        self._ports.copy_out(stream)
+        if self._data_slots:
+            self.driver.download(self._found, self.memory.address + self.arena_bytes, stream)
+        self.driver.record(self._end, stream)
+        self._last_stream = stream
+        if self._asked_stream is None:
+            for other in self._ports.streams:
+                if other != stream:
+                    self.driver.wait(other, self._end)
+        if self._data_slots or self._ports.has_host_outputs:
+            self.driver.synchronize(stream)
+            self._ports.give_host_outputs()
+        if self._data_slots:
+            self.symbols[:] = self._found
+
+    def _stream(self) -> int:
+        if self._asked_stream is not None:
+            return self._asked_stream
+        streams = self._ports.streams
+        return next(iter(streams)) if len(streams) == 1 else int(self.own_stream)
+
+    def _follow_inputs(self, stream: int) -> None:
+        for other in self._ports.streams:
+            if other != stream:
+                event = self.driver.new_event()
+                self.driver.record(event, other)
+                self.driver.wait(stream, event)
+
+    def decide(self, position: int, stream: int) -> int | None:
+        """Carry out a record that is no call; the number of the one after it, or None at the end."""
+        record = self.manifest.program[position]
+        match record.op:
+            case "end":
+                return None
+            case "jump":
+                return record.target
+            case "jump_if_zero":
+                return record.target if self._is_zero(record.words[0], stream) else position + 1
+            case "resolve":
+                self._resolve(stream)
+                return position + 1
+            case "call":
+                raise AssertionError("a call is part of a stretch")
+
+    def _is_zero(self, word: Any, stream: int) -> bool:
+        assert isinstance(word, Ref), "a condition is an address (engine/validate.py)"
+        address = self.address(word.buffer) + evaluate(word.offset, self.values)
+        self.driver.download(self._flag[:1], address, stream)
+        self.driver.synchronize(stream)
+        return not self._flag[0]
+
+    def _resolve(self, stream: int) -> None:
+        """Take over the sizes that kernels have found so far."""
+        self.driver.download(self._found, self.memory.address + self.arena_bytes, stream)
+        self.driver.synchronize(stream)
+        self.symbols[:] = self._found
+        for slot, name in self._data_slots:
+            value = int(self.symbols[slot])
+            # Beyond its bound a size would make kernels write outside of their buffers.
+            if not 0 <= value <= self._bounds[name]:
+                raise RunError(
+                    f"a kernel set '{name}' to {value}, outside 0 … {self._bounds[name]}: please report this engine"
+                )
+            self.values[name] = value
+
+    # -- looking closer
+    def profile(self, repeats: int) -> list[RecordTime]:
+        with self.driver.current():
+            return profile(self, repeats)
+
+    def step(self, index: int) -> int | None:
+        with self.driver.current():
+            stream = self.begin() if index == 0 else int(self.own_stream)
+            if self.manifest.program[index].op == "call":
+                launch = self.stretches.launch_of(index, self.values, overlaps=False)
+                if launch is not None:
+                    launch.launch(stream)
+                following: int | None = index + 1
+            else:
+                following = self.decide(index, stream)
+            self.driver.synchronize(stream)
+            if self._data_slots:
+                self.driver.download(self._found, self.memory.address + self.arena_bytes, stream)
+                self.driver.synchronize(stream)
+                self.symbols[:] = self._found
+            return following
+
+    def read(self, buffer: int, size_bytes: int) -> bytes:
+        content = np.empty(size_bytes, np.uint8)
+        if size_bytes:
+            stream = int(self.own_stream)
+            self.driver.download(content, self.address(buffer), stream)
+            self.driver.synchronize(stream)
+        return content.tobytes()
