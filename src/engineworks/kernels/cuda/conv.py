@@ -42,7 +42,7 @@ class CudaConv:
             raise NoTactic(f"{work.anchor} is not a convolution")
         product_operands(work)
         finish_of(work)
-        shape, merged = merged_shape(work)
+        shape, _ = merged_shape(work)
         return ranked(self.name, work, [shape], isa, effort)
 
     def build(self, work: Workload, tactic: Tactic, isa: Gpu) -> KernelImage:
@@ -161,7 +161,9 @@ def staged(shape: ConvShape, cost: Cost, config: ConvConfig) -> Iterator[ConvCon
 
 def warps_of(area: int) -> tuple[int, ...]:
     """Warps that a tile of so many results keeps busy, with at most 128 sums a thread."""
-    return tuple(w for w in (4, 8) if area <= 128 * 32 * w and area >= 16 * 32 * w) or (4,)
+    return tuple(
+        w for w in (4, 8) if (area <= 128 * 32 * w and area >= 16 * 32 * w) or (w == 4 and area < 2048)
+    )
 
 
 def forms(shape: ConvShape, depth: int) -> tuple[str, ...]:

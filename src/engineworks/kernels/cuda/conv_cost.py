@@ -15,14 +15,16 @@ from engineworks.core.dtypes import DType
 from engineworks.kernels.cuda.conv_implicit import ConvConfig
 from engineworks.kernels.cuda.conv_shape import ConvShape
 
-LAUNCH_S = 1.5e-6
+LAUNCH_S = 1.8e-6
 """Of a kernel in a graph, its first addresses and its last stores."""
-LATENCY_S = 0.7e-6
+LATENCY_S = 0.65e-6
 """From asking for a tile to having it."""
-CACHE_BYTES_PER_S = 5.5e12
+CACHE_BYTES_PER_S = 10e12
 """Of the second-level cache of 132 processors."""
-PARTS_S = 1.8e-6
+PARTS_S = 1.5e-6
 """Of a second kernel."""
+STEP_S = 0.04e-6
+"""Of a step that is not arithmetic: barriers, addresses."""
 REGISTERS = 65536
 
 
@@ -50,7 +52,7 @@ class Cost:
         if self.dtype.name == "f32":
             rate = gpu.half_flops / 2 if self.tf32 else gpu.float_flops * 0.35
         else:
-            rate = gpu.half_flops * (1.3 if self.dtype.name == "i8" else 1.0)
+            rate = gpu.half_flops * 1.15 * (1.3 if self.dtype.name == "i8" else 1.0)
         narrow = 0.55 if config.pixels < 64 and gpu.has("wgmma") else 1.0
         side = min(1.0, 0.55 + 0.2 * min(config.outputs, config.pixels) / 64)
         return rate * narrow * side / gpu.processors
@@ -93,9 +95,10 @@ class Cost:
 
     def _wave(self, config: ConvConfig, steps: int, together: int) -> float:
         """Time of blocks that start together on one processor."""
-        multiply = 2 * config.pixels * config.outputs * config.depth / self.flops(config)
+        multiply = 2 * config.pixels * config.outputs * config.depth / self.flops(config) + STEP_S
         moved = (config.pixels + config.outputs) * config.depth * self.dtype.size_bytes
         rate = CACHE_BYTES_PER_S / 132 * (1.0 if config.form == "taps" else 0.2)
+        rate *= min(1.0, 0.4 + 0.6 * config.depth * self.dtype.size_bytes / 128)
         waiting = LATENCY_S / max(1, config.stages - 1)
         step = max(together * multiply, together * moved / rate, waiting)
         stored = together * config.pixels * config.outputs * 4 / (CACHE_BYTES_PER_S / 132)

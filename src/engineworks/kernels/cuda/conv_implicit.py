@@ -25,6 +25,7 @@ from engineworks.kernels.cuda.conv_end import (
 )
 from engineworks.kernels.cuda.conv_filters import BYTE_SHIFT, FilterLayout
 from engineworks.kernels.cuda.conv_shape import AXES, ConvShape, tiles_of
+from engineworks.kernels.cuda.conv_windows import tap_digits
 from engineworks.kernels.cuda.conv_words import Words, is_narrow
 from engineworks.kernels.tactic import Input, Step, Word
 from engineworks.kernels.workload import Workload, input_type
@@ -190,7 +191,7 @@ def _emit_tap(lines: Lines, words: Words, problem: ImplicitMatmul, firsts: tuple
     per_tap, channel = layout.channels // depth, shape.x_strides[1]
     tap = "0" if shape.taps == 1 else "step" if per_tap == 1 else lines.let(f"step // {per_tap}", "tap")
     c = f"step * {depth}" if shape.taps == 1 else "0" if per_tap == 1 else f"(step % {per_tap}) * {depth}"
-    taps = _digits(lines, tap, shape.kernel)
+    taps = tap_digits(lines, tap, shape.kernel)
     terms = [(t, s * stride) for t, s, stride in zip(taps, shape.steps, shape.x_strides[2:], strict=True)]
     offset = lines.let(f"{weighted(terms, words, 0)} + ({c} + k) * {words.size(channel)}", "offset")
     rows = None
@@ -210,7 +211,7 @@ def _emit_flat(lines: Lines, words: Words, problem: ImplicitMatmul, firsts: tupl
         c, tap = f"{flat} % {shape.channels}", f"{flat} // {shape.channels}"
     else:
         c, tap = f"{flat} // {shape.taps}", f"{flat} % {shape.taps}"
-    taps = _digits(lines, lines.let(tap, "tap"), shape.kernel)
+    taps = tap_digits(lines, lines.let(tap, "tap"), shape.kernel)
     terms = [(t, s * stride) for t, s, stride in zip(taps, shape.steps, shape.x_strides[2:], strict=True)]
     terms.append((lines.let(c, "c"), shape.x_strides[1]))
     offset = lines.let(f"{weighted(terms, words, 0)} + flat * 0".replace("flat", flat), "offset")
@@ -231,21 +232,6 @@ def _leaving(
             at = f"({firsts[a]}{row}{moved})"
             found += [f"({at} >= 0)", f"({at} < {words.size(shape.size[a])})"]
     return found
-
-
-def _digits(lines: Lines, tap: str, kernel: tuple[int, ...]) -> tuple[str, ...]:
-    """The tap's number as (depth, row, column); '0' along axes of one tap."""
-    found: list[str] = []
-    rest, left = tap, kernel[0] * kernel[1] * kernel[2]
-    for size in reversed(kernel):
-        left //= size
-        if size == 1:
-            found.insert(0, "0")
-            continue
-        found.insert(0, lines.let(f"{rest} % {size}" if left > 1 else rest, "t"))
-        if left > 1:
-            rest = lines.let(f"{rest} // {size}", "t")
-    return tuple(found)
 
 
 def _steps(problem: ImplicitMatmul) -> str:

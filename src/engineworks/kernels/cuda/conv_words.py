@@ -47,7 +47,7 @@ class Words:
         if isinstance(rest, int):
             return str(rest * factor)
         kind = "i32" if is_narrow(rest) else "i64"
-        name = self._found.setdefault(Size(rest), Argument(f"d{len(self._found)}", kind)).name
+        name = self._found.setdefault(Size(rest), Argument(f"size{len(self._found)}", kind)).name
         if factor == 1:
             return name
         wide = f"{name}.to(tl.int64)" if kind == "i32" and not is_narrow(dim) else name
