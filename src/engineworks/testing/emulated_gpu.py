@@ -42,7 +42,9 @@ class EmulatedBackend(CudaBackend):
     ) -> None:
         return None
 
-    def code(self, functions: Mapping[str, Any], declarations: Iterable[str], isa: Any, cache: Any) -> Code:
+    def code(
+        self, functions: Mapping[str, Any], declarations: Iterable[str], isa: Any, cache: Any, binding: Any = None
+    ) -> Code:
         image = bytearray()
         facts: dict[str, Mapping[str, Any]] = {}
         for symbol, function in sorted(functions.items()):
