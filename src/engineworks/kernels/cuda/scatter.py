@@ -127,7 +127,7 @@ def KERNEL({parameters}):
     for number in range(0, {looked_at}):
 {target}
         named = inside & (place == target)
-        update = held(tl.load(updates + number.to({index}) * {inner} + column, mask=named, other=0))
+        update = held(tl.load(updates + (column * 0 + number) * {inner} + column, mask=named, other=0))
         value = tl.where(named, {combined}, value)
     tl.store(y + element, stored(value), mask=inside)
 """
@@ -334,7 +334,7 @@ def _target(p: Problem, launch: Launch, number: str, mask: str = "") -> str:
 
 
 def _target_of_vector(p: Problem, launch: Launch, number: str, mask: str) -> str:
-    out = [launch.filled("    target = (" + number + " * 0).to({index})"), "    known = target == 0"]
+    out = [launch.filled("    target = tl.program_id(0).to({index}) * 0"), "    known = target == 0"]
     masked = f", mask={mask}, other=0" if mask else ""
     for a in range(p.length):
         launch.sizes(size=p.x[a]).fill(a=a, length=p.length, number=number, masked=masked)
