@@ -82,16 +82,19 @@ def build_bytes(model: Model, config: BuildConfig, progress: Progress | None = N
     return container.encode(emitted.manifest, emitted.sections)
 
 
-def build_engine(model: Model, config: BuildConfig, progress: Progress | None = None) -> Emitted:
+def build_engine(
+    model: Model, config: BuildConfig, progress: Progress | None = None, backend: Backend | None = None
+) -> Emitted:
     """The engine of a model, before it is written.
 
     Args:
         model: see `Model`; a Graph is optimised in place.
         progress: called with (done, total, what) while kernels are tuned.
+        backend: in place of the target's, for tests.
     """
     phases = _Phases()
     target = target_of(config)
-    backend = find(target.device)
+    backend = backend or find(target.device)
     isa = backend.isa(target)
     with phases.phase("import"):
         graph, config = import_graph(model, config)
