@@ -27,7 +27,7 @@ def fingerprint() -> dict[str, object]:
         "caches": _caches(),
         "kernel": platform.release().split("-")[0],
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := version_of(name))},
     }
 
 
@@ -98,7 +98,8 @@ def _fma_kernel():
     return run, accumulators * isa.lanes * 2
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Of an installed package; empty when it is not."""
     try:
         return version(package)
     except PackageNotFoundError:
