@@ -6,6 +6,7 @@ targets.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -33,6 +34,10 @@ class Device(Protocol):
 
     def target(self) -> Target:
         """What this machine's device is."""
+        ...
+
+    def facts(self) -> Mapping[str, str]:
+        """What this machine's device is beyond its target: compared with `TargetRecord.facts`."""
         ...
 
     def default_threads(self) -> int:
@@ -67,16 +72,24 @@ _OURS = {
 loading an engine."""
 
 
-@cache
-def find(name: str) -> Device:
+def find(name: str, index: int | None = None) -> Device:
     """The device called `name`.
 
+    Args:
+        index: which one, where a machine has several; None leaves it to the device.
     Raises:
-        EngineMismatch: no installed package provides it.
+        EngineMismatch: no installed package provides it, or this machine has none (with that index).
+        MissingExtra: a package that it needs is not installed.
     """
+    make = _maker(name)
+    return make() if index is None else make(index)
+
+
+@cache
+def _maker(name: str) -> Callable[..., Device]:
     if name in _OURS:
         module, attribute = _OURS[name]
-        return getattr(import_module(module), attribute)()
+        return getattr(import_module(module), attribute)
     from importlib.metadata import entry_points
 
     found = {point.name: point for point in entry_points(group="engineworks.devices")}
@@ -86,4 +99,4 @@ def find(name: str) -> Device:
             f"(there are: {', '.join(sorted({*found, *_OURS}))}).\n"
             f"  Install its package, or build for another target."
         )
-    return found[name].load()()
+    return found[name].load()

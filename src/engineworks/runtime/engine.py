@@ -7,11 +7,12 @@ import os
 import threading
 from typing import Any, Self
 
-from engineworks.core.target import Target, missing_features
+from engineworks.core.target import Target
 from engineworks.engine import container
 from engineworks.engine.schema import Manifest, Profile, Tensor
 from engineworks.errors import EngineMismatch, InvalidInput
 from engineworks.runtime import device as devices
+from engineworks.runtime.compatibility import advice, differences
 from engineworks.runtime.context import Context
 from engineworks.runtime.device import Device
 
@@ -50,7 +51,7 @@ class Engine:
         cls,
         source: str | os.PathLike[str] | bytes,
         *,
-        device: Device | None = None,
+        device: Device | int | None = None,
         threads: int | None = None,
         verify: bool = False,
     ) -> Self:
@@ -59,18 +60,24 @@ class Engine:
         Loading runs the engine's native code later: trust an engine as you would a shared library.
 
         Args:
-            device: instead of the one that the engine names, for tests.
+            device: which GPU, where the machine has several: its number among those that the process sees; None
+                takes the one of the calling thread's current CUDA context, else the first. Or a device in place of
+                the one that the engine names, for tests.
             threads: of contexts that do not ask for a number; as many as there are physical cores by default.
             verify: compare the checksums of all sections, which reads the whole file.
         Raises:
             CorruptEngine, NewerFormat: the file is not one that this package can read.
             EngineMismatch: it was built for another device, or for CPU features that are missing here.
+            MissingExtra: a package that the device needs is not installed.
+            DeviceError: no memory for the weights.
             OSError: the file cannot be opened.
         """
         file = container.read(source)
         if verify:
             file.verify()
-        return cls(file, device or devices.find(file.manifest.target.device), threads=threads)
+        if device is None or isinstance(device, int):
+            device = devices.find(file.manifest.target.device, device)
+        return cls(file, device, threads=threads)
 
     @property
     def name(self) -> str:
@@ -154,14 +161,13 @@ class Engine:
 
 def _check_target(origin: str, manifest: Manifest, device: Device) -> None:
     record = manifest.target
-    needed = Target(record.device, record.arch, record.features)
-    present = device.target()
-    differences = missing_features(needed, present)
-    if differences:
-        listed = "".join(f"\n  {d}" for d in differences)
+    found = differences(record, device, manifest.kernels)
+    if found:
+        needed = Target(record.device, record.arch, record.features)
+        listed = "".join(f"\n  {d}" for d in found)
         raise EngineMismatch(
-            f"{origin} was built for {needed}, this machine is {present}; missing here:{listed}\n"
-            f"  Build it again on this machine, or with --target cpu:avx2 for one that more machines can run."
+            f"{origin} was built for {needed}, this machine is {device.target()}; missing here:{listed}\n"
+            f"  {advice(record)}"
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from engineworks.core import target
 from engineworks.engine.schema import Manifest, Profile
-from engineworks.errors import DeviceError, NewerFormat
+from engineworks.errors import DeviceError, EngineMismatch, NewerFormat
 from engineworks.runtime.cpu import loader, pool
 from engineworks.runtime.device import Memory
 from engineworks.runtime.plan import Launch, PlanProgram
@@ -47,8 +47,16 @@ class CpuDevice:
 
     name = "cpu"
 
+    def __init__(self, index: int = 0) -> None:
+        """Raises EngineMismatch: all cores are one device, number 0."""
+        if index:
+            raise EngineMismatch(f"there is no CPU device {index}; all cores are device 0")
+
     def target(self) -> target.Target:
         return target.host()
+
+    def facts(self) -> Mapping[str, str]:
+        return {}
 
     def default_threads(self) -> int:
         return min(pool.available_cores(), pool.MAX_THREADS)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from engineworks.engine.schema import Manifest
+from engineworks.engine.schema import Kernel, Manifest
+from engineworks.runtime.compatibility import runs_cubin
 from engineworks.runtime.cuda.interface import Driver
 
 
@@ -18,6 +19,7 @@ class CudaModule:
         self._kernels = manifest.kernels
         self._functions: dict[int, Any] = {}
         self._lock = threading.Lock()
+        self._runs_cubins = runs_cubin(manifest.target.arch, driver.facts.arch)
 
     def function(self, number: int) -> Any:
         """What `Driver.bind` takes for kernel `number`. Raises DeviceError: the driver refuses it."""
@@ -27,6 +29,11 @@ class CudaModule:
             with self._lock:
                 found = self._functions.get(number)
                 if found is None:
-                    slice_ = self._code[kernel.offset : kernel.offset + kernel.size]
-                    found = self._functions[number] = self.driver.function(slice_, kernel)
+                    found = self._functions[number] = self.driver.function(self._image(kernel), kernel)
         return found
+
+    def _image(self, kernel: Kernel) -> memoryview:
+        """Machine code where this GPU runs it, else PTX, which the driver translates."""
+        if self._runs_cubins:
+            return self._code[kernel.offset : kernel.offset + kernel.size]
+        return self._code[kernel.ptx_offset : kernel.ptx_offset + kernel.ptx_size]

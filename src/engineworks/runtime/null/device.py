@@ -40,6 +40,9 @@ class NullDevice:
     def target(self) -> Target:
         return Target("null", "none")
 
+    def facts(self) -> Mapping[str, str]:
+        return {}
+
     def default_threads(self) -> int:
         return 1
 
