@@ -40,6 +40,12 @@ class Parameters:
         self._words.append(word)
         return name
 
+    def number(self, name: str) -> str:
+        """An i32 parameter whose word changes from launch to launch: None stands for it in `words`."""
+        self._arguments.append(Argument(name, "i32"))
+        self._words.append(None)
+        return name
+
     def size(self, dim: Dim) -> str:
         """A count that fits i32: a literal or a parameter's name."""
         return str(dim) if isinstance(dim, int) else self._named(dim, "i32")
