@@ -115,6 +115,8 @@ def build_engine(
                 profiles.typical_dims(graph, config), _binding(config, tuner),
             )  # fmt: skip
             emitted = emitter.emit()
+        if tuner is not None:
+            optimiser.warnings = (*optimiser.warnings, *tuner.warnings())
         if target.device == "cpu":
             with phases.phase("threads"):
                 choices = [choice for each in plan.all() for choice in each.choices]
