@@ -20,7 +20,7 @@ from engineworks.kernels.cuda.matmul_tile import TileConfig
 from engineworks.kernels.tactic import Effort, KernelImage, Tactic
 from engineworks.kernels.workload import Workload
 
-CANDIDATES = (1, 4, 8, 16, 32, 2000)
+CANDIDATES = (1, 4, 8, 16, 32, 4000)
 """How many candidates each effort gets."""
 MOST_SUMS = 128
 """fp32 sums that a thread holds; more would leave its registers."""
@@ -65,23 +65,43 @@ def ways_of(work: Workload, gpu: Gpu) -> tuple[Problem, tuple[Arithmetic, ...]]:
     allowed = getattr(work.anchor, "allow_tf32", False)
     ways = tuple(arithmetics(left, right, gpu, allow_tf32=allowed))
     if not ways:
-        raise NoTactic(f"matrix units of {gpu.arch} do not multiply {left} by {right}; the generic matmul does")
+        raise NoTactic(
+            f"matrix units of {gpu.arch} do not multiply {left} by {right}; the generic matmul does"
+        )
     return problem, ways
 
 
 def _chosen(tactics: list[Tactic], count: int) -> list[Tactic]:
-    """The best of each kind first, so that what is measured differs by more than a number of stages."""
-    kinds: dict[object, int] = {}
-    ranked: list[tuple[int, Tactic]] = []
-    for tactic in tactics:
-        c = tactic.config
-        kind = (c.rows, c.columns, min(c.parts, 2), c.uncut > 0, c.maps, c.persistent, c.turned, c.precision)
-        kinds[kind] = kinds.get(kind, -1) + 1
-        ranked.append((kinds[kind], tactic))
-    first = [t for place, t in ranked if place == 0][: max(1, count * 3 // 4)]
-    taken = set(map(id, first))
-    rest = [t for place, t in ranked if (id(t) not in taken and place <= 2) or (count > 100 and id(t) not in taken)]
-    return sorted((first + rest)[:count], key=lambda t: t.predicted_s)
+    """The best, and others that are nearly as good but different: predictions of small differences are not to be trusted.
+
+    Args:
+        tactics: best first.
+    """
+    if count >= len(tactics):
+        return tactics
+    found: list[Tactic] = []
+    penalties = [t.predicted_s for t in tactics]
+    while len(found) < count:
+        place = min(range(len(tactics)), key=penalties.__getitem__)
+        found.append(tactics[place])
+        penalties[place] = float("inf")
+        taken = tactics[place].config
+        for number, tactic in enumerate(tactics):
+            penalties[number] *= _likeness(taken, tactic.config)
+    return sorted(found, key=lambda t: t.predicted_s)
+
+
+def _likeness(taken: TileConfig, other: TileConfig) -> float:
+    """1 for configurations that have little in common, more for those that have."""
+    tile = (taken.rows, taken.columns, taken.parts) == (other.rows, other.columns, other.parts)
+    steps = (taken.depth, taken.stages) == (other.depth, other.stages)
+    form = (taken.maps, taken.persistent, taken.turned) == (other.maps, other.persistent, other.turned)
+    return (
+        (1.04 if tile else 1.0)
+        * (1.02 if steps else 1.0)
+        * (1.01 if form else 1.0)
+        * (1.1 if tile and steps else 1.0)
+    )
 
 
 # -- the space ------------------------------------------------------------------------------------------------
@@ -104,6 +124,8 @@ def _tiles(sizes: cost.Sizes, way: Arithmetic) -> Iterator[tuple[int, int]]:
     largest = 128 if way.sum is dtypes.f64 or way.precision in ("ieee", "tf32x3") else 256
     for rows, columns in itertools.product((16, 32, 64, 128, 256), (16, 32, 64, 128, 256)):
         if rows > max(16, most_rows) or columns > max(16, most_columns) or max(rows, columns) > largest:
+            continue
+        if max(rows, columns) > 8 * min(rows, columns):
             continue
         if rows < 64 and rows < most_rows and sizes.rows * sizes.columns > 1 << 22:
             continue
@@ -154,7 +176,8 @@ def _variants(
         fits = [
             c
             for s in range(config.stages, 1, -1)
-            if cost.shared_bytes(c := replace(mapped, persistent=True, stages=s), item) <= gpu.shared_bytes - 1024
+            if cost.shared_bytes(c := replace(mapped, persistent=True, stages=s), item)
+            <= gpu.shared_bytes - 1024
         ]
         yield from fits[:1]
     if way.sum is dtypes.i32 and dtypes.u8 in (problem.left_type, problem.right_type):
@@ -174,14 +197,18 @@ def _variants(
 
 
 def _is_static(problem: Problem) -> bool:
-    return all(isinstance(d, int) for d in (problem.rows, problem.columns, problem.depth, problem.batch_count))
+    return all(
+        isinstance(d, int) for d in (problem.rows, problem.columns, problem.depth, problem.batch_count)
+    )
 
 
 def _maps(work: Workload, problem: Problem, config: TileConfig, gpu: Gpu) -> bool:
     """Both factors can be described by tensor maps."""
     if not gpu.has("tma"):
         return False
-    if any((bounds(d)[0] or 0) < 1 for d in (problem.rows, problem.columns, problem.depth, problem.batch_count)):
+    if any(
+        (bounds(d)[0] or 0) < 1 for d in (problem.rows, problem.columns, problem.depth, problem.batch_count)
+    ):
         return False
     left, right, _ = sides_of(work, problem, config)
     return all(_has_map(side) for side in (left, right))

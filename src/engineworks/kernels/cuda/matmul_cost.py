@@ -22,9 +22,11 @@ FILL_S = 0.9e-6
 """From a program's start to its first product, and from its last one to the end of the store."""
 COPY_S = 0.65e-6
 """From asking for a block in the level-2 cache to having it."""
+STEP_S = 60e-9
+"""Of each step along the depth: barriers, and starting the matrix units again."""
 ONE_BYTES_PER_S = 75e9
 """What one processor gets from the level-2 cache."""
-NEAR_FACTOR = 1.4
+NEAR_FACTOR = 1.9
 """What all processors get from the level-2 cache, over the rate of device memory."""
 TYPICAL = 1024
 """Planned for where a size is not known."""
@@ -54,10 +56,14 @@ def guess(dim: Dim) -> int:
 def predict(work: Workload, problem: Problem, config: TileConfig, way: Arithmetic, gpu: Gpu) -> float:
     """Seconds of one call among other kernels."""
     sizes = sizes_of(problem)
-    left, right, out = problem.left_type.size_bytes, problem.right_type.size_bytes, work.outputs[0].dtype.size_bytes
+    left, right, out = (
+        problem.left_type.size_bytes,
+        problem.right_type.size_bytes,
+        work.outputs[0].dtype.size_bytes,
+    )
     tiles = _over(sizes.rows, config.rows) * _over(sizes.columns, config.columns) * sizes.batch
     steps = _over(sizes.depth, config.depth)
-    program_s = _program_s(config, way, gpu, steps, (left, right), min(tiles * config.parts, gpu.processors))
+    program_s = _program_s(config, way, gpu, steps, (left, right), tiles * config.parts)
     uncut = config.uncut if config.parts > 1 else tiles
     units = uncut + (tiles - uncut) * _over(steps, config.parts) / steps * config.parts
     part_s = program_s * _over(steps, config.parts) / steps if config.parts > 1 else program_s
@@ -66,20 +72,29 @@ def predict(work: Workload, problem: Problem, config: TileConfig, way: Arithmeti
         body_s = -(-programs // gpu.processors) * part_s
     else:
         body_s = max(units * program_s / gpu.processors, program_s) + part_s / 2
-    if config.persistent:
-        body_s *= 0.97
-    memory = sizes.batch * (sizes.rows * (sizes.depth * left + sizes.columns * out) + sizes.depth * sizes.columns * right)
+    if not config.persistent:
+        waves = -(-tiles // (gpu.processors * residents(config, (left, right), gpu)))
+        body_s += (waves - 1) * 0.5 * FILL_S
+    memory = sizes.batch * (
+        sizes.rows * (sizes.depth * left + sizes.columns * out) + sizes.depth * sizes.columns * right
+    )
     seconds = LAUNCH_S + FILL_S + max(body_s, memory / gpu.bytes_per_s)
     if config.parts > 1:
-        partial = 2 * 4 * (tiles - (0 if uncut >= tiles else uncut)) * config.parts * config.rows * config.columns
+        partial = (
+            2 * 4 * (tiles - (0 if uncut >= tiles else uncut)) * config.parts * config.rows * config.columns
+        )
         seconds += LAUNCH_S + 0.3e-6 + partial / (NEAR_FACTOR * gpu.bytes_per_s)
     return seconds
 
 
 def _program_s(
-    config: TileConfig, way: Arithmetic, gpu: Gpu, steps: int, sizes: tuple[int, int], busy: int
+    config: TileConfig, way: Arithmetic, gpu: Gpu, steps: int, sizes: tuple[int, int], programs: int
 ) -> float:
-    """Seconds of one tile over its whole depth, when `busy` processors work."""
+    """Seconds of one tile over its whole depth, when so many programs are to run."""
+    busy, busy_twice = (
+        min(programs, gpu.processors),
+        programs > 1.5 * gpu.processors and not config.persistent,
+    )
     elements = config.rows * config.columns
     efficiency = 0.95 * elements / (elements + 2400)
     if config.rows < 64 and not config.turned:
@@ -88,9 +103,17 @@ def _program_s(
     bytes_ = (config.rows * sizes[0] + config.columns * sizes[1]) * config.depth
     rate = min(ONE_BYTES_PER_S, NEAR_FACTOR * gpu.bytes_per_s / busy)
     copy_s = bytes_ / rate * (0.95 if config.maps else 1.0)
-    waiting_s = COPY_S / max(1, config.stages - 1)
-    resident = max(1, min(2, gpu.shared_bytes // max(1, shared_bytes(config, sizes))))
-    return steps * max(flops_s, copy_s, waiting_s / resident)
+    waiting_s = (COPY_S + copy_s) / max(1, config.stages - 1)
+    resident = residents(config, sizes, gpu)
+    step_s = STEP_S * (0.8 if config.maps else 1.0) / (resident if busy_twice else 1)
+    return steps * (max(flops_s, copy_s, waiting_s / (resident if busy_twice else 1)) + step_s)
+
+
+def residents(config: TileConfig, sizes: tuple[int, int], gpu: Gpu) -> int:
+    """Programs that share a processor: by shared memory and registers, two at most are counted on."""
+    registers = config.rows * config.columns // (32 * config.warps) + 64
+    by_registers = 65536 // (registers * 32 * config.warps)
+    return max(1, min(2, by_registers, gpu.shared_bytes // max(1, shared_bytes(config, sizes))))
 
 
 def shared_bytes(config: TileConfig, sizes: tuple[int, int], out_bytes: int = 2) -> int:

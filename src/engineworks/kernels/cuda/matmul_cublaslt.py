@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,16 +16,14 @@ from engineworks.errors import NoTactic
 from engineworks.kernels.cost import typical
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem, problem_of
 from engineworks.kernels.cuda.library_epilogue import LibraryEpilogue, library_epilogue
+from engineworks.kernels.cuda.library_words import LibraryWords, bias_word, library_image, rounds_bias
 from engineworks.kernels.tactic import (
     Effort,
     Input,
     KernelImage,
-    LibraryCall,
     Output,
     Packed,
     PackedConstant,
-    Size,
-    Step,
     Tactic,
     Word,
     Workspace,
@@ -126,21 +123,6 @@ def _one_batch(problem: Problem) -> Batch:
     return whole
 
 
-@dataclass(slots=True)
-class _Words:
-    """Words while they are collected, and sizes as calls name them."""
-
-    words: list[Word] = field(default_factory=list)
-
-    def size(self, dim: Dim) -> int | str:
-        if isinstance(dim, int):
-            return dim
-        word = Size(dim)
-        if word not in self.words:
-            self.words.append(word)
-        return f"%{self.words.index(word)}"
-
-
 class CublasltMatmul:
     """See the module."""
 
@@ -153,7 +135,7 @@ class CublasltMatmul:
         if not TRIED[effort]:
             raise NoTactic("a library's speed cannot be predicted; it is measured from effort 1 on")
         seconds = _predict(product, work, isa)
-        loose = _rounds_bias(product, work)
+        loose = rounds_bias(work, product.epilogue.bias)
         return [
             # Later proposals are slower by the library's own estimate.
             Tactic(self.name, CublasltConfig(n), seconds * (1 + n / 32), loose)
@@ -167,20 +149,16 @@ class CublasltMatmul:
         if product.packs:
             packed.append(PackedConstant(_Transposed(p.right_input)))
             right = Packed(0)
-        words = _Words([right, Input(p.left_input), Output(0), Workspace(0)])
+        words = LibraryWords([right, Input(p.left_input), Output(0), Workspace(0)])
         if end.bias is not None:
-            words.words.append(_bias(work, end.bias, packed))
+            words.words.append(bias_word(work, end.bias, packed))
         if end.residual is not None:
             words.words.append(Input(end.residual))
         text = encode(_call(product, work.outputs[0].dtype, tactic.config.proposal, words))
-        symbol = f"cublaslt_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        return KernelImage(
-            {symbol: LibraryCall("cublaslt", text)}, frozenset(), (Step(symbol, tuple(words.words)),),
-            packed=tuple(packed), workspace=(WORKSPACE,),
-        )  # fmt: skip
+        return library_image("cublaslt", text, words, packed, WORKSPACE)
 
 
-def _call(product: Product, out: DType, proposal: int, words: _Words) -> MatmulCall:
+def _call(product: Product, out: DType, proposal: int, words: LibraryWords) -> MatmulCall:
     p, batch, size = product.problem, product.batch, words.size
     right_flat = product.packs or (p.right_depth == 1 and p.right_column != 1)
     right_leading = p.depth if product.packs else p.right_column if right_flat else p.right_depth
@@ -196,38 +174,6 @@ def _call(product: Product, out: DType, proposal: int, words: _Words) -> MatmulC
         residual=product.epilogue.residual is not None, relu=product.epilogue.relu,
         heuristic=proposal, workspace_bytes=WORKSPACE,
     )  # fmt: skip
-
-
-def _bias(work: Workload, index: int, packed: list[PackedConstant]) -> Word:
-    """The bias in the output's dtype."""
-    operand, out = work.inputs[index], work.outputs[0].dtype
-    assert operand is not None
-    if operand.type.dtype is out:
-        return Input(index)
-    if not operand.constant:
-        raise NoTactic(f"cuBLASLt adds a bias of the output's dtype {out}; this is {operand.type.dtype}")
-    packed.append(PackedConstant(_Converted(index, out)))
-    return Packed(len(packed) - 1)
-
-
-def _rounds_bias(product: Product, work: Workload) -> bool:
-    """A constant bias loses digits."""
-    if product.epilogue.bias is None:
-        return False
-    _bias(work, product.epilogue.bias, [])  # or there is no tactic
-    operand = work.inputs[product.epilogue.bias]
-    return operand is not None and operand.type.dtype.bits > work.outputs[0].dtype.bits
-
-
-@dataclass(frozen=True, slots=True)
-class _Converted:
-    """A constant vector in another dtype."""
-
-    index: int
-    dtype: DType
-
-    def __call__(self, constants: Mapping[int, np.ndarray]) -> np.ndarray:
-        return np.ascontiguousarray(constants[self.index].reshape(-1).astype(self.dtype.numpy))
 
 
 @dataclass(frozen=True, slots=True)

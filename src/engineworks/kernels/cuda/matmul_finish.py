@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engineworks.codegen.triton.casts import rounded
 from engineworks.codegen.triton.epilogue import accumulated_dtype, emit_epilogue
 from engineworks.codegen.triton.lines import Lines
 from engineworks.codegen.triton.scalars import held, held_type, stored
@@ -49,12 +50,16 @@ class Block:
 
 @dataclass(slots=True)
 class Finish:
-    """What is done with the sums of one workload's kernel; writes it in pieces, each operand once."""
+    """What is done with a block of sums of one workload's kernel; writes it in pieces, each operand once.
+
+    `suffix` tells its names from those of other blocks in the same kernel.
+    """
 
     work: Workload
     problem: Problem
     parameters: Parameters
     block: Block
+    suffix: str = ""
     _loaded: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -79,13 +84,20 @@ class Finish:
         for k in range(len(self.operands)):
             self._load(lines, k)
 
+    def share(self, other: Finish) -> None:
+        """Take what another block of the same columns has loaded for all rows."""
+        self._loaded |= {k: name for k, name in other._loaded.items() if k >= 0 and self._kind(k) != "full"}
+
     def store(self, lines: Lines, total: str) -> None:
         """The finished block to the output."""
         dtype = product_dtype(self.work)
         kind = held_type(accumulated_dtype(self.work.epilogue, dtype))
-        lines.line(f"finished = {total}.to({kind})")
-        value = emit_epilogue(lines, self.work.epilogue, "finished", lambda k, _: self._load(lines, k))
+        finished = f"finished{self.suffix}"
+        lines.line(f"{finished} = {total}.to({kind})")
+        value = emit_epilogue(lines, self.work.epilogue, finished, lambda k, _: self._load(lines, k))
         out = self.work.outputs[0]
+        if self.work.epilogue is None and out.dtype.bits == 8:
+            value = lines.let(rounded(lines, value, out.dtype) if out.dtype.is_float else value)
         y = self.parameters.pointer("y", out.dtype, Output(0))
         lines.line(f"tl.store({y} + {self._place(lines)}, {stored(value, out.dtype)}{self.block.guard})")
 
@@ -108,8 +120,8 @@ class Finish:
                 text = f"{loaded}{block.column_axis}"
             case "scalar":
                 text = f"tl.load({base})"
-        self._loaded[k] = f"operand{k}"
-        lines.line(f"operand{k} = {held(text, dtype)}")
+        self._loaded[k] = f"operand{k}{self.suffix}"
+        lines.line(f"{self._loaded[k]} = {held(text, dtype)}")
         return self._loaded[k]
 
     def _place(self, lines: Lines) -> str:
@@ -117,10 +129,11 @@ class Finish:
         if -1 not in self._loaded:
             block, out = self.block, self.work.outputs[0]
             first = f"{block.first} + " if block.first else ""
-            row = scaled(f"{block.row}{block.row_axis}", self.problem.out_row, self.parameters, extent(out))
-            lines.line(f"place = {first}{row} + {block.column}{block.column_axis}")
-            self._loaded[-1] = "place"
-        return "place"
+            number = f"tl.full((), {block.row}, tl.int32)" if block.row.isdigit() else block.row
+            row = scaled(f"{number}{block.row_axis}", self.problem.out_row, self.parameters, extent(out))
+            self._loaded[-1] = f"place{self.suffix}"
+            lines.line(f"{self._loaded[-1]} = {first}{row} + {block.column}{block.column_axis}")
+        return self._loaded[-1]
 
 
 def product_dtype(work: Workload) -> DType:

@@ -19,7 +19,7 @@ from engineworks.errors import NoTactic
 from engineworks.ir.group import OperandKind
 from engineworks.kernels.cost import typical
 from engineworks.kernels.cuda.matmul_finish import product_dtype
-from engineworks.kernels.cuda.matmul_sides import extent
+from engineworks.kernels.cuda.matmul_sides import extent, refuse_unloadable
 from engineworks.kernels.cuda.matmul_text import Parameters, filled, guarded, scaled
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Step, Tactic
 from engineworks.kernels.workload import Workload, input_type
@@ -64,14 +64,7 @@ class CudaMatMulGeneric:
     def propose(self, work: Workload, isa: Gpu, effort: Effort) -> Iterable[Tactic]:
         if work.anchor is None or work.anchor.name != "matmul":
             raise NoTactic("not a matmul")
-        for index in (0, 1):
-            dtype = input_type(work, index).dtype
-            if dtype.bits < 8:
-                raise NoTactic(f"products of {dtype} have no kernel; cast to i8 or f32 first")
-            if dtype.name.endswith("fnuz") or dtype.name == "f8e8m0":
-                raise NoTactic(f"kernels do not load {dtype}; cast to f8e4m3 or f32 first")
-            if dtype.name == "f8e4m3" and not isa.has("fp8"):
-                raise NoTactic(f"{isa.arch} has no {dtype}; cast to f16 first")
+        refuse_unloadable(work, isa)
         multiplies = typical(product([*work.outputs[0].shape, input_type(work, 0).shape[-1]]), 1 << 30)
         seconds = _LAUNCH_S + multiplies / _MULTIPLIES_PER_S * 132 / isa.processors
         tiles = ((32, 32), (16, 64), (64, 16), (1, 128), (128, 1), (64, 64))

@@ -67,7 +67,11 @@ def _rows(tiling: Tiling, gpu: Gpu) -> int:
     config = tiling.config
     elements = typical(tiling.cut, 1 << 16) * config.rows * config.columns
     rows = config.rows
-    while rows > 1 and elements // (rows * config.columns) < 2 * gpu.processors and rows * config.columns > 128 * _WARPS:
+    while (
+        rows > 1
+        and elements // (rows * config.columns) < 2 * gpu.processors
+        and rows * config.columns > 128 * _WARPS
+    ):
         rows //= 2
     return rows
 

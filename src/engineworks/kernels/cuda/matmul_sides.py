@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from engineworks.codegen.triton.gpu import Gpu
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
+from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.matmul_problem import Problem
 from engineworks.kernels.tactic import Input, Packed, PackedConstant
 from engineworks.kernels.workload import Workload, input_type
+
+
+def refuse_unloadable(work: Workload, gpu: Gpu) -> None:
+    """Raises NoTactic: kernels of this GPU cannot load elements of an operand."""
+    for index in (0, 1):
+        dtype = input_type(work, index).dtype
+        if dtype.bits < 8:
+            raise NoTactic(f"products of {dtype} have no kernel; cast to i8 or f32 first")
+        if dtype.name.endswith("fnuz") or dtype.name == "f8e8m0":
+            raise NoTactic(f"kernels do not load {dtype}; cast to f8e4m3 or f32 first")
+        if dtype.name == "f8e4m3" and not gpu.has("fp8"):
+            raise NoTactic(f"{gpu.arch} has no {dtype}; cast to f16 first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +126,13 @@ def _packed(
     transposed: bool,
 ) -> np.ndarray:
     matrices = np.asarray(constants[index])
-    matrices = matrices.reshape(-1, *matrices.shape[-2:])
+    matrices = matrices.reshape(math.prod(matrices.shape[:-2]), *matrices.shape[-2:])
     if transposed:
         matrices = matrices.swapaxes(1, 2)
     parts, columns, part_depth = shape
     wide = np.full((len(matrices), columns, parts * part_depth), zero, matrices.dtype)
     wide[:, : matrices.shape[1], : matrices.shape[2]] = matrices
-    return np.ascontiguousarray(wide.reshape(-1, columns, parts, part_depth).swapaxes(1, 2))
+    return np.ascontiguousarray(wide.reshape(len(wide), columns, parts, part_depth).swapaxes(1, 2))
 
 
 def column_sums(problem: Problem) -> PackedConstant:

@@ -122,23 +122,16 @@ class Tiling:
     def emit(self, lines: Lines, parameters: Parameters) -> tuple[str, ...]:
         """From `tile`, its number, to `row_tile`, `column_tile` and the names returned, the index on each batch axis."""
         rows, columns = parameters.size(self.row_tiles), parameters.size(self.column_tiles)
-        names: list[str] = []
-        if self.problem.batches:
-            lines.line(f"batch = tile // ({rows} * {columns})\ntile = tile % ({rows} * {columns})")
-            for axis in reversed(self.problem.batches[1:]):
-                size = parameters.size(axis.size)
-                names.insert(0, lines.let(f"batch % {size}", "batch"))
-                lines.line(f"batch = batch // {size}")
-            names.insert(0, "batch")
+        names = emit_batches(lines, parameters, self.problem, f"({rows} * {columns})")
         if isinstance(self.row_tiles, int) and self.row_tiles <= self.config.group:
             lines.line(f"row_tile = tile % {rows}\ncolumn_tile = tile // {rows}")
-            return tuple(names)
+            return names
         group = self.config.group
         lines.line(f"band = tile // ({group} * {columns})")
         lines.line(f"height = min({rows} - band * {group}, {group})")
         lines.line(f"row_tile = band * {group} + tile % ({group} * {columns}) % height")
         lines.line(f"column_tile = tile % ({group} * {columns}) // height")
-        return tuple(names)
+        return names
 
     def block(self, first: str) -> Block:
         """The tile's place, where `row` and `column` hold its numbers."""
@@ -146,6 +139,23 @@ class Tiling:
         rows_end = "" if divides(config.rows, problem.rows) else "row_inside"
         columns_end = "" if divides(config.columns, problem.columns) else "column_inside"
         return Block("row", "column", rows_end=rows_end, columns_end=columns_end, first=first)
+
+
+def emit_batches(lines: Lines, parameters: Parameters, problem: Problem, each: str) -> tuple[str, ...]:
+    """From `tile`, a number among all batches, to its number in its own, and the index on each batch axis: names.
+
+    Args:
+        each: text of the tiles of one batch.
+    """
+    if not problem.batches:
+        return ()
+    names: list[str] = []
+    lines.line(f"batch = tile // {each}\ntile = tile % {each}")
+    for axis in reversed(problem.batches[1:]):
+        size = parameters.size(axis.size)
+        names.insert(0, lines.let(f"batch % {size}", "batch"))
+        lines.line(f"batch = batch // {size}")
+    return ("batch", *names)
 
 
 def emit_ends(lines: Lines, parameters: Parameters, problem: Problem, block: Block) -> None:

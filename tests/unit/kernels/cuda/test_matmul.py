@@ -45,7 +45,9 @@ def test_forms_with_work_behind_them(form: str, constant: bool) -> None:
     check(work, PROVIDER, tactics(FORMS[form]), GPU)
 
 
-@pytest.mark.parametrize(("m", "k", "n"), [(1, 17, 63), (17, 1, 1), (63, 129, 17), (129, 5, 33), (1, 1, 1), (2, 0, 3)])
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(1, 17, 63), (17, 1, 1), (63, 129, 17), (129, 5, 33), (1, 1, 1), (2, 0, 3)]
+)
 def test_awkward_sizes(m: int, k: int, n: int) -> None:
     work = finished(product(tensor(dtypes.f16, m, k), tensor(dtypes.f16, k, n), constant=k > 5))
     check(work, PROVIDER, tactics(FORMS["plain"], FORMS["cut"], FORMS["turned"]), GPU)
@@ -80,12 +82,22 @@ def test_pairs_of_types(left: DType, right: DType, out: DType | None, constant: 
 @pytest.mark.parametrize("maps", [False, True], ids=["pointers", "maps"])
 @pytest.mark.parametrize(
     ("a", "b"),
-    [((2, 3, 18, 32), (3, 32, 24)), ((3, 18, 32), (2, 1, 32, 24)), ((2, 18, 32), (32, 24)), ((1, 18, 32), (5, 32, 24))],
+    [
+        ((2, 3, 18, 32), (3, 32, 24)),
+        ((3, 18, 32), (2, 1, 32, 24)),
+        ((2, 18, 32), (32, 24)),
+        ((1, 18, 32), (5, 32, 24)),
+    ],
 )
 def test_batches_broadcast(a: tuple[int, ...], b: tuple[int, ...], maps: bool) -> None:
     for constant in (False, True):
         work = finished(product(tensor(dtypes.f16, *a), tensor(dtypes.f16, *b), constant=constant))
-        check(work, PROVIDER, tactics(TileConfig(16, 16, 32, maps=maps), TileConfig(16, 32, 16, parts=2, maps=maps)), GPU)
+        check(
+            work,
+            PROVIDER,
+            tactics(TileConfig(16, 16, 32, maps=maps), TileConfig(16, 32, 16, parts=2, maps=maps)),
+            GPU,
+        )
 
 
 @pytest.mark.parametrize("maps", [False, True], ids=["pointers", "maps"])
