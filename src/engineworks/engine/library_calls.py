@@ -61,6 +61,52 @@ class MatmulCall(Strict):
     version: Index = 0
 
 
+class Tensor(Strict):
+    """A tensor.
+
+    Attributes:
+        dtype: a name of `core/dtypes.py`.
+        dims, strides: one for each logical axis, in elements.
+    """
+
+    dtype: Text
+    dims: tuple[Size, ...]
+    strides: tuple[Size, ...]
+
+
+class ConvolutionCall(Strict):
+    """y = relu?(x * w + residual? + bias?), by cuDNN.
+
+    Words: addresses of x, w, y and the workspace, then of the bias (one element of y's dtype for each channel) and of
+    the residual (it lies as y does) where there are such, then the sizes.
+
+    Attributes:
+        x: [N, C, spatial...]. w: [K, C / groups, kernel...]. y: [N, K, spatial...]; two or three spatial axes.
+        pads_before, pads_after: elements of padding along each spatial axis.
+        rounds: f32 factors may be rounded to 11 bits.
+        heuristic: which of the library's proposals that compute as exactly as asked is taken, best first.
+        workspace_bytes: of the workspace.
+        version: of the library, as it says itself; 0: any.
+        plan: the library's own description of the kernels for these sizes, from the version above; '' asks again.
+    """
+
+    x: Tensor
+    w: Tensor
+    y: Tensor
+    strides: tuple[Index, ...]
+    dilations: tuple[Index, ...]
+    pads_before: tuple[Size, ...]
+    pads_after: tuple[Size, ...]
+    rounds: bool = False
+    bias: bool = False
+    residual: bool = False
+    relu: bool = False
+    heuristic: Index = 0
+    workspace_bytes: Count = 0
+    version: Index = 0
+    plan: str = ""
+
+
 def encode(call: Strict) -> str:
     """The JSON text of a call."""
     return json.encode(call).decode()

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from engineworks.errors import CorruptEngine
-from engineworks.runtime.cuda import cublaslt
+from engineworks.runtime.cuda import cublaslt, cudnn
 from engineworks.runtime.cuda.interface import Driver
 
 
@@ -31,8 +31,12 @@ class Prepared(Protocol):
         ...
 
 
-_PREPARE: Mapping[str, Callable[[str, int], Prepared]] = MappingProxyType({"cublaslt": cublaslt.prepare})
-_VERSION: Mapping[str, Callable[[], int]] = MappingProxyType({"cublaslt": cublaslt.version})
+_PREPARE: Mapping[str, Callable[[str, int], Prepared]] = MappingProxyType(
+    {"cublaslt": cublaslt.prepare, "cudnn": cudnn.prepare}
+)
+_VERSION: Mapping[str, Callable[[], int]] = MappingProxyType(
+    {"cublaslt": cublaslt.version, "cudnn": cudnn.version}
+)
 
 
 def prepare(library: str, call: str, driver: Driver) -> Prepared:

@@ -13,7 +13,9 @@ from engineworks.core.types import Layout, TensorType
 from engineworks.ir.group import OperandKind
 from engineworks.ir.op import Op
 from engineworks.ir.scalar import Scalar
+from engineworks.kernels.tactic import Input, KernelImage, LibraryCall, Output, Packed, Size, Word, Workspace
 from engineworks.kernels.workload import Epilogue, Operand, Workload
+from engineworks.testing.kernels import from_memory, to_memory
 
 Formula = Callable[..., np.ndarray]
 TOLERANCE = {"f16": 4e-3, "bf16": 3e-2, "f32": 2e-5, "f64": 1e-12, "i32": 0.0}
@@ -78,3 +80,35 @@ class Case:
             f"{self.name}: off by {error:.2e} of the largest result; {allowed:.0e} is allowed"
         )
         return float(error)
+
+
+def on_host(case: Case, image: KernelImage, compute: Callable[[str, Sequence[int]], None]) -> np.ndarray:
+    """The result of an image's one call, which `compute` does with its parameters and words on host memory."""
+    values, arrays = dict(case.dims), case.arrays()
+    given = {
+        k: to_memory(a, t, values)
+        for k, (a, t) in enumerate(zip(arrays, case.inputs, strict=True))
+        if a is not None and t is not None
+    }
+    packed = [p.pack({k: a for k, a in enumerate(arrays) if a is not None}) for p in image.packed]
+    out = np.full(evaluate(case.out.size_bytes, values), 0x7F, np.uint8)
+
+    def word(w: Word) -> int:
+        match w:
+            case Size():
+                return evaluate(w.dim, values)
+            case Input():
+                return given[w.index].ctypes.data
+            case Packed():
+                return packed[w.index].ctypes.data
+            case Output():
+                return out.ctypes.data
+            case Workspace():
+                return 0
+        raise AssertionError(w)
+
+    (step,) = image.steps
+    call = image.functions[step.symbol]
+    assert isinstance(call, LibraryCall)
+    compute(call.parameters, [word(w) for w in step.words])
+    return from_memory(out, case.out, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,15 +11,14 @@ from msgspec import json
 
 from engineworks.codegen.triton.gpu import gpu_of
 from engineworks.core import dtypes
-from engineworks.core.dims import evaluate, symbol
+from engineworks.core.dims import symbol
 from engineworks.engine.library_calls import MatmulCall, Matrix, value
 from engineworks.errors import NoTactic
 from engineworks.ir.scalar import Scalar, apply, argument, const
 from engineworks.kernels.cuda.matmul_cublaslt import PROVIDERS, WORKSPACE
-from engineworks.kernels.tactic import Input, KernelImage, Output, Packed, Size, Word, Workspace
+from engineworks.kernels.tactic import KernelImage
 from engineworks.ops.matmul import MatMul
-from engineworks.testing.kernels import from_memory, to_memory
-from tests.unit.kernels.cuda.library_case import Case, tensor
+from tests.unit.kernels.cuda.library_case import Case, on_host, tensor
 from tests.unit.kernels.cuda.matmul_library_cases import CASES
 
 GPU = gpu_of("sm_90")
@@ -40,9 +40,7 @@ def memory(
     dtype = dtypes.by_name(matrix.dtype).numpy
     leading, step = max(value(matrix.leading, words), rows), value(matrix.step, words)
     reach = (batch - 1) * step + (columns - 1) * leading + rows
-    raw = np.ctypeslib.as_array(
-        (np.ctypeslib.ctypes.c_uint8 * (reach * dtype.itemsize)).from_address(address)
-    )
+    raw = np.ctypeslib.as_array((ctypes.c_uint8 * (reach * dtype.itemsize)).from_address(address))
     strides = tuple(s * dtype.itemsize for s in (step, 1, leading))
     return np.lib.stride_tricks.as_strided(raw.view(dtype), (batch, rows, columns), strides)
 
@@ -58,47 +56,17 @@ def computed(call: MatmulCall, words: Sequence[int]) -> None:
     total = call.alpha * (left @ right)
     if call.bias:
         dtype = dtypes.by_name(call.d.dtype).numpy
-        raw = (np.ctypeslib.ctypes.c_uint8 * (m * dtype.itemsize)).from_address(rest[0])
+        raw = (ctypes.c_uint8 * (m * dtype.itemsize)).from_address(rest[0])
         total += np.ctypeslib.as_array(raw).view(dtype).astype(np.float64)[:, None]
     if call.residual:
         total += memory(call.d, m, n, batch, words, rest[call.bias])
     memory(call.d, m, n, batch, words, d)[...] = np.maximum(total, 0) if call.relu else total
 
 
-def run(case: Case, image: KernelImage) -> np.ndarray:
-    """The image's one call on host memory."""
-    values, arrays = dict(case.dims), case.arrays()
-    types = case.inputs
-    given = [
-        None if a is None or t is None else to_memory(a, t, values)
-        for a, t in zip(arrays, types, strict=True)
-    ]
-    packed = [p.pack({k: a for k, a in enumerate(arrays) if a is not None}) for p in image.packed]
-    out = np.full(evaluate(case.out.size_bytes, values), 0x7F, np.uint8)
-
-    def word(w: Word) -> int:
-        match w:
-            case Size():
-                return evaluate(w.dim, values)
-            case Input():
-                return given[w.index].ctypes.data  # type: ignore[union-attr]
-            case Packed():
-                return packed[w.index].ctypes.data
-            case Output():
-                return out.ctypes.data
-            case Workspace():
-                return 0
-        raise AssertionError(w)
-
-    (step,) = image.steps
-    call = json.decode(image.functions[step.symbol].parameters, type=MatmulCall)
-    computed(call, [word(w) for w in step.words])
-    return from_memory(out, case.out, values)
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_the_call_computes_the_workload(case: Case) -> None:
-    case.check(run(case, image_of(case)), case.arrays())
+    result = on_host(case, image_of(case), lambda t, w: computed(json.decode(t, type=MatmulCall), w))
+    case.check(result, case.arrays())
 
 
 def test_effort_decides_how_many_proposals_are_measured() -> None:

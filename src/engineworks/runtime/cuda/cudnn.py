@@ -1,0 +1,115 @@
+"""cuDNN's graphs in place of kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ctypes import c_void_p
+from dataclasses import dataclass, field
+from threading import Lock
+
+from msgspec import DecodeError, json, structs
+
+from engineworks.engine.library_calls import ConvolutionCall, encode, value
+from engineworks.errors import CorruptEngine, EngineMismatch
+from engineworks.runtime.cuda.cudnn_backend import Descriptor, check, descriptor, handle, library, version
+from engineworks.runtime.cuda.cudnn_graph import convolution_graph, plan_from, plan_of
+from engineworks.runtime.cuda.libraries_capture import loading_allowed
+
+PLANS = 64
+"""Shapes that a call keeps its plans of."""
+WORKSPACE_WORD = 3
+WORKSPACE_ALIGNMENT = 256
+ALIGNMENT = 16
+"""Bytes; engines ask for no more."""
+
+
+@dataclass(slots=True)
+class PreparedGraph:
+    """A call on one device; see `libraries.Prepared`.
+
+    Attributes:
+        addresses: how many words are addresses; the others are sizes.
+        graph: the call with these words as a graph.
+    """
+
+    call: ConvolutionCall
+    device: int
+    addresses: int
+    graph: Callable[[ConvolutionCall, Sequence[int], c_void_p, int], Descriptor]
+    plans: dict[tuple[int, ...], Descriptor] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+    def ready(self, words: Sequence[int]) -> None:
+        if not self._is_empty(words):
+            with loading_allowed():
+                self._plan(words)
+
+    def launch(self, stream: int, words: Sequence[int]) -> None:
+        if self._is_empty(words):
+            return
+        with loading_allowed():
+            plan, mine = self._plan(words), handle(self.device)
+            check(library().cudnnSetStream(mine, stream), "a stream")
+            check(
+                library().cudnnBackendExecute(mine, plan.pointer, self._operands(words).pointer), "a launch"
+            )
+
+    def pinned(self, words: Sequence[int]) -> str:
+        """The call with the library's version and its plan for these words, which takes no choosing when loaded."""
+        text = self._plan(words).text("json")
+        return encode(structs.replace(self.call, version=version(), plan=text))
+
+    def _is_empty(self, words: Sequence[int]) -> bool:
+        return any(value(size, words) == 0 for size in self.call.y.dims)
+
+    def _operands(self, words: Sequence[int]) -> Descriptor:
+        numbers = [k for k in range(self.addresses) if k != WORKSPACE_WORD]
+        return (
+            descriptor("variant pack")
+            .set("ids", "integer", *(k + 1 for k in numbers))
+            .set("pointers", "pointer", *(words[k] for k in numbers))
+            .set(
+                "workspace", "pointer", -(-words[WORKSPACE_WORD] // WORKSPACE_ALIGNMENT) * WORKSPACE_ALIGNMENT
+            )
+            .finish()
+        )
+
+    def _plan(self, words: Sequence[int]) -> Descriptor:
+        alignment = min(_alignment(words[k]) for k in range(self.addresses) if k != WORKSPACE_WORD)
+        key = (alignment, *words[self.addresses :])
+        with self.lock:
+            if key not in self.plans:
+                if len(self.plans) >= PLANS:
+                    del self.plans[next(iter(self.plans))]
+                self.plans[key] = self._made(words, alignment)
+            return self.plans[key]
+
+    def _made(self, words: Sequence[int], alignment: int) -> Descriptor:
+        call, mine = self.call, handle(self.device)
+        if call.plan and alignment == ALIGNMENT:
+            return plan_from(call.plan, mine)
+        return plan_of(
+            self.graph(call, words, mine, alignment), mine, heuristic=call.heuristic, exact=not call.rounds,
+            workspace_bytes=max(call.workspace_bytes - WORKSPACE_ALIGNMENT, 0),
+        )  # fmt: skip
+
+
+def prepare(text: str, device: int) -> PreparedGraph:
+    """The call on a device; see `libraries.prepare`."""
+    try:
+        call = json.decode(text, type=ConvolutionCall)
+    except DecodeError as error:
+        raise CorruptEngine(f"a call of cuDNN cannot be read: {error}") from None
+    if call.version and call.version != version():
+        raise EngineMismatch(
+            f"the engine was tuned with cuDNN {call.version}; here is {version()}.\n"
+            f"  Install the version it was tuned with, or build it again."
+        )
+    if call.plan and not call.version:
+        raise CorruptEngine("a call of cuDNN has a plan, and does not say of which version")
+    handle(device)
+    return PreparedGraph(call, device, 4 + call.bias + call.residual, convolution_graph)
+
+
+def _alignment(address: int) -> int:
+    return min(address & -address or ALIGNMENT, ALIGNMENT)
