@@ -127,8 +127,9 @@ _OVERLAP = """
 @triton.jit
 def prefetch(address, size: tl.constexpr):
     tl.inline_asm_elementwise(
-        "{ cp.async.bulk.prefetch.L2.global [$1], $2; mov.u32 $0, 0; }", "=r,l,r", [address, size],
-        dtype=tl.int32, is_pure=False, pack=1,
+        "{ .reg .pred first; .reg .u32 thread; mov.u32 thread, %tid.x; setp.eq.u32 first, thread, 0; "
+        "@first cp.async.bulk.prefetch.L2.global [$1], $2; mov.u32 $0, 0; }",
+        "=r,l,r", [address, size], dtype=tl.int32, is_pure=False, pack=1,
     )
 
 """
