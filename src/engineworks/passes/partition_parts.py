@@ -12,6 +12,9 @@ from engineworks.ir.group import Group, Part
 from engineworks.passes.layouts import runs_of
 from engineworks.passes.partition_views import RESHAPES
 
+ALIGNMENT = 16
+"""Bytes that a part's first element is a multiple of: kernels load as much at once."""
+
 
 def reading_parts(group: Group) -> Group:
     """The group, reading whole tensors where its inputs are slices of them."""
@@ -52,6 +55,8 @@ def _part_of(value: Value) -> tuple[Value, Part] | None:
         if after is None:
             return None
         seen = after
+    if seen.offset * value.type.dtype.size_bytes % ALIGNMENT:
+        return None
     order = (value.type.layout or Layout(tuple(range(value.type.rank)))).order
     layout = Layout(order, 0, seen.strides)
     return root, Part(seen.offset, TensorType(value.type.dtype, value.type.shape, layout))

@@ -90,3 +90,13 @@ def test_parts_hold_the_elements_that_the_views_show() -> None:
         strides = tuple(4 * (s if isinstance(s, int) else 0) for s in part.type.strides())
         seen = np.lib.stride_tricks.as_strided(whole.reshape(-1)[part.offset :], shown.shape, strides)
         np.testing.assert_array_equal(seen, shown)
+
+
+def test_parts_that_begin_between_the_widths_of_loads_are_copied() -> None:
+    g = GraphBuilder(Graph("odd"))
+    x = g.input("x", dtypes.f32, (2, 5, 3 * 6))
+    parts = [g.slice(x, starts=(6 * k,), ends=(6 * k + 6,), axes=(2,)) for k in range(3)]
+    g.output(g.attention(*parts, scale=0.5), "out")
+    groups = partition(g.graph, PartitionOptions(frozenset({"matmul"}), part_readers=READERS))
+    (attention,) = [group for group in groups if group.anchor.op.name == "attention"]
+    assert set(attention.parts) == {0, 2}, "the second begins 24 bytes in"
