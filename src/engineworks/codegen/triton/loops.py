@@ -28,6 +28,9 @@ def KERNEL({parameters}):
     gdc_launch_dependents()
 {body}"""
 
+UNROLLED = 32
+"""Reduced positions at most that are written out one after the other."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoopCode:
@@ -116,7 +119,7 @@ class _Loops:
         if e.reduced < 0:
             return True
         extent = e.extent(e.reduced)
-        return isinstance(extent, int) and extent <= e.dimensions[e.reduced].block
+        return isinstance(extent, int) and 0 < extent <= e.dimensions[e.reduced].block
 
     # -- rows in registers ------------------------------------------------------------------------------------
     def _held_stage(self, scope: Scope, number: int, stage: Fold | Write) -> None:
@@ -196,9 +199,13 @@ class _Loops:
                 scope.hoist(expr)
         block = e.dimensions[e.reduced].block
         step = e.lines.name("r")
-        with e.lines.block(f"for {step} in range(0, {e.dim(e.extent(e.reduced))}, {block}):"):
+        extent = e.extent(e.reduced)
+        unrolls = block == 1 and isinstance(extent, int) and extent <= UNROLLED
+        over = "tl.static_range" if unrolls else "range"
+        with e.lines.block(f"for {step} in {over}(0, {e.dim(extent)}, {block}):"):
             inner = scope.inner()
-            inner.set_flat(e.reduced, f"{step} + {e.arange(e.reduced)}" if block > 1 else f"{step} + 0")
+            here = f"{step} + {e.arange(e.reduced)}" if block > 1 else f"tl.full((), {step}, {e.index_type})"
+            inner.set_flat(e.reduced, here if unrolls or block > 1 else f"{step} + 0")
             for number, stage in group:
                 if isinstance(stage, Write):
                     inner.store(stage.output, stage.offset, stage.body, self.everything)

@@ -70,8 +70,11 @@ class Emission:
         return frozenset(found)
 
     def arange(self, dimension: int) -> str:
-        """Positions in the block of a dimension, as a block with all of the kernel's axes."""
-        text = f"tl.arange(0, {self.dimensions[dimension].block})"
+        """Positions in the block of a dimension, as a block with all of the kernel's axes; a scalar where it has one."""
+        block = self.dimensions[dimension].block
+        if block == 1:
+            return f"tl.full((), 0, {self.index_type})"
+        text = f"tl.arange(0, {block})"
         blocks = self.blocks
         if len(blocks) == 1:
             return text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 
 from engineworks.codegen.triton.gpu import Gpu
 from engineworks.codegen.triton.loops import emit_loops, gpu_nest_of
@@ -32,8 +31,8 @@ class CudaLoops:
         """
         nest = gpu_nest_of(_kernel_of(work))
         count = _CANDIDATES[max(0, min(effort, len(_CANDIDATES) - 1))]
-        for place, schedule in enumerate(islice(schedules_of(nest), count)):
-            yield Tactic(self.name, schedule, 3e-6 * (1 + 0.01 * place))
+        for seconds, schedule in schedules_of(nest, isa)[:count]:
+            yield Tactic(self.name, schedule, seconds)
 
     def build(self, work: Workload, tactic: Tactic, isa: Gpu) -> KernelImage:
         """The image of one schedule."""
