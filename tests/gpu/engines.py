@@ -6,10 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from engineworks.codegen.triton.function import Argument, KernelFunction, named
 from engineworks.codegen.triton.gpu import gpu_of
 from engineworks.engine import container
-from engineworks.engine.schema import Kernel, Manifest, Record, TargetRecord
+from engineworks.engine.schema import (
+    Buffer,
+    Kernel,
+    Manifest,
+    Record,
+    Ref,
+    Symbol,
+    TargetRecord,
+    Tensor,
+    Value,
+)
 from engineworks.kernels.backend import Backend
 
 BLOCK = 128
@@ -147,3 +159,66 @@ class Draft:
 def blocks(size: str | int) -> str | int:
     """Blocks of 128 elements."""
     return -(-size // BLOCK) if isinstance(size, int) else f"({size} + {BLOCK - 1})//{BLOCK}"
+
+
+VECTOR = Symbol("N", 1, 100, 1000, input=0, axis=0)
+
+
+def chain(backend: Backend, arch: str = "sm_90", **manifest: Any) -> bytes:
+    """y = 4·(a + b) + 3 of dynamic length N up to 1000, in three overlapping launches."""
+    draft = Draft(backend, arch)
+    draft.call(ADD, Ref(0), Ref(1), Ref(3), "N", grid=(blocks("N"),), overlaps=True, writes=(3,))
+    draft.call(SUM_BEFORE, Ref(3), Ref(4), "N", grid=(blocks("N"),), overlaps=True)
+    draft.call(SUM_BEFORE, Ref(4), Ref(2), "N", grid=(blocks("N"),), overlaps=True)
+    given: dict[str, Any] = {
+        "inputs": (Tensor("a", "f32", ("N",)), Tensor("b", "f32", ("N",))),
+        "outputs": (Tensor("y", "f32", ("N",)),),
+        "symbols": (VECTOR,),
+        "buffers": (
+            Buffer("input", 0), Buffer("input", 1), Buffer("output", 0),
+            Buffer("arena", 0, 4096, Value("sum", "f32", ("N",))), Buffer("arena", 4096, 4096),
+        ),
+        "arena_bytes": 8192,
+    }  # fmt: skip
+    return draft.engine(**{**given, **manifest})
+
+
+def repeated(backend: Backend, arch: str = "sm_90") -> bytes:
+    """y = x + n·1, f32[100], in a loop of n rounds, n ≥ 1."""
+    draft = Draft(backend, arch)
+    draft.call(ADD, Ref(0), Ref(5), Ref(3), 100)  # buffer 5 is the weights: 100 zeros, 100 ones
+    draft.call(ADD, Ref(1), Ref(5), Ref(4), 1)
+    draft.call(ADD, Ref(3), Ref(5, 400), Ref(3), 100)
+    draft.call(DECREASE, Ref(4), Ref(6))
+    draft.op("jump_if_zero", words=(Ref(6),), target=6)
+    draft.op("jump", target=2)
+    draft.call(ADD, Ref(3), Ref(5), Ref(2), 100)
+    return draft.engine(
+        inputs=(Tensor("x", "f32", (100,)), Tensor("n", "f32", (1,))),
+        outputs=(Tensor("y", "f32", (100,)),),
+        buffers=(
+            Buffer("input", 0), Buffer("input", 1), Buffer("output", 0), Buffer("arena", 0, 400),
+            Buffer("arena", 512, 4), Buffer("weights", 0, 800), Buffer("arena", 768, 1),
+        ),
+        arena_bytes=1024,
+        weights=np.repeat(np.float32([0, 1]), 100).tobytes(),
+    )  # fmt: skip
+
+
+def counted(backend: Backend, arch: str = "sm_90") -> bytes:
+    """y = 2·x[:k], where k of the 100 values of x are positive, these first."""
+    draft = Draft(backend, arch)
+    draft.call(COUNT_POSITIVE, Ref(0), Ref(2), 100)
+    draft.op("resolve")
+    draft.call(ADD, Ref(0), Ref(0), Ref(3), "K", grid=(blocks("K"),))
+    draft.call(ADD, Ref(3), Ref(4), Ref(1), "K", grid=(blocks("K"),))
+    return draft.engine(
+        inputs=(Tensor("x", "f32", (100,)),),
+        outputs=(Tensor("y", "f32", ("K",)),),
+        symbols=(Symbol("K", 0, 100, 100),),
+        buffers=(
+            Buffer("input"), Buffer("output"), Buffer("symbols"), Buffer("arena", 0, 400), Buffer("weights", 0, 400),
+        ),
+        arena_bytes=512,
+        weights=bytes(400),
+    )  # fmt: skip

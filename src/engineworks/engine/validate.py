@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engineworks.core import dtypes, expression
+from engineworks.engine.gpu_rules import gpu_kernel_problems, gpu_problems
 from engineworks.engine.schema import Buffer, Dim, Manifest, Record, Ref, Symbol, Tensor, words_base
 
 
@@ -33,6 +34,12 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     if manifest.scratch_bytes % 64:
         yield f"{manifest.scratch_bytes} bytes of scratch, which must be a multiple of 64"
     yield from _program_problems(manifest, names)
+    if manifest.target.device == "cuda":
+        yield from gpu_kernel_problems(manifest)
+        for number, each in enumerate(manifest.maps):
+            yield from (
+                p for d in (*each.sizes, *each.strides) for p in _dim_problems(d, names, f"map {number}")
+            )
 
 
 def _duplicates(what: str, names: list[str]) -> Iterator[str]:
@@ -164,17 +171,21 @@ def _program_problems(manifest: Manifest, names: set[str]) -> Iterator[str]:
             yield f"{where}: jumps to record {record.target} of {len(manifest.program)}"
         if record.op == "jump_if_zero" and not (len(record.words) == 1 and isinstance(record.words[0], Ref)):
             yield f"{where}: a condition is one address"
-        found = list(_dim_problems(record.tasks, names, where))
+        found = [p for d in (record.tasks, *record.grid) for p in _dim_problems(d, names, where)]
+        if manifest.target.device == "cuda":
+            found += gpu_problems(record, manifest, where)
+        elif record.op == "resolve":
+            found.append(f"{where}: only a GPU's program has 'resolve' records")
         found += _word_problems(record, manifest, names, where)
         yield from found or _size_problems(record, manifest, where)
 
 
 def _size_problems(record: Record, manifest: Manifest, where: str) -> Iterator[str]:
-    """The runtime cannot know a data-dependent size before the run; a `resolve` kernel can, in its midst."""
+    """The runtime cannot know a data-dependent size before the run; a `resolve` kernel or record can, in its midst."""
     data = {s.name for s in manifest.symbols if s.is_data_dependent}
-    if not data or manifest.resolves_itself:
+    if not data or manifest.resolves_itself or any(r.op == "resolve" for r in manifest.program):
         return
-    for dim in (record.tasks, *(w for w in record.words if isinstance(w, str))):
+    for dim in (record.tasks, *record.grid, *(w for w in record.words if isinstance(w, str))):
         if isinstance(dim, str) and data.intersection(expression.names_of(dim)):
             yield f"{where}: '{dim}' is data-dependent, and the program has no `resolve` record"
 

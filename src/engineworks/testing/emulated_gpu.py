@@ -28,6 +28,7 @@ from engineworks.kernels.tactic import LibraryCall
 from engineworks.runtime.cuda.device import CudaDevice
 from engineworks.runtime.cuda.interface import BoundLaunch, GpuFacts, TensorMapWord, Word
 from engineworks.runtime.device import Memory
+from engineworks.runtime.engine import Engine
 
 _INTERPRETER = threading.RLock()
 """The interpreter serves one thread at a time."""
@@ -212,3 +213,29 @@ def emulated_device(arch: str = "sm_90", memory_bytes: int = 1 << 40) -> CudaDev
 def emulated_backend() -> EmulatedBackend:
     """The backend that builds for `emulated_device`."""
     return EmulatedBackend()
+
+
+def build_emulated(model: Any, **options: Any) -> bytes:
+    """The engine file of a model for `emulated_device`.
+
+    Args:
+        model, options: as `engineworks.build` takes them; the target is cuda:sm_90 and the effort 0 by default.
+    """
+    from engineworks.builder.build import build_engine
+    from engineworks.builder.config import BuildConfig
+    from engineworks.engine import container
+
+    config = BuildConfig(**{"target": "cuda:sm_90", "effort": 0, "timing_cache": False, **options})
+    emitted = build_engine(model, config, backend=emulated_backend())
+    return container.encode(emitted.manifest, emitted.sections)
+
+
+def build_and_run(model: Any, inputs: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+    """The outputs of a model, by the kernels and the program that it has on a GPU.
+
+    Args:
+        model, options: see `build_emulated`.
+        inputs: arrays by name.
+    """
+    engine = Engine.open(build_emulated(model, **options), device=emulated_device())
+    return engine.run(**inputs)

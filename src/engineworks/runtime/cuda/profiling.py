@@ -25,7 +25,7 @@ def profile(program: CudaProgram, repeats: int) -> list[RecordTime]:
     """
     driver = program.driver
     stream = program.begin()
-    size = program.memory.size_bytes
+    size = program.places.memory.size_bytes
     kept = driver.allocate(size, "a copy of the activations (profiling)")
     count = min(max(repeats, _LEAST), _MOST)
     durations: dict[int, float] = {}
@@ -38,9 +38,9 @@ def profile(program: CudaProgram, repeats: int) -> list[RecordTime]:
         launch = program.stretches.launch_of(position, program.values, overlaps=False)
         if launch is not None:
             if position not in durations:
-                driver.copy(kept.address, program.memory.address, size, stream)
+                driver.copy(kept.address, program.places.memory.address, size, stream)
                 durations[position] = _duration_s(program, position, launch, count, stream)
-                driver.copy(program.memory.address, kept.address, size, stream)
+                driver.copy(program.places.memory.address, kept.address, size, stream)
             launch.launch(stream)
             visits[position] += 1
         position += 1

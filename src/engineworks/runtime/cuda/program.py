@@ -14,20 +14,19 @@ from engineworks.runtime.cuda.arrays import DeviceArray, handle_of, seen
 from engineworks.runtime.cuda.exchange import Ports, give, new_output
 from engineworks.runtime.cuda.interface import Driver
 from engineworks.runtime.cuda.module import CudaModule
+from engineworks.runtime.cuda.places import Places
 from engineworks.runtime.cuda.profiling import profile
 from engineworks.runtime.cuda.stretches import Stretches
 from engineworks.runtime.device import Memory
 from engineworks.runtime.program import RecordTime
 from engineworks.runtime.shapes import Dims, Solution
 
-_ALIGNMENT = 256
-
 
 class CudaProgram:
     """See `Program`.
 
-    The arena, then the symbols' slots, are one allocation. Work goes to the stream given with `use_stream`, else to the
-    one that the inputs come from, else to a stream of the context's own.
+    Work goes to the stream given with `use_stream`, else to the one that the inputs come from, else to a stream of the
+    context's own.
     """
 
     def __init__(
@@ -35,44 +34,20 @@ class CudaProgram:
     ) -> None:
         self.manifest = manifest
         self.driver = driver
-        has_own_plan = profile is not None and bool(profile.offsets)
-        self._offsets = (
-            profile.offsets if profile and has_own_plan else tuple(b.offset for b in manifest.buffers)
-        )
-        arena_bytes = profile.arena_bytes if profile and has_own_plan else manifest.arena_bytes
-        self.arena_bytes = -(-arena_bytes // _ALIGNMENT) * _ALIGNMENT
+        self.places = Places(manifest, profile, driver, weights)
         slots = max(1, len(manifest.symbols))
-        self.memory = driver.allocate(self.arena_bytes + 8 * slots, "activations")
         self.symbols = np.zeros(slots, np.int64)
-        self._weights = weights
         self._data_slots = [(i, s.name) for i, s in enumerate(manifest.symbols) if s.is_data_dependent]
-        self._flag = driver.pinned(_ALIGNMENT)
+        self._flag = driver.pinned(1)
         self._found = driver.pinned(8 * slots).view(np.int64)
         self.own_stream = driver.new_stream()
         self._end = driver.new_event()
         self._last_stream: int | None = None
         self._asked_stream: int | None = None
-        self.stretches = Stretches(manifest, driver, module, self)
-        self._ports = Ports(manifest, driver, self.stretches.places)
+        self.stretches = Stretches(manifest, driver, module, self.places)
+        self._ports = Ports(manifest, driver, self.places.ports)
         self._bounds: Mapping[str, int] = {}
         self.values: dict[str, int] = {}
-
-    def address(self, buffer: int) -> int:
-        """Where a buffer lies now."""
-        record = self.manifest.buffers[buffer]
-        match record.place:
-            case "arena":
-                return self.memory.address + self._offsets[buffer]
-            case "weights":
-                return self._weights.address + record.offset
-            case "input":
-                return self.stretches.places[record.offset]
-            case "output":
-                return self.stretches.places[len(self.manifest.inputs) + record.offset]
-            case "symbols":
-                return self.memory.address + self.arena_bytes
-            case "plan":
-                raise RunError("a GPU's engine has no plan: please report this engine")
 
     # -- binding
     def bind_shapes(self, solution: Solution) -> None:
@@ -124,14 +99,14 @@ class CudaProgram:
         self._ports.copy_in(stream)
         if self._data_slots:
             self.symbols[: len(self._bounds)] = list(self._bounds.values())
-            self.driver.upload(self.memory.address + self.arena_bytes, self.symbols, stream)
+            self.driver.upload(self.places.symbols, self.symbols, stream)
         return stream
 
     def finish(self, stream: int) -> None:
         """Copy host outputs, read the sizes that kernels found, and let others know when the run ends."""
         self._ports.copy_out(stream)
         if self._data_slots:
-            self.driver.download(self._found, self.memory.address + self.arena_bytes, stream)
+            self.driver.download(self._found, self.places.symbols, stream)
         self.driver.record(self._end, stream)
         self._last_stream = stream
         if self._asked_stream is None:
@@ -175,14 +150,14 @@ class CudaProgram:
 
     def _is_zero(self, word: Any, stream: int) -> bool:
         assert isinstance(word, Ref), "a condition is an address (engine/validate.py)"
-        address = self.address(word.buffer) + evaluate(word.offset, self.values)
-        self.driver.download(self._flag[:1], address, stream)
+        address = self.places.address(word.buffer) + evaluate(word.offset, self.values)
+        self.driver.download(self._flag, address, stream)
         self.driver.synchronize(stream)
         return not self._flag[0]
 
     def _resolve(self, stream: int) -> None:
         """Take over the sizes that kernels have found so far."""
-        self.driver.download(self._found, self.memory.address + self.arena_bytes, stream)
+        self.driver.download(self._found, self.places.symbols, stream)
         self.driver.synchronize(stream)
         self.symbols[:] = self._found
         for slot, name in self._data_slots:
@@ -211,7 +186,7 @@ class CudaProgram:
                 following = self.decide(index, stream)
             self.driver.synchronize(stream)
             if self._data_slots:
-                self.driver.download(self._found, self.memory.address + self.arena_bytes, stream)
+                self.driver.download(self._found, self.places.symbols, stream)
                 self.driver.synchronize(stream)
                 self.symbols[:] = self._found
             return following
@@ -220,6 +195,6 @@ class CudaProgram:
         content = np.empty(size_bytes, np.uint8)
         if size_bytes:
             stream = int(self.own_stream)
-            self.driver.download(content, self.address(buffer), stream)
+            self.driver.download(content, self.places.address(buffer), stream)
             self.driver.synchronize(stream)
         return content.tobytes()

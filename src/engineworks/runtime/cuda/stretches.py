@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from engineworks.core.expression import evaluate, names_of
 from engineworks.engine.schema import Manifest, Record, Ref
 from engineworks.runtime.cuda.interface import BoundLaunch, Driver, Graph, TensorMapWord, Word
 from engineworks.runtime.cuda.module import CudaModule
+from engineworks.runtime.cuda.places import Places
 
 _KEPT = 16
 """Sets of sizes whose graphs a stretch keeps."""
-
-
-class Addresses(Protocol):
-    """Where buffers lie now."""
-
-    def address(self, buffer: int) -> int:
-        """Of a buffer's first byte."""
-        ...
 
 
 @dataclass(slots=True)
@@ -31,15 +23,15 @@ class Bound:
     Attributes:
         records: the number of each launch; those with an empty grid are left out.
         launches: in order.
-        ports: for each launch the inputs and outputs it touches: numbers in `places`.
-        places: the addresses of inputs and outputs (`Stretches.places`) that the launches hold.
+        ports: for each launch the inputs and outputs it touches: numbers in `Places.ports`.
+        addresses: of inputs and outputs that the launches hold.
         visits: how often it ran.
     """
 
     records: list[int]
     launches: list[BoundLaunch]
     ports: list[frozenset[int]]
-    places: list[int]
+    addresses: list[int]
     graph: Graph | None = None
     visits: int = 0
 
@@ -92,23 +84,18 @@ def _names(record: Record, manifest: Manifest) -> Iterator[str]:
 
 
 class Stretches:
-    """Runs the stretches of one context.
+    """Runs the stretches of one context."""
 
-    Attributes:
-        places: addresses of all inputs, then of all outputs; the program writes them.
-    """
-
-    def __init__(self, manifest: Manifest, driver: Driver, module: CudaModule, addresses: Addresses) -> None:
+    def __init__(self, manifest: Manifest, driver: Driver, module: CudaModule, places: Places) -> None:
         self._manifest = manifest
         self._driver = driver
         self._module = module
-        self._addresses = addresses
-        self.places = [0] * (len(manifest.inputs) + len(manifest.outputs))
+        self._places = places
         self._ports = [_port(manifest, r) for r in manifest.program]
         self.by_first = stretches_of(manifest)
 
     def run(self, stretch: Stretch, values: Mapping[str, int], stream: int) -> None:
-        """Enqueue the launches of a stretch for these sizes and the addresses in `places`."""
+        """Enqueue the launches of a stretch for these sizes and the addresses bound last."""
         bound = self.bound(stretch, values)
         bound.visits += 1
         if bound.graph is not None:
@@ -130,14 +117,14 @@ class Stretches:
             found = stretch.bound[key] = self._bind(stretch, values)
             if len(stretch.bound) > _KEPT:
                 stretch.bound.popitem(last=False)
-        elif found.places != self.places:
+        elif found.addresses != self._places.ports:
             self._rebind(found, values)
         if len(stretch.bound) > 1:
             stretch.bound.move_to_end(key)
         return found
 
     def _bind(self, stretch: Stretch, values: Mapping[str, int]) -> Bound:
-        bound = Bound([], [], [], list(self.places))
+        bound = Bound([], [], [], list(self._places.ports))
         for number in range(stretch.first, stretch.end):
             launch = self.launch_of(number, values, overlaps=bool(bound.launches))
             if launch is not None:
@@ -164,7 +151,9 @@ class Stretches:
     def _rebind(self, bound: Bound, values: Mapping[str, int]) -> None:
         """Inputs or outputs lie elsewhere than the last time."""
         changed = {
-            k for k, (old, new) in enumerate(zip(bound.places, self.places, strict=True)) if old != new
+            k
+            for k, (old, new) in enumerate(zip(bound.addresses, self._places.ports, strict=True))
+            if old != new
         }
         for k, ports in enumerate(bound.ports):
             if changed.isdisjoint(ports):
@@ -173,13 +162,13 @@ class Stretches:
             bound.launches[k].rebind(self._words(record, values))
             if bound.graph is not None and not bound.graph.update(k):
                 bound.graph = None
-        bound.places = list(self.places)
+        bound.addresses = list(self._places.ports)
 
     def _words(self, record: Record, values: Mapping[str, int]) -> list[Word]:
         return [self._word(w, values) if isinstance(w, Ref) else evaluate(w, values) for w in record.words]
 
     def _word(self, ref: Ref, values: Mapping[str, int]) -> Word:
-        address = self._addresses.address(ref.buffer) + evaluate(ref.offset, values)
+        address = self._places.address(ref.buffer) + evaluate(ref.offset, values)
         if ref.map < 0:
             return address
         tensor = self._manifest.maps[ref.map]
@@ -188,7 +177,7 @@ class Stretches:
 
 
 def _port(manifest: Manifest, record: Record) -> frozenset[int]:
-    """The inputs and outputs that a record's words point to, as numbers in `Stretches.places`."""
+    """The inputs and outputs that a record's words point to, as numbers in `Places.ports`."""
     found: set[int] = set()
     for word in record.words:
         if isinstance(word, Ref):
