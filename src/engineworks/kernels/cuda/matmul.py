@@ -168,7 +168,7 @@ def _variants(
     mapped = replace(config, maps=True) if _maps(work, problem, config, gpu) else None
     if mapped:
         yield mapped
-    if config.rows < 64 <= config.columns and problem.rows != 1 and way.operand.bits <= 16:
+    if config.rows < 64 <= config.columns and way.operand.bits <= 16 and gpu.capability in (90, 100):
         yield replace(config, turned=True)
         if mapped:
             yield replace(mapped, turned=True)

@@ -28,6 +28,8 @@ ONE_BYTES_PER_S = 75e9
 """What one processor gets from the level-2 cache."""
 NEAR_FACTOR = 1.9
 """What all processors get from the level-2 cache, over the rate of device memory."""
+ALONE_S = 0.25e-6
+"""What is lost where a program and one of the next kernel do not fit one processor, so that the next starts late."""
 TYPICAL = 1024
 """Planned for where a size is not known."""
 
@@ -79,6 +81,9 @@ def predict(work: Workload, problem: Problem, config: TileConfig, way: Arithmeti
         sizes.rows * (sizes.depth * left + sizes.columns * out) + sizes.depth * sizes.columns * right
     )
     seconds = LAUNCH_S + FILL_S + max(body_s, memory / gpu.bytes_per_s)
+    alone = 2 * shared_bytes(config, (left, right)) > gpu.shared_bytes - 2048
+    if alone and gpu.has("pdl") and tiles * config.parts <= gpu.processors:
+        seconds += ALONE_S
     if config.parts > 1:
         partial = (
             2 * 4 * (tiles - (0 if uncut >= tiles else uncut)) * config.parts * config.rows * config.columns

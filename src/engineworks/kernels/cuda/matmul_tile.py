@@ -54,6 +54,10 @@ MOST_PREFETCHED = 1 << 17
 """Bytes of weights that a program asks for while the kernel ahead still runs."""
 
 
+MOST_PREFETCHING = 264
+"""Programs that do: of many, most start when the kernel ahead has long ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class TileConfig:
     """One tile kernel.
@@ -269,7 +273,10 @@ class TileKernel:
     def _emit_prefetch(self, lines: Lines, indices: tuple[str, ...]) -> None:
         """Weights are asked for while the kernels ahead still run: a tile's lie one after the other."""
         side, config = self.right, self.config
-        if not side.whole or config.uncut or not isinstance(side.outer, int):
+        programs = self.tiling.programs
+        if not side.whole or not isinstance(side.outer, int) or not isinstance(programs, int):
+            return
+        if config.uncut or programs > MOST_PREFETCHING:
             return
         size = config.columns * side.outer * side.dtype.size_bytes
         if size > MOST_PREFETCHED or size % 16:

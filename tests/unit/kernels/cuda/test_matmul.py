@@ -10,8 +10,11 @@ from engineworks.core.dims import symbol
 from engineworks.core.dtypes import DType
 from engineworks.kernels.cuda.matmul import CudaMatMul, ways_of
 from engineworks.kernels.cuda.matmul_tile import TileConfig
+from engineworks.ir.cases import Example
+from engineworks.kernels.backend import find
 from engineworks.kernels.tactic import Tactic
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Operand, Workload
+from engineworks.ops.matmul import MatMul
 from engineworks.testing.gpu_kernels import compile_image
 from tests.unit.kernels.cuda.matmul_case import check, finished, product, tensor
 
@@ -127,3 +130,23 @@ def test_every_size_known_at_run_time() -> None:
     work = finished(product(tensor(dtypes.f16, B, M, K), tensor(dtypes.f16, B, K, N)))
     for k in (0, 37):
         check(work, PROVIDER, tactics(FORMS["plain"], FORMS["cut"]), GPU, B=2, M=5, K=k, N=24)
+
+
+def workload_of(example: Example) -> Workload:
+    types = [
+        tensor(s.dtype, *(symbol(d) if isinstance(d, str) else d for d in s.shape)) for s in example.inputs
+    ]
+    op = MatMul(**example.attributes)
+    operands = tuple(Operand(t, s.constant) for t, s in zip(types, example.inputs, strict=True))
+    return Workload(op, operands, 2, op.infer(*types))
+
+
+@pytest.mark.parametrize("number", range(len(MatMul.examples)))
+def test_the_examples_of_the_op(number: int) -> None:
+    example = MatMul.examples[number]
+    work = workload_of(example)
+    found = [c for c in find("cuda").propose(work, GPU, 1)[0] if c.provider.name.startswith("cuda.matmul")]
+    assert found, "no family computes it"
+    for dims in example.bindings():
+        for candidate in found[:3]:
+            check(work, candidate.provider, [candidate.tactic], GPU, **dims)
