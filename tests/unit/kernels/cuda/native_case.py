@@ -50,7 +50,8 @@ def run(
         None if a is None or operand is None else (a, operand.type)
         for a, operand in zip(arrays, work.inputs, strict=True)
     ]
-    return interpret_image(image, given, work.outputs, sizes, symbols=image.writes_symbols)
+    with np.errstate(all="ignore"):
+        return interpret_image(image, given, work.outputs, sizes, symbols=image.writes_symbols)
 
 
 def images(
