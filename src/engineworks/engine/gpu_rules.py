@@ -16,7 +16,7 @@ _SWIZZLES = range(4)
 
 
 def gpu_kernel_problems(manifest: Manifest) -> Iterator[str]:
-    """Contradictions in kernels, maps and buffers, in words."""
+    """Contradictions in kernels and maps, in words."""
     room = next((s.size for s in manifest.sections if s.name == "code"), 0)
     for kernel in manifest.kernels:
         yield from _kernel_problems(kernel, room)
@@ -28,9 +28,6 @@ def gpu_kernel_problems(manifest: Manifest) -> Iterator[str]:
             dtypes.by_name(each.dtype)
         except ValueError as error:
             yield f"map {number}: {error}"
-    for number, buffer in enumerate(manifest.buffers):
-        if buffer.place == "plan":
-            yield f"buffer {number}: a GPU's engine has no plan"
 
 
 def _kernel_problems(kernel: Kernel, room: int) -> Iterator[str]:
@@ -60,6 +57,11 @@ def gpu_problems(record: Record, manifest: Manifest, where: str) -> Iterator[str
     for size, most in zip(record.grid, _MOST_BLOCKS, strict=False):
         if isinstance(size, int) and size > most:
             yield f"{where}: a grid of {list(record.grid)} blocks"
+    for word in record.words:
+        if not isinstance(word, Ref) or word.buffer >= len(manifest.buffers):
+            continue  # reported with the words
+        if manifest.buffers[word.buffer].place == "plan":
+            yield f"{where}: a GPU's program has no plan to write to"
     maps = [w.map for w in record.words if isinstance(w, Ref) and w.map >= 0]
     missing = [m for m in maps if m >= len(manifest.maps)]
     if missing:
