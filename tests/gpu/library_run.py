@@ -62,15 +62,25 @@ class OnGpu:
                 return self.work[word.index].address
         raise AssertionError(word)
 
+    @property
+    def call(self) -> LibraryCall:
+        """The image's one call."""
+        (call,) = self.image.functions.values()
+        assert isinstance(call, LibraryCall)
+        return call
+
+    @property
+    def words(self) -> list[int]:
+        """What the call is given."""
+        (step,) = self.image.steps
+        return [self._word(w) for w in step.words]
+
     @cached_property
     def launch(self) -> BoundLaunch:
         """The call, ready to be launched."""
-        (step,) = self.image.steps
-        call = self.image.functions[step.symbol]
-        assert isinstance(call, LibraryCall)
-        kernel = Kernel(step.symbol, library=call.library, call=call.parameters)
+        kernel = Kernel("call", library=self.call.library, call=self.call.parameters)
         function = self.driver.function(memoryview(b""), kernel)
-        return self.driver.bind(function, (1, 1, 1), [self._word(w) for w in step.words], overlaps=False)
+        return self.driver.bind(function, (1, 1, 1), self.words, overlaps=False)
 
     def result(self, *, captured: bool) -> np.ndarray:
         """The output of a launch, or of a graph that holds it, in memory that held something else before."""

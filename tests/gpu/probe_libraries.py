@@ -13,12 +13,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from engineworks.codegen.triton.gpu import gpu_of
 from engineworks.core import dtypes
 from engineworks.errors import Error
-from engineworks.ir.scalar import argument
-from engineworks.kernels.cuda.matmul_cublaslt import PROVIDERS
+from engineworks.ir.scalar import apply, argument, const
+from engineworks.kernels.cuda import conv_cudnn, matmul_cublaslt
+from engineworks.kernels.tactic import TacticProvider
+from engineworks.ops.conv import Conv
 from engineworks.ops.matmul import MatMul
 from engineworks.runtime.cuda import libraries
 from engineworks.runtime.cuda.driver import driver_of
 from tests.gpu.library_run import OnGpu
+from tests.unit.kernels.cuda.conv_library_cases import case, channel, last
 from tests.unit.kernels.cuda.library_case import Case, tensor
 
 PRODUCTS = ((128, 768, 768), (128, 3072, 768), (128, 768, 3072), (4096, 3072, 768), (4096, 768, 3072))
@@ -34,25 +37,48 @@ def products() -> Iterator[Case]:
         )  # fmt: skip
 
 
-def measure(case: Case, provider: object, out: object) -> None:
-    driver = driver_of(0)
-    for tactic in provider.propose(case.work, gpu_of("sm_90"), 2):  # type: ignore[attr-defined]
+LAYERS = (
+    (32, 56, 64, 64, 3, 1), (32, 14, 256, 256, 3, 1), (32, 7, 512, 512, 3, 1), (32, 56, 64, 256, 1, 1),
+    (32, 14, 1024, 256, 1, 1), (1, 56, 64, 64, 3, 1), (1, 14, 256, 256, 3, 1), (1, 14, 1024, 256, 1, 1),
+)  # fmt: skip
+"""Batch, height and width, channels in and out, kernel, stride: those of design tables and ResNet-50."""
+
+
+def layers() -> Iterator[Case]:
+    f16 = dtypes.f16
+    relu = apply("max", argument(0, f16) + argument(1, f16), const(0, f16))
+    for n, size, c, k, kernel, stride in LAYERS:
+        op = Conv(strides=(stride,) * 2, pads=(kernel // 2,) * 4)
+        inputs = [last("f16", n, c, size, size), tensor("f16", k, c, kernel, kernel), tensor("f16", k)]
+        yield case(
+            f"{n} x {size}^2 x {c} -> {k}, {kernel}x{kernel}/{stride} + bias + relu", op, inputs,
+            lambda y, b: np.maximum(y + channel(b), 0), expression=relu, kinds=("channel",), constants=(1, 2),
+        )  # fmt: skip
+
+
+def measure(case: Case, provider: TacticProvider, *, checks: bool) -> None:
+    """One line for each proposal. `checks`: compare with float64, which takes the CPU seconds for a large layer."""
+    driver, gpu = driver_of(0), gpu_of("sm_90")
+    for tactic in provider.propose(case.work, gpu, 2):
         try:
-            run = OnGpu(driver, case, provider.build(case.work, tactic, gpu_of("sm_90")))  # type: ignore[attr-defined]
-            error = case.check(run.result(captured=False), case.arrays())
-            said = f"{run.seconds() * 1e6:8.2f} us   error {error:.1e}"
+            run = OnGpu(driver, case, provider.build(case.work, tactic, gpu))
+            result = run.result(captured=False)
+            said = f"{run.seconds() * 1e6:8.2f} us"
+            if checks:
+                said += f"   error {case.check(result, case.arrays()):.1e}"
         except (Error, AssertionError) as why:
             said = f"    {type(why).__name__}: {why}"
-        out.write(f"{case.name:44} {tactic.text():34} {said}\n")  # type: ignore[attr-defined]
+        sys.stdout.write(f"{case.name:48} {tactic.text():34} {said}\n")
 
 
 def main() -> None:
-    out = sys.stdout
-    for library in ("cublaslt",):
-        out.write(f"{library} {libraries.version(library)}\n")
-    np.seterr(all="ignore")
-    for case in products():
-        measure(case, PROVIDERS[0], out)
+    """The table."""
+    for library in ("cublaslt", "cudnn"):
+        sys.stdout.write(f"{library} {libraries.version(library)}\n")
+    for product in products():
+        measure(product, matmul_cublaslt.PROVIDERS[0], checks=product.name.startswith("128 "))
+    for layer in layers():
+        measure(layer, conv_cudnn.PROVIDERS[0], checks=layer.name.startswith("1 "))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,13 +11,15 @@ from engineworks.codegen.triton.gpu import GPUS, Gpu, gpu_of
 from engineworks.core import dtypes
 from engineworks.errors import EngineMismatch, MissingExtra
 from engineworks.ir.scalar import apply, argument, const
+from engineworks.kernels.cuda.conv_cudnn import CudnnConfig, CudnnConv
 from engineworks.kernels.cuda.matmul_cublaslt import CublasltConfig, CublasltMatmul
 from engineworks.kernels.tactic import KernelImage, LibraryCall, Tactic
+from engineworks.ops.conv import Conv
 from engineworks.ops.matmul import MatMul
 from engineworks.runtime.cuda import libraries
 from engineworks.runtime.cuda.driver import CudaDriver, driver_of
 from tests.gpu.library_run import OnGpu
-from tests.unit.kernels.cuda import matmul_library_cases
+from tests.unit.kernels.cuda import conv_library_cases, matmul_library_cases
 from tests.unit.kernels.cuda.library_case import Case, tensor
 
 pytestmark = pytest.mark.gpu
@@ -96,3 +100,41 @@ def test_another_version_of_the_library_is_refused(driver: CudaDriver, gpu: Gpu)
         EngineMismatch, match=f"tuned with cuBLASLt 1; here is {libraries.version('cublaslt')}"
     ):
         libraries.prepare("cublaslt", text, driver)
+
+
+# -- cuDNN
+def convolution(case: Case, gpu: Gpu, proposal: int = 0) -> KernelImage:
+    return CudnnConv().build(case.work, Tactic("cuda.cudnn_conv", CudnnConfig(proposal)), gpu)
+
+
+@pytest.mark.parametrize("case", conv_library_cases.CASES, ids=lambda c: c.name)
+def test_cudnn_computes_the_convolution(case: Case, driver: CudaDriver, gpu: Gpu) -> None:
+    run = OnGpu(driver, case, convolution(case, gpu))
+    case.check(run.result(captured=False), case.arrays())
+    case.check(run.result(captured=True), case.arrays())
+
+
+@pytest.mark.parametrize("proposal", [1, 3, 7])
+def test_every_proposal_of_cudnn_computes_the_convolution(
+    proposal: int, driver: CudaDriver, gpu: Gpu
+) -> None:
+    for case in conv_library_cases.CASES[:8]:
+        run = OnGpu(driver, case, convolution(case, gpu, proposal))
+        case.check(run.result(captured=False), case.arrays())
+
+
+def test_cudnn_is_captured_without_a_launch_before(driver: CudaDriver, gpu: Gpu) -> None:
+    inputs = [conv_library_cases.last("f16", 3, 40, 23, 19), tensor("f16", 56, 40, 3, 3)]
+    case = conv_library_cases.case("new shape", Conv(pads=(1, 1, 1, 1)), inputs)
+    case.check(OnGpu(driver, case, convolution(case, gpu)).result(captured=True), case.arrays())
+
+
+def test_a_plan_that_was_written_down_computes_the_convolution(driver: CudaDriver, gpu: Gpu) -> None:
+    case = next(c for c in conv_library_cases.CASES if c.kinds and not c.dims)
+    image = convolution(case, gpu)
+    first = OnGpu(driver, case, image)
+    text = libraries.prepare("cudnn", first.call.parameters, driver).pinned(first.words)
+    ((symbol, _),) = image.functions.items()
+    again = OnGpu(driver, case, replace(image, functions={symbol: LibraryCall("cudnn", text)}))
+    assert '"plan":' in again.call.parameters
+    case.check(again.result(captured=False), case.arrays())

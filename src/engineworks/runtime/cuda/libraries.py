@@ -30,6 +30,12 @@ class Prepared(Protocol):
         """
         ...
 
+    def pinned(self, words: Sequence[int]) -> str:
+        """The call's text with what is chosen for these words written down: the version of the library, and the plan
+        of one that writes plans. An engine with it is loaded faster, and by that version only.
+        """
+        ...
+
 
 _PREPARE: Mapping[str, Callable[[str, int], Prepared]] = MappingProxyType(
     {"cublaslt": cublaslt.prepare, "cudnn": cudnn.prepare}
