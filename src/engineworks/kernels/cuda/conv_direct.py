@@ -13,10 +13,10 @@ from engineworks.codegen.triton.lines import Lines
 from engineworks.codegen.triton.scalars import held
 from engineworks.kernels.cpu.conv_epilogue import finish_of
 from engineworks.kernels.cuda.conv_cost import LAUNCH_S
-from engineworks.kernels.cuda.conv_end import Block, Ending, emit_results, inside, masked
+from engineworks.kernels.cuda.conv_end import Block, Ending, emit_results, inside, masked, tap_digits
 from engineworks.kernels.cuda.conv_image import ImageParts
 from engineworks.kernels.cuda.conv_shape import conv_shape, tiles_of
-from engineworks.kernels.cuda.conv_windows import emit_firsts, emit_tap, tap_digits, widened
+from engineworks.kernels.cuda.conv_windows import emit_firsts, emit_tap, widened
 from engineworks.kernels.cuda.conv_words import Words
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Step, Tactic
 from engineworks.kernels.workload import Workload, input_type

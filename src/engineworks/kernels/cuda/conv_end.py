@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from engineworks.codegen.triton.epilogue import emit_epilogue
 from engineworks.codegen.triton.lines import Lines
@@ -60,6 +61,21 @@ def coordinates(lines: Lines, words: Words, shape: ConvShape, pixel: str, prefix
     return (image, *found)
 
 
+def tap_digits(lines: Lines, tap: str, kernel: tuple[int, ...]) -> tuple[str, ...]:
+    """A tap's number as (depth, row, column); '0' along axes of one tap."""
+    found: list[str] = []
+    rest, left = tap, kernel[0] * kernel[1] * kernel[2]
+    for size in reversed(kernel):
+        left //= size
+        if size == 1:
+            found.insert(0, "0")
+            continue
+        found.insert(0, lines.let(f"{rest} % {size}" if left > 1 else rest, "t"))
+        if left > 1:
+            rest = lines.let(f"{rest} // {size}", "t")
+    return tuple(found)
+
+
 def weighted(terms: list[tuple[str, Dim]], words: Words, reach: Dim) -> str:
     """Sum of index times stride, in i64 where `reach`, the number of elements, may not fit 31 bits."""
     wide = "" if is_narrow(reach) else ".to(tl.int64)"
@@ -97,9 +113,11 @@ def emit_results(end: Ending, block: Block, sums: str, output: int = 0, *, epilo
     columns = inside(shape.outputs, block.channels, block.channel, words)
     mask = masked(rows and f"{rows}[:, None]", columns and f"{columns}[None, :]")
     at = lines.let(emit_places(end, block), "at")
-    channel = block.channel
+    per_group, channel = shape.group_channels_out, block.channel
+    if per_group != shape.outputs:
+        channel = lines.let(f"{channel} % {per_group}", "channel")
     if shape.groups > 1:
-        channel = lines.let(f"{block.group} * {shape.outputs} + {block.channel}", "channel")
+        channel = lines.let(f"{block.group} * {per_group} + {channel}", "channel")
     finish = finish_of(work)
 
     def load(number: int, kind: OperandKind) -> str:
@@ -114,11 +132,8 @@ def emit_results(end: Ending, block: Block, sums: str, output: int = 0, *, epilo
                 text = f"tl.load({base})"
         return held(text, operand.type.dtype)
 
-    whole = (
-        Epilogue(finish.expression, tuple(kind for _, kind, _ in finish.operands))
-        if finish.expression
-        else None
-    )  # type: ignore[arg-type]
+    kinds: tuple[Any, ...] = tuple(kind for _, kind, _ in finish.operands)  # strings there, literals here
+    whole = Epilogue(finish.expression, kinds) if finish.expression else None
     value = emit_epilogue(lines, whole if epilogue else None, sums, load)
     dtype = work.outputs[output].dtype
     y = words.pointer(f"y{output}", dtype, Output(output))
@@ -136,9 +151,14 @@ def emit_places(end: Ending, block: Block) -> str:
         own, *places = coordinates(lines, words, shape, block.pixel, "q")
         rows = weighted([(own, image), *zip(places, spatial, strict=True)], words, reach)
     first = lines.let(f"{block.pixel} * 0" if rows == "0" else rows, "row")
+    per_group = shape.group_channels_out
     columns = [(block.channel, channel)]
+    if per_group != shape.outputs:
+        columns = [(lines.let(f"{block.channel} % {per_group}", "o"), channel)]
+        places = tap_digits(lines, lines.let(f"{block.channel} // {per_group}", "tap"), shape.scatter)
+        columns += [(place, spatial[a] // shape.scatter[a]) for a, place in enumerate(places)]
     if shape.groups > 1:
-        columns.append((block.group, channel * shape.outputs))
+        columns.append((block.group, channel * per_group))
     start = f" + {words.size(shape.y_first)}" if shape.y_first != 0 else ""
     column = lines.let(weighted(columns, words, reach) + start, "column")
     return f"{first}[:, None] + {column}[None, :]"

@@ -21,11 +21,11 @@ from engineworks.kernels.cuda.conv_end import (
     emit_results,
     inside,
     masked,
+    tap_digits,
     weighted,
 )
 from engineworks.kernels.cuda.conv_filters import BYTE_SHIFT, FilterLayout
 from engineworks.kernels.cuda.conv_shape import AXES, ConvShape, tiles_of
-from engineworks.kernels.cuda.conv_windows import tap_digits
 from engineworks.kernels.cuda.conv_words import Words, is_narrow
 from engineworks.kernels.tactic import Input, Step, Word
 from engineworks.kernels.workload import Workload, input_type

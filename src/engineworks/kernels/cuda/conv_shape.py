@@ -31,6 +31,8 @@ class ConvShape:
             its negative where the taps run backwards. `before` may be negative.
         x_strides, y_strides: elements between neighbours along (image, channel, depth, row, column).
         y_first: elements from the start of y to the first output.
+        scatter: results of one pixel along depth, row and column, where each makes several: `outputs` then counts them
+            all, position by position, and y_strides are those between neighbouring pixels' first results.
     """
 
     batch: Dim
@@ -47,6 +49,12 @@ class ConvShape:
     y_strides: tuple[Dim, ...]
     y_first: Dim = 0
     divisors: tuple[int, ...] = (1, 1, 1)
+    scatter: tuple[int, ...] = (1, 1, 1)
+
+    @property
+    def group_channels_out(self) -> int:
+        """Channels of y that one group has."""
+        return self.outputs // (self.scatter[0] * self.scatter[1] * self.scatter[2])
 
     @property
     def taps(self) -> int:
@@ -76,7 +84,7 @@ class ConvShape:
     @property
     def writes_pixels(self) -> bool:
         """Outputs of one channel lie one after another at one distance."""
-        return _dense(self.y_strides, self.out)
+        return self.scatter == (1,) * AXES and _dense(self.y_strides, self.out)
 
 
 def _dense(strides: Sequence[Dim], size: Sequence[Dim]) -> bool:

@@ -55,21 +55,6 @@ def emit_tap(
     return (at if at != "0" else "m * 0"), conditions, indices
 
 
-def tap_digits(lines: Lines, tap: str, kernel: tuple[int, ...]) -> tuple[str, ...]:
-    """A tap's number as (depth, row, column); '0' along axes of one tap."""
-    found: list[str] = []
-    rest, left = tap, kernel[0] * kernel[1] * kernel[2]
-    for size in reversed(kernel):
-        left //= size
-        if size == 1:
-            found.insert(0, "0")
-            continue
-        found.insert(0, lines.let(f"{rest} % {size}" if left > 1 else rest, "t"))
-        if left > 1:
-            rest = lines.let(f"{rest} // {size}", "t")
-    return tuple(found)
-
-
 def tap_range(taps: int) -> str:
     """The loop over taps: unrolled where they are few."""
     return f"{'tl.static_range' if taps <= MOST_UNROLLED_TAPS else 'range'}({taps})"

@@ -17,10 +17,10 @@ from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.conv_epilogue import finish_of
 from engineworks.kernels.cpu.pool_loops import Pool, pool_of
-from engineworks.kernels.cuda.conv_end import Block, Ending, emit_results, inside, masked
+from engineworks.kernels.cuda.conv_end import Block, Ending, emit_results, inside, masked, tap_digits
 from engineworks.kernels.cuda.conv_image import ImageParts
 from engineworks.kernels.cuda.conv_shape import AXES, ConvShape, leading, spread, tiles_of
-from engineworks.kernels.cuda.conv_windows import emit_firsts, emit_tap, tap_digits, tap_range, widened
+from engineworks.kernels.cuda.conv_windows import emit_firsts, emit_tap, tap_range, widened
 from engineworks.kernels.cuda.conv_words import Words
 from engineworks.kernels.cuda.pool_blocks import BlockConfig, ranked_blocks
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Step, Tactic
