@@ -76,6 +76,9 @@ def _patched_language(body: Any) -> Iterator[None]:
     interpreter._patch_lang_tensor = lambda tensor, scope: _patch_index(patch_tensor, tensor, scope)
     scopes = [patch_language(body), patch_language(standard.zeros.fn)]
     dot = interpreter.interpreter_builder.create_dot
+    splat = interpreter.interpreter_builder.create_splat
+    # pyrefly: ignore[method-assign, bad-assignment]
+    interpreter.interpreter_builder.create_splat = functools.partial(_splat, splat)
     # pyrefly: ignore[method-assign, bad-assignment]
     interpreter.interpreter_builder.create_dot = functools.partial(_dot, dot)
     interpreter._patch_lang = lambda fn: interpreter._LangPatchScope()
@@ -88,11 +91,25 @@ def _patched_language(body: Any) -> Iterator[None]:
         interpreter.ReduceOps.generic_reduce = reduce  # pyrefly: ignore[method-assign]
         # pyrefly: ignore[method-assign]
         interpreter.interpreter_builder.create_dot = dot
+        # pyrefly: ignore[method-assign]
+        interpreter.interpreter_builder.create_splat = splat
         interpreter._patch_lang, interpreter._patch_lang_tensor = patch_language, patch_tensor
         for home, name, compiled, _ in swapped:
             setattr(home, name, compiled)
         for scope in reversed(scopes):
             scope.restore()
+
+
+def _splat(splat: Any, kind: Any, value: Any) -> Any:
+    """As the interpreter does, but the outcome of comparing two numbers stays a truth (it becomes a number of their type,
+    which has no bits to combine when they are floats).
+    """
+    import numpy as np
+    from triton.runtime import interpreter
+
+    if value.data.dtype != np.bool_:
+        return splat(kind, value)
+    return interpreter.TensorHandle(np.full(kind.shape, value.data.reshape(-1)[0]), value.dtype.scalar)
 
 
 def _converted(convert: Any, value: Any, source: Any, target: Any, rounding: Any) -> Any:
