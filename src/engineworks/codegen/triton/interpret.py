@@ -101,7 +101,7 @@ def _patched_language(body: Any) -> Iterator[None]:
 
 
 def _splat(splat: Any, kind: Any, value: Any) -> Any:
-    """As the interpreter does, but the outcome of comparing two numbers stays a truth (it becomes a number of their type,
+    """As the interpreter does, but what comparing two numbers gives stays a truth (it becomes a number of their type,
     which has no bits to combine when they are floats).
     """
     import numpy as np
