@@ -172,7 +172,7 @@ def _variants(
         yield replace(config, turned=True)
         if mapped:
             yield replace(mapped, turned=True)
-    if tiles > gpu.processors and mapped and isinstance(problem.rows, int):
+    if tiles > gpu.processors and mapped:
         fits = [
             c
             for s in range(config.stages, 1, -1)

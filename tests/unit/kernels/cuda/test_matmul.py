@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
 
+from engineworks.codegen.triton.compile import compile_cubin
+from engineworks.codegen.triton.function import KernelFunction
 from engineworks.codegen.triton.gpu import gpu_of
 from engineworks.core import dtypes
 from engineworks.core.dims import symbol
 from engineworks.core.dtypes import DType
-from engineworks.kernels.cuda.matmul import CudaMatMul, ways_of
-from engineworks.kernels.cuda.matmul_tile import TileConfig
+from engineworks.errors import NoTactic
 from engineworks.ir.cases import Example
 from engineworks.kernels.backend import find
+from engineworks.kernels.cuda.matmul import CudaMatMul, ways_of
+from engineworks.kernels.cuda.matmul_tile import TileConfig
 from engineworks.kernels.tactic import Tactic
 from engineworks.kernels.workload import Operand, Workload
 from engineworks.ops.matmul import MatMul
@@ -150,3 +157,61 @@ def test_the_examples_of_the_op(number: int) -> None:
     for dims in example.bindings():
         for candidate in found[:3]:
             check(work, candidate.provider, [candidate.tactic], GPU, **dims)
+
+
+LARGE = {
+    "plain": TileConfig(64, 64, 64, stages=4),
+    "mapped": TileConfig(64, 64, 128, stages=3, maps=True),
+    "cut": TileConfig(64, 64, 128, stages=3, maps=True, parts=4),
+    "the last tiles cut": TileConfig(128, 128, 64, maps=True, parts=2, uncut=2),
+    "persistent": TileConfig(128, 256, 64, 8, 3, maps=True, persistent=True),
+    "turned": TileConfig(16, 64, 128, stages=4, maps=True, turned=True),
+}
+
+
+@pytest.mark.parametrize("form", LARGE)
+def test_sm_90_multiplies_by_warp_groups_without_spills(form: str, tmp_path: Path) -> None:
+    work = finished(product(tensor(dtypes.f16, 197, 768), tensor(dtypes.f16, 768, 512), constant=True))
+    image = PROVIDER.build(work, tactics(LARGE[form])[0], GPU)
+    code = machine_code(image.functions[image.steps[0].symbol], tmp_path)
+    assert "HGMMA" in code
+    assert not re.search(r"\b(LDL|STL)\b", code), "registers go to local memory"
+    assert "UBLKPF" in code or LARGE[form].uncut or LARGE[form].persistent, "weights are not asked for"
+    assert "STG.E.128" in code, "the output is not stored 16 bytes at a time"
+    assert ("UTMALDG" if LARGE[form].maps else "LDGSTS.E.BYPASS.128") in code
+
+
+def machine_code(function: KernelFunction, folder: Path) -> str:
+    """The assembly of a kernel for sm_90."""
+    import triton
+
+    path = folder / "kernel.cubin"
+    path.write_bytes(compile_cubin(function, GPU).code)
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/nvdisasm"
+    return subprocess.run([tool, "-c", path], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_86", "sm_100", "sm_120"])
+def test_the_best_candidates_compile_for_other_architectures(arch: str) -> None:
+    gpu = gpu_of(arch)
+    for rows, depth in ((197, 768), (4096, 768)):
+        work = finished(
+            product(tensor(dtypes.f16, rows, depth), tensor(dtypes.f16, depth, 768), constant=True)
+        )
+        for tactic in list(PROVIDER.propose(work, gpu, 1))[:2]:
+            compile_image(PROVIDER.build(work, tactic, gpu), gpu)
+
+
+def test_candidates_are_few_different_and_ordered() -> None:
+    work = product(tensor(dtypes.f16, 128, 768), tensor(dtypes.f16, 768, 768), constant=True)
+    assert [len(best(work, effort)) for effort in (0, 1, 3)] == [1, 4, 16]
+    found = best(work, 3)
+    assert [t.predicted_s for t in found] == sorted(t.predicted_s for t in found)
+    assert len({(t.config.rows, t.config.columns) for t in found}) >= 4
+    assert len({t.text() for t in found}) == 16
+
+
+def test_types_that_matrix_units_lack_are_refused() -> None:
+    work = product(tensor(dtypes.i32, 8, 8), tensor(dtypes.i32, 8, 8))
+    with pytest.raises(NoTactic, match="generic"):
+        best(work)
