@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from benchmarks.gpu_networks import Network, network
 
 PEERS = ("eager", "graph", "compile", "max-autotune")
 """Eager torch, its kernels in one CUDA graph, and torch.compile's modes reduce-overhead and max-autotune."""
+PROFILED = 20
+"""Inferences that kernels are timed over."""
 TYPINGS = ("strong", "weak")
 """'strong' builds from the module in f16, 'weak' from the one in f32 with f16 allowed."""
 
@@ -126,37 +128,22 @@ def ours(row: Row) -> Runner:
 
     runner = Runner(call, facts)
     if row.layers:
-        times = engine.context().profile(20, **inputs)
-        runner.layers = layer_rows(
-            json.loads(engine.report), [(t.group, t.duration_s / 20) for t in times], manifest
-        )
+        runner.layers = _layers(engine, inputs)
     return runner
 
 
-def layer_rows(
-    report: Mapping[str, Any], times: list[tuple[str, float]], manifest: Any
-) -> list[dict[str, Any]]:
-    """Per group of launches: seconds, launches, and what its operations and bytes would take at the least."""
+def _layers(engine: Any, inputs: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """Groups of launches, slowest first, with the share of the roofline of each."""
+    from engineworks.builder.layer_times import layer_times
     from engineworks.codegen.triton.gpu import gpu_of
 
-    gpu = gpu_of(manifest.target.arch)
-    groups = {g["number"]: g for g in report["groups"]}
-    rows: dict[str, dict[str, Any]] = {}
-    for number, seconds in times:
-        group = groups.get(number, {})
-        row = rows.setdefault(number, {
-            "group": number, "origin": ", ".join(group.get("origin", ()))[:60],
-            "ops": "+".join(o.partition("(")[0] for o in group.get("ops", ())), "tactic": group.get("tactic", ""),
-            "outputs": ", ".join(group.get("outputs", ())), "seconds": 0.0, "launches": 0,
-            "measured_s": group.get("measured_s"), "flops": group.get("flops", 0.0),
-            "bytes": group.get("bytes_moved", 0.0),
-        })  # fmt: skip
-        row["seconds"] += seconds
-        row["launches"] += 1
-    for row in rows.values():
-        floor = max(row["flops"] / gpu.half_flops, row["bytes"] / gpu.bytes_per_s)
-        row["of_roofline"] = floor / row["seconds"] if row["seconds"] else 0.0
-    return sorted(rows.values(), key=lambda r: -r["seconds"])
+    gpu = gpu_of(engine.manifest.target.arch)
+    times = engine.context().profile(PROFILED, **inputs)
+    launches = [(t.group, t.tactic, t.duration_s / PROFILED) for t in times]
+    return [
+        asdict(layer) | {"of_roofline": layer.of_roofline(gpu)}
+        for layer in layer_times(json.loads(engine.report), launches)
+    ]
 
 
 def peer(kind: str, row: Row) -> Runner:

@@ -118,7 +118,7 @@ def layers(record: Record) -> str:
     for r in rows[:SHOWN_LAYERS]:
         lines.append(
             f"{r['group']:>5} {r['seconds'] * 1e6:8.1f} us {r['seconds'] / total:6.1%} {r['launches']:2}x "
-            f"{r['flops'] / 1e9:8.2f} GFLOP {r['bytes'] / 1e6:8.2f} MB {r['of_roofline']:5.0%} "
-            f"{r['ops'][:50]:50} {r['outputs'][:40]:40} {r['tactic'][:110]}"
+            f"{r['flops'] / 1e9:8.2f} GFLOP {r['bytes_moved'] / 1e6:8.2f} MB {r['of_roofline']:5.0%} "
+            f"{'+'.join(r['ops'])[:50]:50} {', '.join(r['outputs'])[:40]:40} {r['tactic'][:110]}"
         )
     return "\n".join(lines)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json as json_text
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
@@ -15,7 +16,13 @@ from engineworks.cli.console import duration, emit_json, nodes, progress, say, t
 from engineworks.cli.engines import open_engine
 from engineworks.errors import MissingExtra
 
+if TYPE_CHECKING:
+    from engineworks.runtime.context import Context
+    from engineworks.runtime.engine import Engine
+
 PERCENTILES = (50, 90, 99)
+PROFILED = 20
+"""Inferences that launches are timed over."""
 
 
 def bench(
@@ -40,32 +47,67 @@ def bench(
         threads: that share the work.
         shapes: NAME=1x3x8 for inputs with dynamic axes.
         input: NAME=FILE; inputs not given are random.
-        layers: print the time of each launch.
+        layers: print the time of each launch; on a GPU also how much of it the chip's arithmetic or memory would take.
         against: the ONNX model, run by ONNX Runtime in turns with the engine.
         json: print the result as JSON.
     """
     opened = open_engine(engine, shapes or [], threads)
     arrays = given_arrays(opened.manifest, input or [], shapes or [], seed=0)
     context = opened.context()
-    context.bind(**arrays)
-    runs: dict[str, Callable[[], Any]] = {"engineworks": context.execute}
+    runs: dict[str, Callable[[], float]] = {"engineworks": _timed_run(opened, context, arrays)}
     if against is not None:
-        runs["onnxruntime"] = _onnxruntime(against, arrays, opened.default_threads)
+        runs["onnxruntime"] = _timed(_onnxruntime(against, arrays, opened.default_threads))
     times = _measure(runs, seconds, warmup)
     result: dict[str, Any] = {name: _statistics(t) for name, t in times.items()}
     if against is not None:
         result["speedup"] = float(np.median(times["onnxruntime"]) / np.median(times["engineworks"]))
-    launches = context.profile(20, **arrays) if layers else []
-    result["layers"] = [
-        {"name": t.name, "tactic": t.tactic, "seconds": t.duration_s / 20} for t in launches
-    ]  # fmt: skip
+    result["layers"] = _layers(opened, context, arrays) if layers else []
     if json:
         emit_json(result | {"threads": opened.default_threads})
     else:
         _print(result, list(times))
 
 
-def _measure(runs: dict[str, Callable[[], Any]], seconds: float, warmup: float) -> dict[str, list[float]]:
+def _timed_run(opened: Engine, context: Context, arrays: Mapping[str, np.ndarray]) -> Callable[[], float]:
+    """Seconds of one inference: of the caller, or on a GPU of its own clock, where inputs and outputs stay."""
+    if opened.manifest.target.device == "cuda":
+        from engineworks.cli.gpu import DeviceRun
+
+        return DeviceRun(context, arrays)
+    context.bind(**arrays)
+    return _timed(context.execute)
+
+
+def _timed(run: Callable[[], Any]) -> Callable[[], float]:
+    def timed() -> float:
+        before = time.perf_counter()
+        run()
+        return time.perf_counter() - before
+
+    return timed
+
+
+def _layers(opened: Engine, context: Context, arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Launches with their seconds; on a GPU groups of them, with the share of the roofline."""
+    times = context.profile(PROFILED, **arrays)
+    target = opened.manifest.target
+    if target.device != "cuda":
+        return [{"name": t.name, "tactic": t.tactic, "seconds": t.duration_s / PROFILED} for t in times]
+    from engineworks.builder.layer_times import layer_times
+    from engineworks.codegen.triton.gpu import gpu_of
+
+    gpu = gpu_of(target.arch)
+    report = json_text.loads(opened.report or b"{}")
+    return [
+        {
+            "name": ", ".join(g.origin), "tactic": g.tactic, "seconds": g.seconds, "launches": g.launches,
+            "flops": g.flops, "bytes": g.bytes_moved, "of_roofline": g.of_roofline(gpu),
+        }
+        for g in layer_times(report, [(t.group, t.tactic, t.duration_s / PROFILED) for t in times])
+    ]  # fmt: skip
+
+
+def _measure(runs: dict[str, Callable[[], float]], seconds: float, warmup: float) -> dict[str, list[float]]:
     """Seconds of each call, the candidates in turns so that a slow moment of the machine hits all of them."""
     until = time.perf_counter() + warmup
     while time.perf_counter() < until:
@@ -76,10 +118,8 @@ def _measure(runs: dict[str, Callable[[], Any]], seconds: float, warmup: float) 
     with progress("bench") as report:
         while now - started < seconds or not all(times.values()):
             for name, run in runs.items():
-                before = time.perf_counter()
-                run()
+                times[name].append(run())
                 now = time.perf_counter()
-                times[name].append(now - before)
             report(min(int((now - started) * 10), int(seconds * 10)), int(seconds * 10) or 1, "measuring")
     return times
 
@@ -125,6 +165,8 @@ def _print(result: dict[str, Any], names: list[str]) -> None:
         ordered = sorted(result["layers"], key=lambda r: -r["seconds"])
         rows = [
             [nodes(r["name"].split(", ")), r["tactic"], duration(r["seconds"]), f"{r['seconds'] / total:.1%}"]
+            + ([f"{r['of_roofline']:.0%}"] if "of_roofline" in r else [])
             for r in ordered
         ]
-        table(["launch", "tactic", "time", "share"], rows, right=(2, 3))
+        last = ["of roofline"] if len(rows[0]) > 4 else []
+        table(["launch", "tactic", "time", "share", *last], rows, right=(2, 3, 4))
