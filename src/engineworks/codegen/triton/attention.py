@@ -12,12 +12,13 @@ from typing import Literal
 
 from engineworks.codegen.triton.attention_parameters import Parameters
 from engineworks.codegen.triton.lines import Lines
-from engineworks.core.dims import Dim, known_positive, product
+from engineworks.core.dims import Dim, bounds, known_positive, product
 from engineworks.core.dtypes import DType
 
 Form = Literal["flash", "whole", "split"]
 Precision = Literal["ieee", "tf32", "tf32x3"]
 LOG2_E = math.log2(math.e)
+FEW_BLOCKS = 8
 LEAST_PART = 16
 """The smallest side of a matrix product."""
 _SPELLINGS = {"f32": "tl.float32", "f16": "tl.float16", "bf16": "tl.bfloat16"}
@@ -172,10 +173,11 @@ class AttentionText:
         """The function, called KERNEL."""
         self._place()
         self.lines.line("gdc_wait()\ngdc_launch_dependents()")
-        self._queries()
+        self._columns()
         if self.tiles.form == "whole":
             self._whole()
         else:
+            self._queries()
             self._blocks()
         if self.tiles.form == "split":
             self._store_partials()
@@ -232,16 +234,20 @@ class AttentionText:
         text = f"query.to(tl.int64) * {self._stride(operand.row)}"
         return f"{text} + twin * {self._stride(operand.head)}" if self._folds and operand.head != 0 else text
 
+    def _columns(self) -> None:
+        """Numbers of the columns of keys and values."""
+        for name, parts in (("depth", self.depth_parts), ("column", self.width_parts)):
+            for n, (start, width) in enumerate(parts):
+                self.lines.line(f"{name}{n} = {start} + tl.arange(0, {width})")
+
     def _queries(self) -> None:
+        """Load the queries."""
         let, shape = self.lines.line, self.shape
         let(f"q_rows = q + ({self._row_offsets(shape.q)})")
         for n, (start, width) in enumerate(self.depth_parts):
-            let(f"depth{n} = {start} + tl.arange(0, {width})")
             here = "there[:, None]" + self._fits(f"depth{n}[None, :]", start + width, shape.depth)
             offsets = f"depth{n}[None, :] * {self._stride(shape.q.column)}"
             let(f"q{n} = tl.load(q_rows[:, None] + {offsets}, mask={here}, other=0.0)")
-        for n, (start, width) in enumerate(self.width_parts):
-            let(f"column{n} = {start} + tl.arange(0, {width})")
         if shape.mask is not None:
             let(f"mask_rows = mask + ({self._row_offsets(shape.mask)})")
 
@@ -260,10 +266,12 @@ class AttentionText:
         let(f"k_at = k + {self._wide(begin)} * {self._stride(shape.k.row)}")
         let(f"v_at = v + {self._wide(begin)} * {self._stride(shape.v.row)}")
         let(f"span = tl.arange(0, {tiles.keys})")
-        with self.lines.block(f"for first in tl.range({begin}, full, {tiles.keys}):"):
-            self._block(masked=False)
+        if not self._all_masked:
+            with self.lines.block(f"for first in tl.range({begin}, full, {tiles.keys}):"):
+                self._block(masked=False)
         if not self._always_full:
-            with self.lines.block(f"for first in tl.range(full, end, {tiles.keys}, num_stages=1):"):
+            begin = begin if self._all_masked else "full"
+            with self.lines.block(f"for first in tl.range({begin}, end, {tiles.keys}):"):
                 self._block(masked=True)
 
     @staticmethod
@@ -277,6 +285,14 @@ class AttentionText:
         step = self.tiles.keys * self.tiles.splits
         return isinstance(keys, int) and keys % step == 0 and not self.shape.causal
 
+    @property
+    def _all_masked(self) -> bool:
+        """Blocks are so few that asking of every key whether it is there costs less than a second loop, whose loads
+        begin when the first has ended.
+        """
+        _, most = bounds(self.shape.keys)
+        return not self._always_full and most is not None and most <= FEW_BLOCKS * self.tiles.keys
+
     def _range(self) -> str:
         """Define `full`, up to where blocks need no masks, and `end`; the first key's text."""
         let, tiles = self.lines.line, self.tiles
@@ -289,6 +305,8 @@ class AttentionText:
             let(f"share = tl.cdiv(tl.cdiv({self.keys}, {tiles.keys}), {tiles.splits}) * {tiles.keys}")
             let("begin = tl.minimum(split * share, end)\nend = tl.minimum(begin + share, end)")
             begin = "begin"
+        if self._all_masked:
+            return begin
         let("full = end")
         if self.shape.causal:
             first = "0" if self._folds else f"block * {tiles.rows}"
@@ -302,7 +320,10 @@ class AttentionText:
         """One block of keys from `first`, at k_at and v_at."""
         let, shape, tiles = self.lines.line, self.shape, self.tiles
         let("key = first + span")
-        self._scores("score", "k_at", "span", "end" if masked else None)
+        end = "end" if masked else None
+        self._load_mask("extra", "key", end)
+        self._load_keys("keys", "k_at", "key", "span", end)
+        self._scores("score", "keys", "extra", "key", end)
         let(f"peak = tl.maximum(top, {self._peak('score')})")
         let("safe = tl.where(peak == float('-inf'), 0.0, peak)")
         let(f"weight = {self._power('score', 'safe[:, None]')}")
@@ -323,46 +344,51 @@ class AttentionText:
         """How matrices of f32 are multiplied."""
         return f'input_precision="{self.tiles.precision}"'
 
-    def _scores(self, name: str, base: str, span: str, end: str | None) -> None:
-        """Products of the queries with the keys `key`, which lie `span` rows from `base`; -inf for hidden ones from
-        `end` on (None: there are none).
-        """
-        let, shape = self.lines.line, self.shape
+    def _load_keys(self, name: str, base: str, key: str, span: str, end: str | None) -> None:
+        """Parts of the keys numbered `key`, `span` rows from `base`; zeros from `end` on (None: there are none)."""
+        shape = self.shape
         for n, (start, width) in enumerate(self.depth_parts):
             offsets = (
                 f"{span}[None, :] * {self._stride(shape.k.row)} + "
                 f"depth{n}[:, None] * {self._stride(shape.k.column)}"
             )
-            there = [f"(key < {end})[None, :]"] if end else []
+            there = [f"({key} < {end})[None, :]"] if end else []
             if start + width > shape.depth:
                 there.append(f"(depth{n}[:, None] < {shape.depth})")
-            let(f"keys{n} = tl.load({base} + ({offsets}){self._where(there)})")
-            before = f", {name}" if n else ""
-            let(f"{name} = tl.dot(q{n}, keys{n}{before}, {self._way})")
-        if not shape.in_bits:
-            let(f"{name} = {name} * {shape.scale!r}")
-        if shape.mask is not None:
-            self._add_mask(name, end)
-        if end:
-            seen = f"(key < {end})[None, :]"
-            if shape.causal:
-                seen = f"{seen} & (key[None, :] <= query[:, None] + {self.past})"
-            let(f"{name} = tl.where({seen}, {name}, float('-inf'))")
+            self.lines.line(f"{name}{n} = tl.load({base} + ({offsets}){self._where(there)})")
 
-    def _add_mask(self, name: str, end: str | None) -> None:
+    def _load_mask(self, name: str, key: str, end: str | None) -> None:
+        """What is added to the scores of the keys numbered `key`, asked for before the products that need not wait."""
         mask = self.shape.mask
-        assert mask is not None
-        there = [f"(key < {end})"] if end and mask.column != 0 else []
+        if mask is None:
+            return
+        there = [f"({key} < {end})"] if end and mask.column != 0 else []
         if mask.row == 0 and not (self._folds and mask.head != 0):
-            at = f"mask + key * {self._stride(mask.column)}" if mask.column != 0 else "mask"
+            at = f"mask + {key} * {self._stride(mask.column)}" if mask.column != 0 else "mask"
             loaded = f"tl.load({at}{self._where(there)}).to(tl.float32)"
-            self.lines.line(f"{name} += {loaded}{'[None, :]' if mask.column != 0 else ''}")
+            self.lines.line(f"{name} = {loaded}{'[None, :]' if mask.column != 0 else ''}")
             return
         at = "mask_rows[:, None]"
         if mask.column != 0:
-            at = f"{at} + key[None, :] * {self._stride(mask.column)}"
+            at = f"{at} + {key}[None, :] * {self._stride(mask.column)}"
         there = ["there[:, None]", *(f"{t}[None, :]" for t in there)]
-        self.lines.line(f"{name} += tl.load({at}{self._where(there)}).to(tl.float32)")
+        self.lines.line(f"{name} = tl.load({at}{self._where(there)}).to(tl.float32)")
+
+    def _scores(self, name: str, keys: str, extra: str, key: str, end: str | None) -> None:
+        """Products of the queries with loaded keys; -inf for those from `end` on and those that causality hides."""
+        let, shape = self.lines.line, self.shape
+        for n in range(len(self.depth_parts)):
+            before = f", {name}" if n else ""
+            let(f"{name} = tl.dot(q{n}, {keys}{n}{before}, {self._way})")
+        if not shape.in_bits:
+            let(f"{name} = {name} * {shape.scale!r}")
+        if shape.mask is not None:
+            let(f"{name} += {extra}")
+        if end:
+            seen = f"({key} < {end})[None, :]"
+            if shape.causal:
+                seen = f"{seen} & ({key}[None, :] <= query[:, None] + {self.past})"
+            let(f"{name} = tl.where({seen}, {name}, float('-inf'))")
 
     def _values(self, base: str, span: str, n: int, end: int, there: list[str]) -> str:
         shape = self.shape
@@ -391,25 +417,33 @@ class AttentionText:
     # -- all keys at once ---------------------------------------------------------------------------------------
     def _whole(self) -> None:
         let, shape = self.lines.line, self.shape
-        assert isinstance(shape.keys, int)
+        assert isinstance(shape.keys, int), "only a known number of keys is held whole"
         parts = parts_of(shape.keys)
+        hidden = [shape.causal or start + width > shape.keys for start, width in parts]
+        # All loads first, so that they take their time together; queries last, as a barrier stands on their way into
+        # the matrix units.
         for n, (start, width) in enumerate(parts):
-            let(f"key = {start} + tl.arange(0, {width})")
-            hidden = shape.causal or start + width > shape.keys
-            self._scores(f"score{n}", "k", "key", self.keys if hidden else None)
+            let(f"key{n} = {start} + tl.arange(0, {width})")
+            self._load_keys(f"keys{n}_", "k", f"key{n}", f"key{n}", self.keys if hidden[n] else None)
+        for n, (start, width) in enumerate(parts):
+            there = [f"(key{n} < {shape.keys})[:, None]"] if start + width > shape.keys else []
+            for c, (first, columns) in enumerate(self.width_parts):
+                let(f"values{n}_{c} = {self._values('v', f'key{n}', c, first + columns, there)}")
+        self._queries()
+        for n in range(len(parts)):
+            self._load_mask(f"extra{n}", f"key{n}", self.keys if hidden[n] else None)
+        for n in range(len(parts)):
+            self._scores(f"score{n}", f"keys{n}_", f"extra{n}", f"key{n}", self.keys if hidden[n] else None)
             peak = self._peak(f"score{n}")
             let(f"peak = {peak if n == 0 else f'tl.maximum(peak, {peak})'}")
         let("safe = tl.where(peak == float('-inf'), 0.0, peak)")
         for n in range(len(parts)):
             let(f"weight{n} = {self._power(f'score{n}', 'safe[:, None]')}")
         let(f"total = {' + '.join(f'tl.sum(weight{n}, 1)' for n in range(len(parts)))}")
-        for n, (start, width) in enumerate(parts):
-            let(f"key = {start} + tl.arange(0, {width})")
-            there = [f"(key < {shape.keys})[:, None]"] if start + width > shape.keys else []
-            for c, (first, columns) in enumerate(self.width_parts):
-                let(f"value = {self._values('v', 'key', c, first + columns, there)}")
+        for n in range(len(parts)):
+            for c in range(len(self.width_parts)):
                 before = f", sum{c}" if n else ""
-                let(f"sum{c} = tl.dot(weight{n}.to({self.element}), value{before}, {self._way})")
+                let(f"sum{c} = tl.dot(weight{n}.to({self.element}), values{n}_{c}{before}, {self._way})")
 
     # -- results ------------------------------------------------------------------------------------------------
     def _store(self) -> None:

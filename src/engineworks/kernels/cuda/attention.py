@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from engineworks.codegen.triton.attention import (
@@ -29,6 +29,10 @@ WIDEST = 256
 """Columns of a head whose results a program can hold."""
 WHOLE_KEYS = 256
 """Up to here the scores of all keys are held at once."""
+LEAST_ROWS = 16
+"""The smallest side of a matrix product."""
+MOST_HELD = 128
+"""Registers of a thread for the scores, or for keys and values on their way."""
 FEW_ROWS = 16
 """Up to here the rows that read one head of keys leave most of the GPU idle unless keys are split."""
 CANDIDATES = {0: 1, 1: 4, 2: 8, 3: 16, 4: 24, 5: 200}
@@ -42,12 +46,11 @@ class CudaAttention:
 
     def propose(self, work: Workload, isa: Gpu, effort: Effort) -> Iterable[Tactic]:
         shape = attention_shape(work)
-        loose = ("tf32x3",)
         found = [
-            Tactic(self.name, c, predict(shape, c, isa), is_loose=c.precision in loose)
+            Tactic(self.name, c, predict(shape, c, isa), is_loose=c.precision == "tf32x3")
             for c in _configs(shape, work, isa)
         ]
-        return sorted(found, key=lambda t: t.predicted_s)[: CANDIDATES[effort]]
+        return _varied(sorted(found, key=lambda t: t.predicted_s), CANDIDATES[effort])
 
     def build(self, work: Workload, tactic: Tactic, isa: Gpu) -> KernelImage:
         config = tactic.config
@@ -62,6 +65,21 @@ class CudaAttention:
         return KernelImage(
             {function.name: function}, frozenset(), (_step(function, text.parameters, blocks * lines),)
         )
+
+
+def _varied(tactics: Sequence[Tactic], count: int) -> list[Tactic]:
+    """The best, of one depth of pipelining each before there are two; best prediction first.
+
+    Predictions tell tiles apart better than depths.
+    """
+    seen: dict[AttentionTiles, int] = {}
+    ranked = []
+    for place, tactic in enumerate(tactics):
+        tile = replace(tactic.config, stages=0)
+        seen[tile] = seen.get(tile, -1) + 1
+        ranked.append((seen[tile], place))
+    kept = sorted(place for _, place in sorted(ranked)[:count])
+    return [tactics[place] for place in kept]
 
 
 def attention_shape(work: Workload) -> AttentionShape:
@@ -109,37 +127,34 @@ def _row_tiles(shape: AttentionShape) -> list[tuple[int, int]]:
     tiles = [(16, 1), (16, 2), (16, 4), (32, 2), (32, 4), (64, 4), (128, 8), (128, 4)]
     if shape.dtype is dtypes.f32:
         tiles = [(16, 2), (16, 4), (32, 4), (64, 4), (64, 8)]
-    fitting = [t for t in tiles if most is None or t[0] < 2 * most or t[0] == LEAST_ROWS]
-    return fitting
-
-
-LEAST_ROWS = 16
+    return [t for t in tiles if most is None or t[0] < 2 * most or t[0] == LEAST_ROWS]
 
 
 def _whole(shape: AttentionShape) -> Iterable[AttentionTiles]:
     if not isinstance(shape.keys, int) or shape.keys > WHOLE_KEYS:
         return
     held = sum(width for _, width in parts_of(shape.keys))
+    sides = sum(width for size in (shape.depth, shape.width) for _, width in parts_of(size))
     for rows, warps in _row_tiles(shape):
-        bytes_each = shape.dtype.size_bytes
-        loaded = held * max(shape.depth, shape.width) * bytes_each
-        if rows * held * 4 <= 256 * 32 * warps and loaded <= 512 * 32 * warps:
-            yield AttentionTiles("whole", rows, held, warps)
+        threads = 32 * warps
+        loaded = held * sides * shape.dtype.size_bytes // 4
+        if rows * held <= MOST_HELD * threads and loaded <= MOST_HELD * threads:
+            yield AttentionTiles("whole", rows, held, warps, 1)
 
 
 def _flash(shape: AttentionShape, gpu: Gpu) -> Iterable[AttentionTiles]:
     _, most = bounds(shape.keys)
-    wide = max(shape.depth, shape.width)
-    padded = sum(width for _, width in parts_of(wide))
+    depth, width = (sum(w for _, w in parts_of(d)) for d in (shape.depth, shape.width))
     for rows, warps in _row_tiles(shape):
         for keys in (32, 64, 128):
-            if most is not None and keys >= 2 * max(most, 16) and keys > 32:
-                continue
-            if rows * (keys + padded) * 4 > 640 * 32 * warps:  # what registers hold
+            if most is not None and keys >= most and keys > 32:
+                continue  # one block is better held whole
+            if rows * (keys + width) > 160 * 32 * warps:
                 continue
             for stages in (2, 3, 4):
-                tile_bytes = (rows + 2 * stages * keys) * padded * shape.dtype.size_bytes
-                if tile_bytes <= gpu.shared_bytes:
+                tile_bytes = (rows * depth + stages * keys * (depth + width)) * shape.dtype.size_bytes
+                useful = most is None or stages <= max(2, 1 + -(-most // keys))
+                if useful and tile_bytes <= gpu.shared_bytes:
                     yield AttentionTiles("flash", rows, keys, warps, stages)
 
 
