@@ -10,7 +10,7 @@ from engineworks.codegen.llvm.loops_nest import Fold, Nest, Write
 from engineworks.codegen.schedule import likely
 from engineworks.core.dims import Dim, known_equal, product
 from engineworks.core.types import TensorType
-from engineworks.ir.scalar import LEAVES, Scalar, leaves_of
+from engineworks.ir.scalar import LEAVES, Scalar, fold, leaves_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,17 @@ def accesses_of(nest: Nest) -> list[Access]:
         over = isinstance(stage, Fold) or stage.over_reduced
         for root in [stage.body] if isinstance(stage, Fold) else [stage.body, stage.offset]:
             for load in leaves_of(root, "load"):
-                found[_access(load.args, nest.operands[load.payload], False, over, number)] = None
+                found[_access(nest, load.args, nest.operands[load.payload], False, over, number)] = None
         if isinstance(stage, Write):
-            found[_access((stage.offset,), nest.outputs[stage.output], True, stage.over_reduced, number)] = (
-                None
-            )
+            found[_access(nest, (stage.offset,), nest.outputs[stage.output], True, over, number)] = None
     return list(found)
 
 
-def _access(args: Sequence[Scalar], type_: TensorType, is_store: bool, over: bool, stage: int) -> Access:
+def _access(
+    nest: Nest, args: Sequence[Scalar], type_: TensorType, is_store: bool, over: bool, stage: int
+) -> Access:
     axes = frozenset(a.payload for a in leaves_of(args[0], "axis"))
-    return Access(linear_of(args[0]), axes, type_, is_store, over, stage)
+    return Access(linear_of(args[0]), axes, type_, is_store, over and bool(axes & set(nest.reduced)), stage)
 
 
 _COST = {
@@ -75,18 +75,17 @@ _COST = {
 """Instructions of the primitives that take more than one."""
 
 
-def instructions_of(stages: Sequence[Fold | Write]) -> float:
-    """Of one position, conversions included; what stages share is counted once. Index arithmetic is mostly shared by
-    the neighbours that a thread holds.
+def instructions_of(nest: Nest) -> float:
+    """Of one position, conversions included; what stages share is counted once, what a whole row shares is not.
+
+    Index arithmetic is mostly shared by the neighbours that a thread holds.
     """
-    seen: set[Scalar] = set()
-    stack = [s.body for s in stages]
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            stack.extend(node.args)
-    return 1.0 + sum(map(_instructions, seen)) + sum(isinstance(s, Fold) for s in stages)
+    moving = set(nest.reduced or nest.parallel)
+    varies: dict[Scalar, bool] = {}
+    for stage in nest.stages:
+        fold(stage.body, lambda n, args: any(args) or (n.head == "axis" and n.payload in moving), varies)
+    total = sum(_instructions(node) for node, moves in varies.items() if moves)
+    return 1.0 + total + sum(isinstance(s, Fold) for s in nest.stages)
 
 
 def _instructions(node: Scalar) -> float:

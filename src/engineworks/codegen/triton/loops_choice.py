@@ -75,8 +75,8 @@ def _tiles(nest: Nest, accesses: list[Access], order: tuple[int, ...]) -> Iterat
         rows = run_through(load, across, [a for a in nest.parallel if a not in columns], extents)
         rest = tuple(a for a in order if a not in columns and a not in rows)
         wide = 32 if store.element_bytes >= 4 else 64
-        for first, second in ((wide, wide), (wide, wide // 2), (wide // 2, wide), (wide * 2, wide), (32, 32)):
-            first, second = _clipped(_size(nest, rows), _size(nest, columns), first, second)
+        for sides in ((wide, wide), (wide, wide // 2), (wide // 2, wide), (wide * 2, wide), (32, 32)):
+            first, second = _clipped(_size(nest, rows), _size(nest, columns), *sides)
             outer = (Dimension(rest),) if rest else ()
             tile = (*outer, Dimension(rows, first), Dimension(columns, second))
             for warps in _warps(first * second):

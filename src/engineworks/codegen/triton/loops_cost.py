@@ -71,10 +71,11 @@ def _operations(nest: Nest, schedule: GpuSchedule, walked: list[Access]) -> floa
     """Instructions of one position: arithmetic, and accesses, which move up to 16 bytes each."""
     extents = dict(nest.extents)
     a_thread = _elements(schedule) / (32 * schedule.warps)
-    total = instructions_of(nest.stages)
+    total = instructions_of(nest)
     for access in walked:
         run = min(_longest_run(access, schedule, extents), max(1.0, a_thread))
-        total += 5.0 / min(run, 16 / access.element_bytes)
+        a_row = 1.0 if access.over_reduced or schedule.reduced is None else 1.0 / schedule.reduced.block
+        total += 5.0 * a_row / min(run, 16 / access.element_bytes)
     return total
 
 
@@ -130,12 +131,12 @@ def _program_s(nest: Nest, schedule: GpuSchedule, held: bool) -> float:
             6e-8 + barriers + 4e-8 * math.log2(max(2, _elements(schedule) // schedule.reduced.block))
         )
     a_thread = _elements(schedule) / (32 * schedule.warps)
-    busy = a_thread * instructions_of(nest.stages) * max(1, schedule.warps / 4) / _CLOCK
+    busy = a_thread * instructions_of(nest) * max(1, schedule.warps / 4) / _CLOCK
     crowded = 2e-7 * max(0.0, math.log2(max(a_thread, 1) / 16))
     if held or schedule.reduced is None:
         return _LATENCY_S + across + busy + crowded
     pieces = -(-likely(schedule.reduced.extent(dict(nest.extents))) // schedule.reduced.block)
-    in_flight = 4 if schedule.reduced.block == 1 and pieces <= 32 else 1.5
+    in_flight = 16 if schedule.reduced.block == 1 and pieces <= 32 else 1.5
     walks = max(1, folds + sum(not isinstance(s, Fold) and s.over_reduced for s in nest.stages))
     return across + _LATENCY_S + pieces * (walks * _LATENCY_S / in_flight + busy) + crowded
 

@@ -70,7 +70,7 @@ class Emission:
         return frozenset(found)
 
     def arange(self, dimension: int) -> str:
-        """Positions in the block of a dimension, as a block with all of the kernel's axes; a scalar where it has one."""
+        """Positions in the block of a dimension, as a block with all axes; a scalar where it has one."""
         block = self.dimensions[dimension].block
         if block == 1:
             return f"tl.full((), 0, {self.index_type})"
