@@ -13,17 +13,18 @@ from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.matmul_problem import Problem, problem_of
 from engineworks.kernels.cuda import matmul_cost as cost
 from engineworks.kernels.cuda.matmul_arithmetic import Arithmetic, arithmetics
+from engineworks.kernels.cuda.matmul_corrections import NORMALISED, is_dense, normalising_epsilon
 from engineworks.kernels.cuda.matmul_image import sides_of, tile_image
 from engineworks.kernels.cuda.matmul_sides import Side
 from engineworks.kernels.cuda.matmul_text import divides
-from engineworks.kernels.cuda.matmul_tile import TileConfig
+from engineworks.kernels.cuda.matmul_tiling import TileConfig
 from engineworks.kernels.tactic import Effort, KernelImage, Tactic
 from engineworks.kernels.workload import Workload
 
 CANDIDATES = (1, 4, 8, 16, 32, 4000)
 """How many candidates each effort gets."""
 MOST_SUMS = 128
-"""fp32 sums that a thread holds; more would leave its registers."""
+"""Registers of sums that a thread holds; half as many where the operands take registers too."""
 PARTS = (2, 3, 4, 6, 8, 12, 16)
 MAP_ALIGNMENT = 16
 """Bytes that strides of a tensor map are a multiple of."""
@@ -58,10 +59,12 @@ def ways_of(work: Workload, gpu: Gpu) -> tuple[Problem, tuple[Arithmetic, ...]]:
     Raises:
         NoTactic: not a matmul, or of types that matrix units do not multiply.
     """
-    if work.anchor is None or work.anchor.name != "matmul":
+    if work.anchor is None or work.anchor.name not in ("matmul", NORMALISED):
         raise NoTactic("not a matmul")
     problem = problem_of(work)
     left, right = problem.left_type, problem.right_type
+    if work.anchor.name == NORMALISED:
+        _refuse_other_rows(work, problem)
     allowed = getattr(work.anchor, "allow_tf32", False)
     ways = tuple(arithmetics(left, right, gpu, allow_tf32=allowed))
     if not ways:
@@ -69,6 +72,18 @@ def ways_of(work: Workload, gpu: Gpu) -> tuple[Problem, tuple[Arithmetic, ...]]:
             f"matrix units of {gpu.arch} do not multiply {left} by {right}; the generic matmul does"
         )
     return problem, ways
+
+
+def _refuse_other_rows(work: Workload, problem: Problem) -> None:
+    """Raises NoTactic: the left rows are not normalised as they are read."""
+    if problem.left_input != 0 or problem.batches or not problem.right_constant:
+        raise NoTactic(
+            "rows are normalised for one product by a constant, whose columns are contiguous in the output"
+        )
+    if not is_dense(work) or not problem.left_type.is_float or problem.left_type is dtypes.f64:
+        raise NoTactic(f"rows of {work.inputs[0]} are not normalised as they are read")
+    if problem.depth == 0:
+        raise NoTactic("rows of no elements have no mean")
 
 
 def _chosen(tactics: list[Tactic], count: int) -> list[Tactic]:
@@ -111,7 +126,9 @@ def _configs(work: Workload, problem: Problem, way: Arithmetic, gpu: Gpu) -> Ite
     for rows, columns in _tiles(sizes, way):
         for depth, warps in itertools.product(_depths(sizes.depth, way), (4, 8)):
             per_thread = rows * columns * way.sum.size_bytes // (4 * 32 * warps)
-            if per_thread > MOST_SUMS or per_thread < (4 if warps == 4 else 16):
+            if per_thread > (MOST_SUMS // 2 if way.needs_registers else MOST_SUMS) or per_thread < (
+                4 if warps == 4 else 16
+            ):
                 continue
             base = TileConfig(rows, columns, depth, warps, precision=way.precision)
             for config in _staged(base, sizes, item, gpu):
@@ -121,7 +138,7 @@ def _configs(work: Workload, problem: Problem, way: Arithmetic, gpu: Gpu) -> Ite
 
 def _tiles(sizes: cost.Sizes, way: Arithmetic) -> Iterator[tuple[int, int]]:
     most_rows, most_columns = _power(sizes.rows), _power(sizes.columns)
-    largest = 128 if way.sum is dtypes.f64 or way.precision in ("ieee", "tf32x3") else 256
+    largest = 128 if way.needs_registers or way.precision == "ieee" else 256
     for rows, columns in itertools.product((16, 32, 64, 128, 256), (16, 32, 64, 128, 256)):
         if rows > max(16, most_rows) or columns > max(16, most_columns) or max(rows, columns) > largest:
             continue
@@ -162,38 +179,43 @@ def _staged(base: TileConfig, sizes: cost.Sizes, item: tuple[int, int], gpu: Gpu
 def _variants(
     work: Workload, problem: Problem, config: TileConfig, sizes: cost.Sizes, way: Arithmetic, gpu: Gpu
 ) -> Iterator[TileConfig]:
+    """Other ways to walk over the same tiles."""
     tiles = -(-sizes.rows // config.rows) * -(-sizes.columns // config.columns) * sizes.batch
-    steps = -(-sizes.depth // config.depth)
-    item = (problem.left_type.size_bytes, problem.right_type.size_bytes)
-    mapped = replace(config, maps=True) if _maps(work, problem, config, gpu) else None
-    if mapped:
-        yield mapped
+    forms = [config]
+    if _maps(work, problem, config, gpu):
+        forms.append(replace(config, maps=True))
+        yield forms[1]
+        if tiles > gpu.processors:
+            yield from _persistent(
+                forms[1], (problem.left_type.size_bytes, problem.right_type.size_bytes), gpu
+            )
     if config.rows < 64 <= config.columns and way.operand.bits <= 16 and gpu.capability in (90, 100):
-        yield replace(config, turned=True)
-        if mapped:
-            yield replace(mapped, turned=True)
-    if tiles > gpu.processors and mapped:
-        fits = [
-            c
-            for s in range(config.stages, 1, -1)
-            if cost.shared_bytes(c := replace(mapped, persistent=True, stages=s), item)
-            <= gpu.shared_bytes - 1024
-        ]
-        yield from fits[:1]
-    if way.sum is dtypes.i32 and dtypes.u8 in (problem.left_type, problem.right_type):
+        yield from (replace(form, turned=True) for form in forms)
+    for parts, uncut in _cuts(work, problem, tiles, -(-sizes.depth // config.depth), gpu):
+        yield from (replace(form, parts=parts, uncut=uncut) for form in forms)
+
+
+def _persistent(config: TileConfig, item: tuple[int, int], gpu: Gpu) -> Iterator[TileConfig]:
+    """With as many stages as fit beside the sums on their way out."""
+    for stages in range(config.stages, 1, -1):
+        found = replace(config, persistent=True, stages=stages)
+        if cost.shared_bytes(found, item) <= gpu.shared_bytes - 1024:
+            yield found
+            return
+
+
+def _cuts(work: Workload, problem: Problem, tiles: int, steps: int, gpu: Gpu) -> Iterator[tuple[int, int]]:
+    """(parts, tiles that are not cut): all tiles where they are few, else those that would be a last, short wave."""
+    unsigned = dtypes.u8 in (problem.left_type, problem.right_type) and problem.left_type.is_integer
+    if unsigned or normalising_epsilon(work) is not None:
         return
     for parts in PARTS:
         if tiles * parts > 3 * gpu.processors or steps < 2 * parts:
             break
-        yield replace(config, parts=parts)
-        if mapped:
-            yield replace(mapped, parts=parts)
+        yield parts, 0
     rest = tiles % gpu.processors
     if _is_static(problem) and tiles > gpu.processors and 0 < rest < 0.6 * gpu.processors and steps >= 8:
-        parts = max(2, min(8, gpu.processors // rest, steps // 4))
-        yield replace(config, parts=parts, uncut=tiles - rest)
-        if mapped:
-            yield replace(mapped, parts=parts, uncut=tiles - rest)
+        yield max(2, min(8, gpu.processors // rest, steps // 4)), tiles - rest
 
 
 def _is_static(problem: Problem) -> bool:

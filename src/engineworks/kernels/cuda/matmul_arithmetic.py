@@ -40,6 +40,11 @@ class Arithmetic:
         return 1.3 if self.operand is dtypes.i8 else _RATES[self.precision]
 
     @property
+    def needs_registers(self) -> bool:
+        """Operands or second sums are held in registers beside the sums."""
+        return self.precision in ("tf32x3", "fp8") or self.sum is dtypes.f64
+
+    @property
     def options(self) -> str:
         """Further arguments of tl.dot."""
         if self.operand is dtypes.i8:

@@ -13,7 +13,7 @@ from engineworks.core.dims import Dim
 from engineworks.kernels.cost import typical
 from engineworks.kernels.cpu.matmul_problem import Problem
 from engineworks.kernels.cuda.matmul_arithmetic import Arithmetic
-from engineworks.kernels.cuda.matmul_tile import TileConfig
+from engineworks.kernels.cuda.matmul_tiling import TileConfig
 from engineworks.kernels.workload import Workload
 
 LAUNCH_S = 1.0e-6

@@ -10,14 +10,12 @@ from engineworks.codegen.triton.lines import Lines
 from engineworks.codegen.triton.scalars import held, held_type, stored
 from engineworks.core.dtypes import DType
 from engineworks.ir.group import OperandKind
-from engineworks.ir.op import Op
 from engineworks.kernels.cpu.matmul_problem import Problem
 from engineworks.kernels.cuda.matmul_sides import extent
 from engineworks.kernels.cuda.matmul_text import Parameters, guarded, scaled
 from engineworks.kernels.tactic import Input, Output
-from engineworks.kernels.workload import Operand, Workload
+from engineworks.kernels.workload import Operand, Workload, input_type
 from engineworks.ops._product_types import matmul_dtype
-from engineworks.ops.matmul import MatMul
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +136,5 @@ class Finish:
 
 def product_dtype(work: Workload) -> DType:
     """The dtype of the product itself, before the pointwise work."""
-    anchor: Op | None = work.anchor
-    assert isinstance(anchor, MatMul), f"{anchor} is no matmul"
-    left, right = work.inputs[0], work.inputs[1]
-    assert left is not None and right is not None, "matmul takes two operands"
-    return matmul_dtype(left.type.dtype, right.type.dtype, anchor.out_dtype)
+    left, right = input_type(work, 0).dtype, input_type(work, 1).dtype
+    return matmul_dtype(left, right, getattr(work.anchor, "out_dtype", None))

@@ -7,9 +7,11 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim, dim_min
 from engineworks.kernels.cpu.matmul_problem import Problem
 from engineworks.kernels.cuda.matmul_arithmetic import Arithmetic
+from engineworks.kernels.cuda.matmul_corrections import normalising_epsilon
 from engineworks.kernels.cuda.matmul_parts import parts_step, workspace_bytes
 from engineworks.kernels.cuda.matmul_sides import Side, column_sums, left_side, packed_right, right_side
-from engineworks.kernels.cuda.matmul_tile import TileConfig, TileKernel, Tiling
+from engineworks.kernels.cuda.matmul_tile import TileKernel
+from engineworks.kernels.cuda.matmul_tiling import TileConfig, Tiling
 from engineworks.kernels.tactic import KernelImage, Packed, PackedConstant, Step
 from engineworks.kernels.workload import Workload
 
@@ -30,7 +32,10 @@ def tile_image(
     """The image of a TileConfig."""
     left, right, packed = sides_of(work, problem, config)
     sums = None
-    if arithmetic.operand is dtypes.i8 and left.dtype is dtypes.u8 and packed and not problem.right_batches:
+    flips = (
+        arithmetic.operand is dtypes.i8 and left.dtype is dtypes.u8 and packed and not problem.right_batches
+    )
+    if flips or normalising_epsilon(work) is not None:
         sums = Packed(len(packed))
         packed.append(column_sums(problem))
     kernel = TileKernel(work, problem, config, arithmetic, left, right, sums)

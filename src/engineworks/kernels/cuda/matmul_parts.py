@@ -10,7 +10,7 @@ from engineworks.core.dtypes import DType
 from engineworks.kernels.cost import typical
 from engineworks.kernels.cuda.matmul_finish import Finish
 from engineworks.kernels.cuda.matmul_text import Parameters, filled
-from engineworks.kernels.cuda.matmul_tile import Tiling, emit_ends, emit_first
+from engineworks.kernels.cuda.matmul_tiling import Tiling, emit_ends, emit_first
 from engineworks.kernels.tactic import Step, Workspace
 from engineworks.kernels.workload import Workload
 
@@ -46,8 +46,9 @@ def parts_step(work: Workload, tiling: Tiling, sum_: DType, gpu: Gpu) -> tuple[K
     emit_ends(where, parameters, problem, block)
     size = config.rows * config.columns
     partial = parameters.pointer("partial", sum_, Workspace(0))
-    inner = f"(slice * {rows} + tl.arange(0, {rows}))[:, None] * {config.columns} + tl.arange(0, {config.columns})[None, :]"
-    where.line(f"here = {partial} + index.to(tl.int64) * {config.parts * size} + {inner}")
+    where.line(f"inner = (slice * {rows} + tl.arange(0, {rows}))[:, None] * {config.columns}")
+    where.line(f"inner += tl.arange(0, {config.columns})[None, :]")
+    where.line(f"here = {partial} + index.to(tl.int64) * {config.parts * size} + inner")
     finish = Finish(work, problem, parameters, block)
     finish.load_constants(before)
     finish.load_all(early)

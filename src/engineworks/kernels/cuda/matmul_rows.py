@@ -21,7 +21,7 @@ from engineworks.kernels.cuda import matmul_cost as cost
 from engineworks.kernels.cuda.matmul_finish import Block, Finish, product_dtype
 from engineworks.kernels.cuda.matmul_sides import Side, left_side, packed_right, refuse_unloadable, right_side
 from engineworks.kernels.cuda.matmul_text import Parameters, divides, filled, guarded, scaled
-from engineworks.kernels.cuda.matmul_tile import emit_batches, emit_first
+from engineworks.kernels.cuda.matmul_tiling import emit_batches, emit_first
 from engineworks.kernels.tactic import Effort, KernelImage, PackedConstant, Step, Tactic
 from engineworks.kernels.workload import Workload
 from engineworks.ops._product_types import sum_dtype

@@ -136,11 +136,13 @@ def _packed(
 
 
 def column_sums(problem: Problem) -> PackedConstant:
-    """Σ_k of the constant right factor, bytes: [batches …, columns] i32."""
+    """Σ_k of the constant right factor, one matrix: [columns], i32 of bytes and f32 of floats."""
 
     def pack(constants: Mapping[int, np.ndarray]) -> np.ndarray:
-        matrices = np.asarray(constants[problem.right_input]).astype(np.int32)
-        return matrices.sum(axis=-2 if problem.right_input == 1 else -1, dtype=np.int32)
+        matrix = np.asarray(constants[problem.right_input])
+        exact, kept = (np.int32, np.int32) if matrix.dtype.kind in "iu" else (np.float64, np.float32)
+        sums = matrix.astype(exact).sum(axis=-2 if problem.right_input == 1 else -1, dtype=exact)
+        return sums.reshape(-1).astype(kept)
 
     return PackedConstant(pack)
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from engineworks.codegen.triton.function import KernelFunction, named
 from engineworks.codegen.triton.lines import Lines
 from engineworks.core import dtypes
-from engineworks.core.dims import Dim, ceil_div
 from engineworks.kernels.cpu.matmul_problem import Problem
-from engineworks.kernels.cuda.matmul_arithmetic import Arithmetic, Precision
-from engineworks.kernels.cuda.matmul_finish import Block, Finish
+from engineworks.kernels.cuda.matmul_arithmetic import Arithmetic
+from engineworks.kernels.cuda.matmul_corrections import Correction, Normalised, Unsigned, normalising_epsilon
+from engineworks.kernels.cuda.matmul_finish import Finish
 from engineworks.kernels.cuda.matmul_sides import Side, neutral
 from engineworks.kernels.cuda.matmul_text import Parameters, box_of, divides, filled, guarded, scaled
+from engineworks.kernels.cuda.matmul_tiling import TileConfig, Tiling, emit_ends, emit_first
 from engineworks.kernels.tactic import Packed, TensorMap, Workspace
 from engineworks.kernels.workload import Workload
 
@@ -27,6 +27,7 @@ def KERNEL({parameters}):
     gdc_launch_dependents()
     {early}
     total = tl.zeros(({shape}), {sum})
+    {zero}
     for k in range({first}, {last}, {depth}):
         {load}
         total = tl.dot({factors}, total{options})
@@ -41,6 +42,7 @@ def KERNEL({parameters}):
     for index in tl.range(tl.program_id(0), {tiles}, tl.num_programs(0), flatten=True):
         {where}
         total = tl.zeros(({shape}), {sum})
+        {zero}
         for k in range({first}, {last}, {depth}):
             {load}
             total = tl.dot({factors}, total{options})
@@ -58,132 +60,6 @@ MOST_PREFETCHING = 264
 """Programs that do: of many, most start when the kernel ahead has long ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class TileConfig:
-    """One tile kernel.
-
-    Attributes:
-        rows, columns, depth: of a tile, and of one step of its sum.
-        warps, stages: of a program; depth steps on their way at once.
-        group: rows of tiles that are walked down together, so that what they share is still in the cache.
-        maps: the factors are copied by tensor maps, else by threads.
-        parts: into which the depth of a tile is cut; another kernel adds their sums.
-        uncut: tiles, the first ones, that are not cut.
-        persistent: one program a processor takes tile after tile.
-        turned: the right factor's columns take the place of rows in the matrix units, for few rows.
-        precision: of fp32 operands.
-    """
-
-    rows: int
-    columns: int
-    depth: int
-    warps: int = 4
-    stages: int = 3
-    group: int = 8
-    maps: bool = False
-    parts: int = 1
-    uncut: int = 0
-    persistent: bool = False
-    turned: bool = False
-    precision: Precision = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """The tiles of an output: batches times rows of tiles times columns of tiles."""
-
-    problem: Problem
-    config: TileConfig
-
-    @property
-    def row_tiles(self) -> Dim:
-        return ceil_div(self.problem.rows, self.config.rows)
-
-    @property
-    def column_tiles(self) -> Dim:
-        return ceil_div(self.problem.columns, self.config.columns)
-
-    @property
-    def count(self) -> Dim:
-        return self.row_tiles * self.column_tiles * self.problem.batch_count
-
-    @property
-    def cut(self) -> Dim:
-        """Tiles that are computed in parts."""
-        return self.count - self.config.uncut if self.config.parts > 1 else 0
-
-    @property
-    def programs(self) -> Dim:
-        return self.count if self.config.parts == 1 else self.config.uncut + self.cut * self.config.parts
-
-    @property
-    def part_depth(self) -> Dim:
-        """k steps of one part, a multiple of the tile's."""
-        return (
-            ceil_div(ceil_div(self.problem.depth, self.config.parts), self.config.depth) * self.config.depth
-        )
-
-    def emit(self, lines: Lines, parameters: Parameters) -> tuple[str, ...]:
-        """From `tile`, its number, to `row_tile`, `column_tile` and the names returned, the index on each batch axis."""
-        rows, columns = parameters.size(self.row_tiles), parameters.size(self.column_tiles)
-        names = emit_batches(lines, parameters, self.problem, f"({rows} * {columns})")
-        if isinstance(self.row_tiles, int) and self.row_tiles <= self.config.group:
-            lines.line(f"row_tile = tile % {rows}\ncolumn_tile = tile // {rows}")
-            return names
-        group = self.config.group
-        lines.line(f"band = tile // ({group} * {columns})")
-        lines.line(f"height = min({rows} - band * {group}, {group})")
-        lines.line(f"row_tile = band * {group} + tile % ({group} * {columns}) % height")
-        lines.line(f"column_tile = tile % ({group} * {columns}) // height")
-        return names
-
-    def block(self, first: str) -> Block:
-        """The tile's place, where `row` and `column` hold its numbers."""
-        problem, config = self.problem, self.config
-        rows_end = "" if divides(config.rows, problem.rows) else "row_inside"
-        columns_end = "" if divides(config.columns, problem.columns) else "column_inside"
-        return Block("row", "column", rows_end=rows_end, columns_end=columns_end, first=first)
-
-
-def emit_batches(lines: Lines, parameters: Parameters, problem: Problem, each: str) -> tuple[str, ...]:
-    """From `tile`, a number among all batches, to its number in its own, and the index on each batch axis: names.
-
-    Args:
-        each: text of the tiles of one batch.
-    """
-    if not problem.batches:
-        return ()
-    names: list[str] = []
-    lines.line(f"batch = tile // {each}\ntile = tile % {each}")
-    for axis in reversed(problem.batches[1:]):
-        size = parameters.size(axis.size)
-        names.insert(0, lines.let(f"batch % {size}", "batch"))
-        lines.line(f"batch = batch // {size}")
-    return ("batch", *names)
-
-
-def emit_ends(lines: Lines, parameters: Parameters, problem: Problem, block: Block) -> None:
-    """The conditions of a block that the tiles do not fill."""
-    if block.rows_end:
-        lines.line(f"{block.rows_end} = row < {parameters.size(problem.rows)}")
-    if block.columns_end:
-        lines.line(f"{block.columns_end} = column < {parameters.size(problem.columns)}")
-
-
-def emit_first(
-    lines: Lines, parameters: Parameters, name: str, indices: tuple[str, ...], strides: tuple[Dim, ...]
-) -> str:
-    """Name of the elements to the first of a matrix, '' where there is one matrix."""
-    terms = [
-        f"{index}.to(tl.int64) * {parameters.size(stride)}"
-        for index, stride in zip(indices, strides, strict=True)
-        if stride != 0
-    ]
-    if terms:
-        lines.line(f"{name} = {' + '.join(terms)}")
-    return name if terms else ""
-
-
 class TileKernel:
     """The text of one tile kernel while it is put together."""
 
@@ -192,9 +68,15 @@ class TileKernel:
         sums: Packed | None = None,
     ) -> None:  # fmt: skip
         self.work, self.problem, self.config, self.arithmetic = work, problem, config, arithmetic
-        self.left, self.right, self.sums = left, right, sums
+        self.left, self.right = left, right
         self.parameters, self.tiling = Parameters(), Tiling(problem, config)
-        self.flips = tuple(side.dtype is dtypes.u8 for side in (left, right))
+        self.corrections: list[Correction] = []
+        if arithmetic.operand is dtypes.i8 and dtypes.u8 in (left.dtype, right.dtype):
+            self.corrections.append(Unsigned(problem, config, self.parameters, left, right, sums))
+        epsilon = normalising_epsilon(work)
+        if epsilon is not None:
+            assert sums is not None, "the sums of the weights' columns are packed"
+            self.corrections.append(Normalised(work, problem, config, self.parameters, left, sums, epsilon))
 
     def function(self) -> KernelFunction:
         """The kernel; its words are then in `parameters`."""
@@ -207,7 +89,7 @@ class TileKernel:
 
     def _pieces(self) -> dict[str, str]:
         config, tiling = self.config, self.tiling
-        where, before, early, load, advance, after = (Lines() for _ in range(6))
+        where, before, early, zero, load, advance, after = (Lines() for _ in range(7))
         indices = self._emit_where(where)
         out_first = emit_first(
             where, self.parameters, "out_first", indices, tuple(b.out for b in self.problem.batches)
@@ -215,10 +97,6 @@ class TileKernel:
         finish = Finish(self.work, self.problem, self.parameters, tiling.block(out_first))
         if config.parts == 1 or config.uncut:
             finish.load_constants(before)
-        if self.sums:
-            pointer = self.parameters.pointer("column_sums", dtypes.i32, self.sums)
-            guard = guarded(finish.block.columns_end, other="0")
-            before.line(f"right_sum = tl.load({pointer} + column{guard})[None, :]")
         if not config.persistent:
             self._emit_prefetch(before, indices)
         first, last = self._range(where)
@@ -228,12 +106,15 @@ class TileKernel:
             finish.load_all(early)
         elif config.parts == 1 or config.uncut:
             finish.load_shared(early)
-        self._emit_sums(early, load)
+        for correction in self.corrections:
+            correction.start(before, zero, finish.block)
+            correction.step(load)
         self._emit_after(after, finish, last)
         shape = (config.columns, config.rows) if config.turned else (config.rows, config.columns)
         imprecise = f", max_num_imprecise_acc={config.depth}" if self.arithmetic.precision == "fp8" else ""
         return {
-            "where": str(where), "before": str(before), "early": str(early), "load": str(load),
+            "where": str(where), "before": str(before), "early": str(early), "zero": str(zero),
+            "load": str(load),
             "advance": str(advance), "after": str(after), "shape": f"{shape[0]}, {shape[1]}",
             "sum": _TYPES[self.arithmetic.sum.name], "first": first, "last": last, "depth": str(config.depth),
             "factors": f"{right}, {left}" if config.turned else f"{left}, {right}",
@@ -381,30 +262,6 @@ class TileKernel:
         text = f"{map_}.load([{', '.join(at)}])" + (f".reshape({block[0]}, {block[1]})" if ones else "")
         return text if contiguous_depth == outer_first else f"{text}.T"
 
-    # -- bytes without sign -------------------------------------------------------------------------------------
-    def _emit_sums(self, early: Lines, load: Lines) -> None:
-        """u8 factors are multiplied 128 lower; what that takes away is 128 times the sums of the other factor."""
-        left_flips, right_flips = self.flips
-        if self.arithmetic.operand is not dtypes.i8:
-            return
-        if left_flips and not self.sums:
-            early.line(f"right_sum = tl.zeros(({self.config.columns},), tl.int32)")
-            load.line(f"right_sum += tl.sum(right.to(tl.int32), {int(self.config.turned)})")
-        if right_flips:
-            early.line(f"left_sum = tl.zeros(({self.config.rows},), tl.int32)")
-            load.line(f"left_sum += tl.sum(left.to(tl.int32), {int(not self.config.turned)})")
-
-    def _emit_corrections(self, lines: Lines) -> None:
-        left_flips, right_flips = self.flips
-        if self.arithmetic.operand is not dtypes.i8:
-            return
-        if left_flips:
-            lines.line(f"total += 128 * right_sum{'' if self.sums else '[None, :]'}")
-        if right_flips:
-            lines.line("total += 128 * left_sum[:, None]")
-        if left_flips and right_flips and not self.sums:
-            lines.line(f"total += {128 * 128} * {self.parameters.size(self.problem.depth)}")
-
     # -- the end ------------------------------------------------------------------------------------------------
     def _loads_early(self) -> bool:
         config = self.config
@@ -414,7 +271,8 @@ class TileKernel:
         config = self.config
         if config.turned:
             lines.line("total = total.T")
-        self._emit_corrections(lines)
+        for correction in self.corrections:
+            correction.correct(lines)
         if config.parts == 1:
             finish.store(lines, "total")
             return

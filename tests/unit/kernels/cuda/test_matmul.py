@@ -18,7 +18,7 @@ from engineworks.errors import NoTactic
 from engineworks.ir.cases import Example
 from engineworks.kernels.backend import find
 from engineworks.kernels.cuda.matmul import CudaMatMul, ways_of
-from engineworks.kernels.cuda.matmul_tile import TileConfig
+from engineworks.kernels.cuda.matmul_tiling import TileConfig
 from engineworks.kernels.tactic import Tactic
 from engineworks.kernels.workload import Operand, Workload
 from engineworks.ops.matmul import MatMul
