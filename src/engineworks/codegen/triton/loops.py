@@ -90,7 +90,7 @@ class _Loops:
     def emit(self) -> None:
         scope = Scope(self.emission)
         self._place(scope)
-        if self._holds_rows():
+        if self.schedule.holds_rows(self.nest.extents):
             if self.emission.reduced >= 0:
                 scope.set_flat(self.emission.reduced, self.emission.arange(self.emission.reduced))
             for number, stage in enumerate(self.nest.stages):
@@ -112,14 +112,6 @@ class _Loops:
                 rest = lines.let(f"{rest} // {count}", "p")
             moving = f" * {dimension.block} + {e.arange(number)}" if dimension.block > 1 else ""
             scope.set_flat(number, f"{here}{moving}")
-
-    def _holds_rows(self) -> bool:
-        """True when one block holds the whole reduced domain."""
-        e = self.emission
-        if e.reduced < 0:
-            return True
-        extent = e.extent(e.reduced)
-        return isinstance(extent, int) and 0 < extent <= e.dimensions[e.reduced].block
 
     # -- rows in registers ------------------------------------------------------------------------------------
     def _held_stage(self, scope: Scope, number: int, stage: Fold | Write) -> None:

@@ -11,7 +11,7 @@ from engineworks.codegen.triton.loops import UNROLLED
 from engineworks.codegen.triton.loops_access import Access, accesses_of, memory_order, run_through
 from engineworks.codegen.triton.loops_cost import predicted_s
 from engineworks.codegen.triton.loops_schedule import Dimension, GpuSchedule
-from engineworks.core.dims import product
+from engineworks.core.dims import bounds, product
 
 _REGISTER_ELEMENTS = 64
 """Elements of one block a thread may hold without spilling, with a few values for each of them."""
@@ -31,6 +31,12 @@ def power_of_two(count: int) -> int:
 
 def _size(nest: Nest, axes: tuple[int, ...]) -> int:
     return max(1, likely(product([nest.extents[a] for a in axes])))
+
+
+def _most(nest: Nest, axes: tuple[int, ...]) -> int:
+    """The largest size where rows of it can be held in registers, else the likely one."""
+    most = bounds(product([nest.extents[a] for a in axes]))[1]
+    return most if most is not None and most <= 1 << 14 else _size(nest, axes)
 
 
 def _warps(elements: int, most: int = 8) -> list[int]:
@@ -147,7 +153,7 @@ def _columns(
 
 def _rows(nest: Nest, order: tuple[int, ...], reduced: tuple[int, ...]) -> Iterator[GpuSchedule]:
     """Whole rows in registers where they fit, else long pieces of them."""
-    depth = power_of_two(_size(nest, reduced))
+    depth = power_of_two(_most(nest, reduced))
     rows = power_of_two(_size(nest, order))
     for warps in (4, 8, 2, 1, 16):
         room = _REGISTER_ELEMENTS * 32 * warps

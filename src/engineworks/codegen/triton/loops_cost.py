@@ -6,6 +6,7 @@ The constants are those of sm_90; only the order of schedules depends on them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from engineworks.codegen.llvm.loops_nest import Fold, Nest
 from engineworks.codegen.schedule import likely
@@ -33,7 +34,7 @@ def predicted_s(nest: Nest, schedule: GpuSchedule, gpu: Gpu) -> float:
     extents = dict(nest.extents)
     accesses = accesses_of(nest)
     programs = max(1, likely(schedule.programs(extents)))
-    held = _holds(nest, schedule)
+    held = schedule.holds_rows(extents)
     once = {(a.type, a.form, a.is_store): a for a in accesses}
     walked = list(once.values()) if held else accesses
     memory = sum(a.unique_bytes(extents) for a in once.values())
@@ -45,13 +46,6 @@ def predicted_s(nest: Nest, schedule: GpuSchedule, gpu: Gpu) -> float:
     arithmetic = operations / (gpu.processors * 128 * _CLOCK) / min(1.0, warps / (gpu.processors * 4))
     waves = -(-programs // (gpu.processors * max(1, min(32, _RESIDENT_WARPS // schedule.warps))))
     return LAUNCH_S + max(transfer, arithmetic) + _program_s(nest, schedule, held) * (0.7 + 0.3 * waves)
-
-
-def _holds(nest: Nest, schedule: GpuSchedule) -> bool:
-    return (
-        schedule.reduced is None
-        or likely(schedule.reduced.extent(dict(nest.extents))) <= schedule.reduced.block
-    )
 
 
 def _padded(nest: Nest, schedule: GpuSchedule) -> float:
@@ -80,45 +74,56 @@ def _operations(nest: Nest, schedule: GpuSchedule, walked: list[Access]) -> floa
 
 
 def _longest_run(access: Access, schedule: GpuSchedule, extents: Extents) -> float:
-    return max(_run(access, d, extents)[0] for d in _dimensions(schedule)) if access.axes else 1.0
+    return max(_run(access, d, extents, 1)[0] for d in _dimensions(schedule)) if access.axes else 1.0
 
 
 def _sector_bytes(access: Access, nest: Nest, schedule: GpuSchedule) -> float:
     """Bytes that pass between level-2 cache and processors for one access, in whole sectors."""
     extents = dict(nest.extents)
-    positions, best = 1.0, (1.0, 64.0)
-    for dimension in _dimensions(schedule):
-        if dimension is schedule.reduced and not access.over_reduced:
-            continue
+    positions, stride = 1.0, 64.0
+    moved = [d for d in _dimensions(schedule) if d is not schedule.reduced or access.over_reduced]
+    for dimension in moved:
         extent = max(1, likely(dimension.extent(extents)))
         blocks = -(-extent // dimension.block)
         moving = max(1, likely(product([extents[a] for a in dimension.axes if a in access.axes])))
         positions *= min(extent, blocks * min(dimension.block, moving))
-        best = max(best, _run(access, dimension, extents), key=lambda run: run[0] / run[1])
-    run, stride = best
+        stride = min(stride, _run(access, dimension, extents, 1)[1])
+    run = _neighbours(access, moved, extents)
     size = access.element_bytes
     if run > 1:
         return positions / run * (-(-run * size // _SECTOR) * _SECTOR)
     return positions * min(_SECTOR, stride * size)
 
 
-def _run(access: Access, dimension: Dimension, extents: Extents) -> tuple[float, float]:
-    """(elements side by side in a block of the dimension, else 1; stride between its neighbours)."""
+def _neighbours(access: Access, dimensions: Sequence[Dimension], extents: Extents) -> float:
+    """Elements side by side in a block of all dimensions together."""
+    run = 1.0
+    waiting = list(dimensions)
+    while True:
+        longer = [(d, length) for d in waiting if (length := _run(access, d, extents, run)[0]) > 1]
+        if not longer:
+            return run
+        dimension, length = longer[0]
+        run *= length
+        waiting.remove(dimension)
+
+
+def _run(access: Access, dimension: Dimension, extents: Extents, reach: float) -> tuple[float, float]:
+    """(elements side by side in a block of the dimension when neighbours lie `reach` apart, else 1; their stride)."""
     inner = next((a for a in reversed(dimension.axes) if a in access.axes), None)
     if inner is None or dimension.block == 1:
         return 1.0, 64.0
     stride = abs(likely(access.stride(inner))) or 64
-    if stride > 1:
+    if stride != reach:
         return 1.0, float(stride)
-    length, reach = 1.0, 1
+    length = 1.0
     for axis_id in reversed(dimension.axes):
         if axis_id not in access.axes:
             continue
-        if access.stride(axis_id) != reach and likely(access.stride(axis_id)) != reach:
+        if likely(access.stride(axis_id)) != length * reach:
             break
         length *= max(1, likely(extents[axis_id]))
-        reach = int(length)
-    return max(1.0, min(length, dimension.block)), 1.0
+    return max(1.0, min(length, dimension.block)), float(stride)
 
 
 def _program_s(nest: Nest, schedule: GpuSchedule, held: bool) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engineworks.core.dims import Dim, ceil_div, product
+from engineworks.core.dims import Dim, bounds, ceil_div, product
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Dimension:
     axes: tuple[int, ...]
     block: int = 1
 
-    def extent(self, extents: dict[int, Dim]) -> Dim:
+    def extent(self, extents: Mapping[int, Dim]) -> Dim:
         """Positions in all."""
         return product([extents[a] for a in self.axes])
 
@@ -42,9 +43,19 @@ class GpuSchedule:
     reduced: Dimension | None
     warps: int = 4
 
-    def programs(self, extents: dict[int, Dim]) -> Dim:
+    def programs(self, extents: Mapping[int, Dim]) -> Dim:
         """Size of the grid."""
         return product([ceil_div(d.extent(extents), d.block) for d in self.parallel])
+
+    def holds_rows(self, extents: Mapping[int, Dim]) -> bool:
+        """True when one block holds the whole reduced domain, whatever its size."""
+        if self.reduced is None:
+            return True
+        extent, block = self.reduced.extent(extents), self.reduced.block
+        if isinstance(extent, int):
+            return 0 < extent <= block
+        most = bounds(extent)[1]
+        return block > 1 and most is not None and most <= block
 
     def __str__(self) -> str:
         rows = " ".join(map(str, self.parallel))

@@ -9,9 +9,11 @@ pytest.importorskip("triton")
 
 from engineworks.codegen.triton.gpu import gpu_of
 from engineworks.core import dtypes
+from engineworks.core.dims import symbol
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
-from engineworks.ir.kernel import MonoidName
+from engineworks.ir.kernel import LoopKernel, MonoidName
+from engineworks.ir.scalar import axis
 from engineworks.kernels.cuda.loops import CudaLoops, Parts
 from engineworks.kernels.workload import Workload
 from engineworks.testing.gpu_kernels import compile_image, interpret_image
@@ -139,3 +141,28 @@ def check_parts(case: Case, atol: float) -> None:
     got = interpret_image(image, list(zip(inputs, kernel.operands, strict=True)), kernel.outputs, dims)
     for mine, wanted in zip(got, reference_loops(kernel, inputs, dims), strict=True):
         same(mine, wanted, atol, tactics[0].text())
+
+
+def test_sizes_without_bounds_are_indexed_in_64_bits() -> None:
+    rows, length = symbol("R", 0), symbol("L", 0)
+    check(loop_cases.softmax(rows, length, normal(5, 37), {"R": 5, "L": 37}), most=3)
+    check(loop_cases.softmax(rows, length, normal(37, 5), {"R": 5, "L": 37}, last=False), most=3)
+    case = loop_cases.pointwise(
+        (rows, length), [loop_cases.tensor(length, rows)], loop_cases.read(0, axis(1), axis(0))
+    )
+    check((case, [normal(37, 5)], {"R": 5, "L": 37}), most=3)
+    assert "tl.int64" in text_of(case)
+    assert "tl.int64" not in text_of(CASES["dynamic_transpose"]()[0])
+
+
+def test_empty_domains_known_only_at_run_time() -> None:
+    rows, length = symbol("R", 0, 64), symbol("L", 0, 64)
+    for sizes in ((0, 5), (5, 0)):
+        case = loop_cases.softmax(rows, length, normal(*sizes), {"R": sizes[0], "L": sizes[1]})
+        check(case, most=3)
+
+
+def text_of(kernel: LoopKernel) -> str:
+    (tactic,) = CudaLoops().propose(workload(kernel), SM_90, 0)
+    (function,) = CudaLoops().build(workload(kernel), tactic, SM_90).functions.values()
+    return function.text
