@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -104,15 +104,26 @@ class Backend(ABC):
         return next(p for p in self.providers if p.name == name)
 
     def propose(
-        self, work: Workload, isa: Any, effort: Effort, *, strict: bool = False
+        self,
+        work: Workload,
+        isa: Any,
+        effort: Effort,
+        *,
+        strict: bool = False,
+        sources: Collection[str] | None = None,
     ) -> tuple[list[Candidate], list[str]]:
         """Candidates of every family, best prediction first, and why the other families refuse.
 
         `strict` leaves out loose tactics; so that tighter ones of the same family are not cut off, all are asked for.
+        `sources` are the vendors' libraries that may be called; None: all.
         """
         found: list[Candidate] = []
         refused: list[str] = []
         for provider in self.providers:
+            source = getattr(provider, "source", None)
+            if sources is not None and source is not None and source not in sources:
+                refused.append(f"{provider.name}: '{source}' is not among the tactic sources")
+                continue
             try:
                 tactics = list(provider.propose(work, isa, MAX_EFFORT if strict else effort))
             except NoTactic as why:

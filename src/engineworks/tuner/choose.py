@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +34,7 @@ class Chooser:
     Args:
         tuner: None predicts only.
         strict: leave out tactics that round more coarsely than the direct form.
+        sources: vendors' libraries that may be called; None: all.
     """
 
     backend: Backend
@@ -41,6 +42,7 @@ class Chooser:
     effort: Effort
     tuner: Tuner | None = None
     strict: bool = False
+    sources: Collection[str] | None = None
 
     def choose_all(
         self, works: Iterable[tuple[Workload, str]], progress: Progress | None = None
@@ -52,7 +54,7 @@ class Chooser:
         """
         distinct = {work.key(): (work, name) for work, name in works}
         proposed = {
-            key: self.backend.propose(work, self.isa, self.effort, strict=self.strict)
+            key: self.backend.propose(work, self.isa, self.effort, strict=self.strict, sources=self.sources)
             for key, (work, _) in distinct.items()
         }
         chosen: dict[str, Choice] = {}

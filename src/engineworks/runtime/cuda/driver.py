@@ -175,7 +175,8 @@ class CudaDriver:
 
     def descriptor(self, word: TensorMapWord, swizzle: int) -> Sequence[int]:
         """The 16 u64 words of a tensor map."""
-        return encode(self.api, word, swizzle)
+        with self.current():
+            return encode(self.api, word, swizzle)
 
     def capture(self, launches: Sequence[BoundLaunch]) -> CapturedGraph:
         with self.current():
