@@ -74,7 +74,7 @@ class Tensor(Strict):
     strides: tuple[Size, ...]
 
 
-class ConvolutionCall(Strict):
+class ConvolutionCall(Strict, tag_field="call", tag="convolution"):
     """y = relu?(x * w + residual? + bias?), by cuDNN.
 
     Words: addresses of x, w, y and the workspace, then of the bias (one element of y's dtype for each channel) and of
@@ -105,6 +105,34 @@ class ConvolutionCall(Strict):
     workspace_bytes: Count = 0
     version: Index = 0
     plan: str = ""
+
+
+class AttentionCall(Strict, tag_field="call", tag="attention"):
+    """y = softmax(scale q kᵀ + mask?) v for each head of each batch, by cuDNN; q may have several heads for one of k, v.
+
+    Words: addresses of q, k, y, the workspace and v, then of the mask where there is one, then the sizes.
+
+    Attributes:
+        q: [B, H, Sq, D]. k: [B, Hk, Sk, D]. v: [B, Hk, Sk, Dv]. y: [B, H, Sq, Dv]. mask: [B or 1, H or 1, Sq or 1, Sk].
+        causal: query i sees the keys up to i.
+        heuristic, workspace_bytes, version, plan: as those of `ConvolutionCall`.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    y: Tensor
+    scale: float
+    mask: Tensor | None = None
+    causal: bool = False
+    heuristic: Index = 0
+    workspace_bytes: Count = 0
+    version: Index = 0
+    plan: str = ""
+
+
+GraphCall = ConvolutionCall | AttentionCall
+"""What cuDNN is called for."""
 
 
 def encode(call: Strict) -> str:

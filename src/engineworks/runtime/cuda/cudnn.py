@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from ctypes import c_void_p
+import ctypes
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
 from msgspec import DecodeError, json, structs
 
-from engineworks.engine.library_calls import ConvolutionCall, encode, value
+from engineworks.engine.library_calls import ConvolutionCall, GraphCall, encode, value
 from engineworks.errors import CorruptEngine, EngineMismatch
 from engineworks.runtime.cuda.cudnn_backend import Descriptor, check, descriptor, handle, library, version
-from engineworks.runtime.cuda.cudnn_graph import convolution_graph, plan_from, plan_of
+from engineworks.runtime.cuda.cudnn_graph import addresses_of, graph_of, numbers_of
+from engineworks.runtime.cuda.cudnn_plan import plan_from, plan_of
 from engineworks.runtime.cuda.libraries_capture import loading_allowed
 
 PLANS = 64
@@ -29,13 +30,13 @@ class PreparedGraph:
 
     Attributes:
         addresses: how many words are addresses; the others are sizes.
-        graph: the call with these words as a graph.
+        numbers: what the host passes, by id.
     """
 
-    call: ConvolutionCall
+    call: GraphCall
     device: int
     addresses: int
-    graph: Callable[[ConvolutionCall, Sequence[int], c_void_p, int], Descriptor]
+    numbers: Mapping[int, ctypes.c_float]
     plans: dict[tuple[int, ...], Descriptor] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
 
@@ -63,16 +64,12 @@ class PreparedGraph:
         return any(value(size, words) == 0 for size in self.call.y.dims)
 
     def _operands(self, words: Sequence[int]) -> Descriptor:
-        numbers = [k for k in range(self.addresses) if k != WORKSPACE_WORD]
-        return (
-            descriptor("variant pack")
-            .set("ids", "integer", *(k + 1 for k in numbers))
-            .set("pointers", "pointer", *(words[k] for k in numbers))
-            .set(
-                "workspace", "pointer", -(-words[WORKSPACE_WORD] // WORKSPACE_ALIGNMENT) * WORKSPACE_ALIGNMENT
-            )
-            .finish()
-        )
+        held = {k + 1: words[k] for k in range(self.addresses) if k != WORKSPACE_WORD}
+        held |= {name: ctypes.addressof(number) for name, number in self.numbers.items()}
+        start = -(-words[WORKSPACE_WORD] // WORKSPACE_ALIGNMENT) * WORKSPACE_ALIGNMENT
+        made = descriptor("variant pack").set("ids", "integer", *held)
+        made.set("pointers", "pointer", *held.values()).set("workspace", "pointer", start)
+        return made.finish()
 
     def _plan(self, words: Sequence[int]) -> Descriptor:
         alignment = min(_alignment(words[k]) for k in range(self.addresses) if k != WORKSPACE_WORD)
@@ -88,8 +85,9 @@ class PreparedGraph:
         call, mine = self.call, handle(self.device)
         if call.plan and alignment == ALIGNMENT:
             return plan_from(call.plan, mine)
+        exact = isinstance(call, ConvolutionCall) and not call.rounds
         return plan_of(
-            self.graph(call, words, mine, alignment), mine, heuristic=call.heuristic, exact=not call.rounds,
+            graph_of(call, words, mine, alignment), mine, heuristic=call.heuristic, exact=exact,
             workspace_bytes=max(call.workspace_bytes - WORKSPACE_ALIGNMENT, 0),
         )  # fmt: skip
 
@@ -97,7 +95,7 @@ class PreparedGraph:
 def prepare(text: str, device: int) -> PreparedGraph:
     """The call on a device; see `libraries.prepare`."""
     try:
-        call = json.decode(text, type=ConvolutionCall)
+        call = json.decode(text, type=GraphCall)
     except DecodeError as error:
         raise CorruptEngine(f"a call of cuDNN cannot be read: {error}") from None
     if call.version and call.version != version():
@@ -108,7 +106,7 @@ def prepare(text: str, device: int) -> PreparedGraph:
     if call.plan and not call.version:
         raise CorruptEngine("a call of cuDNN has a plan, and does not say of which version")
     handle(device)
-    return PreparedGraph(call, device, 4 + call.bias + call.residual, convolution_graph)
+    return PreparedGraph(call, device, addresses_of(call), numbers_of(call))
 
 
 def _alignment(address: int) -> int:

@@ -15,7 +15,8 @@ from engineworks.errors import CorruptEngine, DeviceError, EngineMismatch
 from engineworks.kernels.cuda.conv_cudnn import PROVIDERS
 from engineworks.runtime.cuda import cudnn
 from engineworks.runtime.cuda.cudnn_backend import Descriptor, descriptor, library
-from engineworks.runtime.cuda.cudnn_graph import convolution_graph, plan_from, plan_of, proposals
+from engineworks.runtime.cuda.cudnn_graph import graph_of
+from engineworks.runtime.cuda.cudnn_plan import plan_from, plan_of, proposals
 from tests.unit.kernels.cuda.conv_library_cases import CASES
 from tests.unit.kernels.cuda.library_case import Case, on_host
 
@@ -56,7 +57,7 @@ def call_of(case: Case) -> tuple[ConvolutionCall, list[int]]:
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_cudnn_has_a_plan_for_the_convolution(case: Case, gpu: Descriptor) -> None:
     call, words = call_of(case)
-    graph = convolution_graph(call, words, gpu)
+    graph = graph_of(call, words, gpu)
     plan = plan_of(graph, gpu, heuristic=2, exact=not call.rounds, workspace_bytes=call.workspace_bytes)
     (needed,) = plan.get("workspace", "integer", 1)
     assert 0 <= needed <= call.workspace_bytes
@@ -66,13 +67,13 @@ def test_cudnn_has_a_plan_for_the_convolution(case: Case, gpu: Descriptor) -> No
 
 def test_engines_that_round_f32_are_left_out_where_it_must_be_exact(gpu: Descriptor) -> None:
     call, words = call_of(next(c for c in CASES if c.name == "f32"))
-    graph = convolution_graph(call, words, gpu)
+    graph = graph_of(call, words, gpu)
     assert 0 < len(proposals(graph, gpu, exact=True)) < len(proposals(graph, gpu, exact=False))
 
 
 def test_what_no_engine_computes_is_refused_with_the_reason(gpu: Descriptor) -> None:
     call, words = call_of(CASES[0])
-    graph = convolution_graph(call, words, gpu)
+    graph = graph_of(call, words, gpu)
     with pytest.raises(DeviceError, match="wants [0-9,]+ bytes of workspace; there are -1"):
         plan_of(graph, gpu, heuristic=0, exact=False, workspace_bytes=-1)
 
