@@ -85,39 +85,39 @@ class GpuBench:
         """
         problem = Problem(self, job.work, draw(job.work, job.dims, in_memory_order=True))
         results: Results = {}
-        graphs: dict[int, tuple[Graph, int]] = {}
+        right: dict[int, _Trial] = {}
         for number, (name, tactic) in enumerate(job.tactics):
             trying(number)
             try:
                 image = backend.provider(name).build(job.work, tactic, setup.isa)
                 trial = _Trial(problem, image, setup, backend, cache, self._repeats(tactic.predicted_s))
-                graph = trial.checked()
+                wrong = trial.wrong()
             except (BuildError, EngineMismatch, DeviceError) as error:
                 self.driver.synchronize(self.stream)  # raises when the GPU is lost, not only this candidate
                 results[number] = f"it cannot be run: {type(error).__name__}: {str(error)[:300]}"
                 continue
-            if isinstance(graph, str):
-                results[number] = graph
+            if wrong:
+                results[number] = wrong
             else:
-                graphs[number] = graph, trial.repeats
-        results.update(self._time(graphs, trying))
+                right[number] = trial
+        results.update(self._time(right, trying))
         return results
 
     def _repeats(self, predicted_s: float) -> int:
         return max(LEAST_REPEATS, min(MOST_REPEATS, round(GRAPH_S / max(predicted_s, 1e-6))))
 
-    def _time(self, graphs: Mapping[int, tuple[Graph, int]], trying: Callable[[int], None]) -> Results:
+    def _time(self, trials: Mapping[int, _Trial], trying: Callable[[int], None]) -> Results:
         """Least seconds of a run each, candidates in turns: what else the GPU does only adds time."""
-        if not graphs:
+        if not trials:
             return {}
-        self._warm_up(next(iter(graphs.values()))[0])
+        self._warm_up(next(iter(trials.values())).graph)
         best: dict[int, float] = {}
-        alive = sorted(graphs)
+        alive = sorted(trials)
         for round_number in range(ROUNDS):
             for number in alive:
                 trying(number)
-                graph, repeats = graphs[number]
-                best[number] = min(best.get(number, 1e9), self._seconds(graph) / repeats)
+                seconds = self._seconds(trials[number].graph) / trials[number].repeats
+                best[number] = min(best.get(number, seconds), seconds)
             if round_number == 0:
                 limit = GIVE_UP * min(best.values())
                 alive = [n for n in alive if best[n] <= limit]
@@ -208,7 +208,7 @@ class _Packing:
 
 
 class _Trial:
-    """One candidate, loaded, with the launches of all its repetitions.
+    """One candidate, loaded, with the launches of all its repetitions; it owns the memory that they use.
 
     Raises:
         BuildError: it does not compile. DeviceError, EngineMismatch: the GPU or a library refuses it.
@@ -239,13 +239,22 @@ class _Trial:
             base = self._weights.address + turn % copies * len(packing.content) if self._weights else 0
             self._turns.append([
                 driver.bind(functions[s.symbol], self._grid(s), [self._word(w, base) for w in s.words],
-                            overlaps=overlaps[s.symbol])
-                for s in image.steps
+                            overlaps=overlaps[s.symbol] and turn + number > 0)
+                for number, s in enumerate(image.steps)
             ])  # fmt: skip
+        self._graph: Graph | None = None
 
-    def checked(self) -> Graph | str:
-        """The graph of all repetitions, or why the result is wrong: of one run, and of many in a row."""
-        problem, driver = self._problem, self._problem.bench.driver
+    @property
+    def graph(self) -> Graph:
+        """All repetitions; captured once one launch has made libraries ready."""
+        if self._graph is None:
+            driver = self._problem.bench.driver
+            self._graph = driver.capture([launch for turn in self._turns for launch in turn])
+        return self._graph
+
+    def wrong(self) -> str:
+        """Why the result of one run, or of all repetitions in a row, is wrong, or ''."""
+        problem = self._problem
         stream = problem.bench.stream
         problem.poison()
         for launch in self._turns[0]:
@@ -253,11 +262,10 @@ class _Trial:
         wrong = problem.wrong()
         if wrong:
             return wrong
-        graph = driver.capture([launch for turn in self._turns for launch in turn])
         problem.poison()
-        graph.launch(stream)
+        self.graph.launch(stream)
         wrong = problem.wrong()
-        return f"{wrong} (after {self.repeats} runs in a row)" if wrong else graph
+        return f"{wrong} (after {self.repeats} runs in a row)" if wrong else ""
 
     def _grid(self, step: Step) -> tuple[int, int, int]:
         x, y, z = (*(bound(d, self._dims) for d in step.grid), 1, 1, 1)[:3]
