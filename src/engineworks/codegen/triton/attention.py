@@ -6,140 +6,22 @@ are shared between programs whose partial results a second kernel joins ('split'
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal
-
 from engineworks.codegen.triton.attention_parameters import Parameters
+from engineworks.codegen.triton.attention_shape import (
+    LOG2_E,
+    SPELLINGS,
+    AttentionShape,
+    AttentionTiles,
+    Strided,
+    parts_of,
+    zeros_where_no_keys,
+)
 from engineworks.codegen.triton.lines import Lines
-from engineworks.core.dims import Dim, bounds, known_positive, product
-from engineworks.core.dtypes import DType
+from engineworks.core.dims import Dim, bounds
+from engineworks.core.dtypes import f32
 
-Form = Literal["flash", "whole", "split"]
-Precision = Literal["ieee", "tf32", "tf32x3"]
-LOG2_E = math.log2(math.e)
 FEW_BLOCKS = 8
-LEAST_PART = 16
-"""The smallest side of a matrix product."""
-_SPELLINGS = {"f32": "tl.float32", "f16": "tl.float16", "bf16": "tl.bfloat16"}
-
-
-@dataclass(frozen=True, slots=True)
-class Strided:
-    """One operand: where it is, and elements to step along batch axes, heads, rows and columns (0: broadcast)."""
-
-    word: object
-    batch: tuple[Dim, ...]
-    head: Dim
-    row: Dim
-    column: Dim
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionShape:
-    """softmax(q kᵀ * scale + mask) v of `heads` heads in each batch; `sharing` of them read one head of k and v.
-
-    Attributes:
-        causal: query i sees the keys up to past + i.
-        partial_sums, partial_tops, partial_totals: words of the workspaces that 'split' joins.
-    """
-
-    dtype: DType
-    batch: tuple[Dim, ...]
-    heads: Dim
-    sharing: int
-    queries: Dim
-    keys: Dim
-    depth: int
-    width: int
-    scale: float
-    causal: bool
-    past: Dim
-    q: Strided
-    k: Strided
-    v: Strided
-    mask: Strided | None
-    out: Strided
-    partials: tuple[object, object, object] | None = None
-
-    @property
-    def lines(self) -> Dim:
-        """Heads of keys in all batches."""
-        return product(self.batch) * self.shared_heads
-
-    @property
-    def shared_heads(self) -> Dim:
-        """Heads of keys in one batch."""
-        return self.heads if self.sharing == 1 else self.heads // self.sharing
-
-    @property
-    def in_bits(self) -> bool:
-        """Scores are held as powers of two: the factor is applied with the subtraction of the maximum."""
-        return self.mask is None and self.scale > 0
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionTiles:
-    """One way to cut the work.
-
-    Attributes:
-        rows, keys: query rows of a program, keys of a block (all of them, rounded up, for 'whole').
-        warps, stages: of a program.
-        splits: programs that share the keys of a row ('split').
-        precision: of products of f32.
-    """
-
-    form: Form
-    rows: int
-    keys: int
-    warps: int
-    stages: int = 2
-    splits: int = 1
-    precision: Precision = "ieee"
-
-
-_JOIN = """
-@triton.jit
-def KERNEL({parameters}):
-    line = tl.program_id(0) // ({rows})
-    row = tl.program_id(0) % ({rows})
-    query = row % {queries}
-{place}
-    split = tl.arange(0, {padded_splits})
-    column = tl.arange(0, {padded_width})
-    at = (split.to(tl.int64) * {lines} + line) * ({rows}) + row
-    gdc_wait()
-    gdc_launch_dependents()
-    tops = tl.load(tops + at, mask=split < {splits}, other=float('-inf'))
-    peak = tl.max(tops, 0)
-    weight = {power}
-    totals = tl.load(totals + at, mask=split < {splits}, other=0.0)
-    total = tl.sum(weight * totals, 0)
-    {nothing}
-    there = (split < {splits})[:, None] & (column < {width})[None, :]
-    sums = tl.load(sums + at[:, None] * {width} + column[None, :], mask=there, other=0.0)
-    result = tl.sum(sums * weight[:, None], 0) / total
-    tl.store(out + column * {column_step}, result.to({element}), mask=column < {width})
-"""
-
-
-def parts_of(size: int) -> list[tuple[int, int]]:
-    """(start, width) of powers of two, at least 16 each, that cover `size`: 80 is 64 and 16, 120 is 128."""
-    parts, start = [], 0
-    while start < size:
-        width = max(1 << (size - start - 1).bit_length(), LEAST_PART)
-        if width > 32 and (size - start) / width <= 0.8:
-            width //= 2
-        parts.append((start, width))
-        start += width
-    return parts
-
-
-def nothing_where_there_are_no_keys(keys: Dim, text: str) -> str:
-    """A line that makes results zero, not NaN, where there may be no keys at all."""
-    if known_positive(keys):
-        return "# there are keys"
-    return f"total = tl.where({text} == 0, 1.0, total)"
+"""Up to so many blocks of keys, asking of every key whether it is there costs less than a second loop."""
 
 
 class AttentionText:
@@ -154,12 +36,10 @@ class AttentionText:
             p.pointer(name, shape.dtype, operand.word)
         if tiles.form == "split":
             assert shape.partials is not None, "the form 'split' wants workspaces"
-            from engineworks.core.dtypes import f32
-
             for name, word in zip(("sums", "tops", "totals"), shape.partials, strict=True):
                 p.pointer(name, f32, word)
         self.queries, self.keys, self.past = p.size(shape.queries), p.size(shape.keys), p.size(shape.past)
-        self.element = _SPELLINGS[shape.dtype.name]
+        self.element = SPELLINGS[shape.dtype.name]
 
     def _operands(self) -> list[tuple[str, Strided]]:
         s = self.shape
@@ -448,7 +328,7 @@ class AttentionText:
     # -- results ------------------------------------------------------------------------------------------------
     def _store(self) -> None:
         let, out = self.lines.line, self.shape.out
-        let(nothing_where_there_are_no_keys(self.shape.keys, self.keys))
+        let(zeros_where_no_keys(self.shape.keys, self.keys))
         let(f"out_rows = out + ({self._row_offsets(out)})")
         for n, (start, width) in enumerate(self.width_parts):
             here = "there[:, None]" + self._fits(f"column{n}[None, :]", start + width, self.shape.width)
@@ -464,41 +344,3 @@ class AttentionText:
         for n, (start, width) in enumerate(self.width_parts):
             here = "there[:, None]" + self._fits(f"column{n}[None, :]", start + width, shape.width)
             let(f"tl.store(sums + at[:, None] * {shape.width} + column{n}[None, :], sum{n}, mask={here})")
-
-
-def join_text(shape: AttentionShape, tiles: AttentionTiles) -> tuple[str, Parameters]:
-    """The kernel that joins the partial results of one row: a program for each row of each head."""
-    from engineworks.core.dtypes import f32
-
-    assert shape.partials is not None, "only 'split' has partial results"
-    p, place = Parameters(), Lines(1)
-    for name, word in zip(("sums", "tops", "totals"), shape.partials, strict=True):
-        p.pointer(name, f32, word)
-    p.pointer("out", shape.dtype, shape.out.word)
-    queries = p.size(shape.queries)
-    heads = p.size(shape.shared_heads)
-    place.line(
-        f"head = (line % {heads}).to(tl.int64) * {shape.sharing} + row // {queries}\nrest = line // {heads}"
-    )
-    terms = [f"head * {p.stride(shape.out.head)}", f"query.to(tl.int64) * {p.stride(shape.out.row)}"]
-    for axis in reversed(range(len(shape.batch))):
-        size = p.size(shape.batch[axis])
-        place.line(f"batch{axis} = (rest % {size}).to(tl.int64)\nrest = rest // {size}")
-        terms.append(f"batch{axis} * {p.stride(shape.out.batch[axis])}")
-    place.line(f"out = out + {' + '.join(terms)}")
-    scale = "" if shape.in_bits else f" * {LOG2_E!r}"
-    text = {
-        "rows": f"{queries} * {shape.sharing}",
-        "queries": queries,
-        "lines": p.size(shape.lines),
-        "place": str(place).rstrip(),
-        "splits": tiles.splits,
-        "padded_splits": 1 << (tiles.splits - 1).bit_length(),
-        "width": shape.width,
-        "padded_width": 1 << (shape.width - 1).bit_length(),
-        "power": f"tl.exp2((tops - tl.where(peak == float('-inf'), 0.0, peak)){scale})",
-        "nothing": nothing_where_there_are_no_keys(shape.keys, p.size(shape.keys)),
-        "column_step": p.stride(shape.out.column),
-        "element": _SPELLINGS[shape.dtype.name],
-    }
-    return _JOIN.format(parameters=p.names, **text), p

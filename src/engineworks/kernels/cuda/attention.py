@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from engineworks.codegen.triton.attention import (
+from engineworks.codegen.triton.attention import AttentionText
+from engineworks.codegen.triton.attention_join import join_text
+from engineworks.codegen.triton.attention_parameters import Parameters
+from engineworks.codegen.triton.attention_shape import (
+    LEAST_PART,
     AttentionShape,
-    AttentionText,
     AttentionTiles,
     Precision,
     Strided,
-    join_text,
     parts_of,
 )
-from engineworks.codegen.triton.attention_parameters import Parameters
 from engineworks.codegen.triton.function import KernelFunction, named
 from engineworks.codegen.triton.gpu import Gpu
 from engineworks.core import dtypes
@@ -29,10 +30,10 @@ WIDEST = 256
 """Columns of a head whose results a program can hold."""
 WHOLE_KEYS = 256
 """Up to here the scores of all keys are held at once."""
-LEAST_ROWS = 16
-"""The smallest side of a matrix product."""
 MOST_HELD = 128
 """Registers of a thread for the scores, or for keys and values on their way."""
+MOST_HELD_F32: Mapping[Precision, int] = {"tf32": 128, "tf32x3": 64, "ieee": 32}
+"""Of f32, where products by parts or outside of the matrix units hold more besides."""
 FEW_ROWS = 16
 """Up to here the rows that read one head of keys leave most of the GPU idle unless keys are split."""
 CANDIDATES = {0: 1, 1: 4, 2: 8, 3: 16, 4: 24, 5: 200}
@@ -110,8 +111,9 @@ def _strided(matrix: Matrix) -> Strided:
 
 # -- configurations -------------------------------------------------------------------------------------------
 def _configs(shape: AttentionShape, work: Workload, gpu: Gpu) -> Iterable[AttentionTiles]:
-    for config in (*_whole(shape), *_flash(shape, gpu), *_splits(shape, gpu)):
-        for precision in _precisions(shape, work):
+    for precision in _precisions(shape, work):
+        most = MOST_HELD if shape.dtype is not dtypes.f32 else MOST_HELD_F32[precision]
+        for config in (*_whole(shape, most), *_flash(shape, gpu), *_splits(shape, gpu)):
             yield replace(config, precision=precision)
 
 
@@ -127,10 +129,10 @@ def _row_tiles(shape: AttentionShape) -> list[tuple[int, int]]:
     tiles = [(16, 1), (16, 2), (16, 4), (32, 2), (32, 4), (64, 4), (128, 8), (128, 4)]
     if shape.dtype is dtypes.f32:
         tiles = [(16, 2), (16, 4), (32, 4), (64, 4), (64, 8)]
-    return [t for t in tiles if most is None or t[0] < 2 * most or t[0] == LEAST_ROWS]
+    return [t for t in tiles if most is None or t[0] < 2 * most or t[0] == LEAST_PART]
 
 
-def _whole(shape: AttentionShape) -> Iterable[AttentionTiles]:
+def _whole(shape: AttentionShape, most_held: int) -> Iterable[AttentionTiles]:
     if not isinstance(shape.keys, int) or shape.keys > WHOLE_KEYS:
         return
     held = sum(width for _, width in parts_of(shape.keys))
@@ -138,7 +140,7 @@ def _whole(shape: AttentionShape) -> Iterable[AttentionTiles]:
     for rows, warps in _row_tiles(shape):
         threads = 32 * warps
         loaded = held * sides * shape.dtype.size_bytes // 4
-        if rows * held <= MOST_HELD * threads and loaded <= MOST_HELD * threads:
+        if max(rows * held, loaded) <= most_held * threads:
             yield AttentionTiles("whole", rows, held, warps, 1)
 
 
@@ -163,7 +165,7 @@ def _splits(shape: AttentionShape, gpu: Gpu) -> Iterable[AttentionTiles]:
     _, keys = bounds(shape.keys)
     if most is None or most * shape.sharing > 4 * FEW_ROWS or (keys is not None and keys <= WHOLE_KEYS):
         return
-    rows = LEAST_ROWS if most * shape.sharing <= 16 else 32 if most * shape.sharing <= 32 else 64
+    rows = LEAST_PART if most * shape.sharing <= 16 else 32 if most * shape.sharing <= 32 else 64
     for splits in (4, 8, 16, 32, 64):
         for block in (32, 64, 128):
             if keys is None or splits * block <= 2 * keys:

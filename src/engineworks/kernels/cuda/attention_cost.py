@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engineworks.codegen.triton.attention import AttentionShape, AttentionTiles, parts_of
+from engineworks.codegen.triton.attention_shape import AttentionShape, AttentionTiles, parts_of
 from engineworks.codegen.triton.gpu import Gpu
 from engineworks.core import dtypes
 from engineworks.core.dims import product

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engineworks.codegen.triton.attention import AttentionTiles, parts_of
+from engineworks.codegen.triton.attention_shape import AttentionTiles, parts_of
 from engineworks.codegen.triton.gpu import gpu_of
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, evaluate, symbol
