@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,119 +20,155 @@ from engineworks.runtime.shapes import Dims
 
 _ALIGNMENT = 16
 """Bytes: what kernels rely on (`codegen/triton/function.py::pointer`)."""
+_PACKED = 256
+"""Bytes that packed arrays begin at multiples of."""
+_NOTHING = np.zeros(0, np.uint8)
+
+
+class _Pack:
+    """Device memory and pinned host memory for the arrays of one direction, in a row; both grow, and stay."""
+
+    def __init__(self, driver: Driver, what: str) -> None:
+        self._driver, self._what = driver, what
+        self._memory: Memory | None = None
+        self._pinned: np.ndarray | None = None
+
+    def memory(self, size_bytes: int) -> int:
+        """Address of at least so many bytes on the device."""
+        if self._memory is None or self._memory.size_bytes < size_bytes:
+            self._memory = None  # the old bytes may be what the new ones need
+            self._memory = self._driver.allocate(size_bytes, self._what)
+        return self._memory.address
+
+    def pinned(self, size_bytes: int) -> np.ndarray:
+        """So many bytes of the host."""
+        if self._pinned is None or len(self._pinned) < size_bytes:
+            self._pinned = None
+            self._pinned = self._driver.pinned(size_bytes)
+        return self._pinned[:size_bytes]
 
 
 @dataclass(slots=True)
-class _Port:
-    """One input or output.
+class _Traffic:
+    """What one direction copies at each run.
 
     Attributes:
-        name: for messages.
-        array: what the user gave, or will get.
-        copied: it lies on the host, or is not aligned: the engine works on `memory`.
-        memory, pinned: grow when needed, and stay.
+        base: where the pack lies on the device.
+        packed: the host's twin of it; empty when no array is the host's.
+        host: (bytes of an array, its bytes in `packed`).
+        device: (array, its address in the pack): not aligned where it lies.
     """
 
-    name: str
-    array: np.ndarray | DeviceArray | None = None
-    copied: bool = False
-    memory: Memory | None = None
-    pinned: np.ndarray | None = None
-
-    @property
-    def is_on_host(self) -> bool:
-        return isinstance(self.array, np.ndarray)
+    base: int
+    packed: np.ndarray
+    host: list[tuple[np.ndarray, np.ndarray]]
+    device: list[tuple[DeviceArray, int]]
 
 
 class Ports:
     """The arrays of one context.
 
     Args:
-        places: gets the address of each input, then of each output, whenever one is bound.
-
-    Attributes:
-        streams: those that inputs become ready in.
+        places: gets the address of each input, then of each output, in `settle`.
     """
 
     def __init__(self, manifest: Manifest, driver: Driver, places: list[int]) -> None:
         self._driver = driver
         self._places = places
-        self._inputs = [_Port(f"input '{t.name}'") for t in manifest.inputs]
-        self._outputs = [_Port(f"output '{t.name}'") for t in manifest.outputs]
+        self._inputs: list[Any] = [None] * len(manifest.inputs)
+        self._outputs: list[Any] = [None] * len(manifest.outputs)
+        self._packs = _Pack(driver, "copies of inputs"), _Pack(driver, "copies of outputs")
+        self._in: _Traffic | None = None
+        self._out: _Traffic | None = None
+        self._streams: frozenset[int] | None = None
         self._copied_in = driver.new_event()
         self._may_be_copying = False
 
     @property
-    def streams(self) -> set[int]:
-        found = {p.array.stream for p in self._inputs if isinstance(p.array, DeviceArray)}
-        return {s for s in found if s is not None}
+    def streams(self) -> frozenset[int]:
+        """Those that inputs become ready in."""
+        if self._streams is None:
+            found = {a.stream for a in self._inputs if isinstance(a, DeviceArray)}
+            self._streams = frozenset(s for s in found if s is not None)
+        return self._streams
 
     @property
     def are_on_device(self) -> bool:
         """New outputs belong there too: an input lies there."""
-        return any(isinstance(p.array, DeviceArray) for p in self._inputs)
+        return any(isinstance(a, DeviceArray) for a in self._inputs)
 
     @property
     def has_host_outputs(self) -> bool:
-        return any(p.is_on_host for p in self._outputs)
+        return self._out is not None and bool(self._out.host)
 
     def bind_input(self, number: int, array: np.ndarray | DeviceArray) -> None:
-        self._places[number] = self._bind(self._inputs[number], array)
+        self._inputs[number] = array
+        self._in = self._streams = None
 
     def bind_output(self, number: int, array: np.ndarray | DeviceArray) -> None:
-        self._places[len(self._inputs) + number] = self._bind(self._outputs[number], array)
+        self._outputs[number] = array
+        self._out = None
 
-    def _bind(self, port: _Port, array: np.ndarray | DeviceArray) -> int:
-        port.array = array
-        if isinstance(array, DeviceArray) and array.address % _ALIGNMENT == 0:
-            port.copied = False
-            return array.address
-        port.copied = True
-        if port.memory is None or port.memory.size_bytes < array.nbytes:
-            port.memory = self._driver.allocate(array.nbytes, port.name)
-        if port.is_on_host and (port.pinned is None or len(port.pinned) < array.nbytes):
-            port.pinned = self._driver.pinned(array.nbytes)
-        return port.memory.address
+    def settle(self) -> None:
+        """Give every array its place."""
+        if self._in is None:
+            if self._may_be_copying:
+                self._driver.synchronize_event(self._copied_in)
+            self._in = self._traffic(self._inputs, 0, self._packs[0])
+        if self._out is None:
+            self._out = self._traffic(self._outputs, len(self._inputs), self._packs[1])
+
+    def _traffic(self, arrays: Sequence[Any], first: int, pack: _Pack) -> _Traffic:
+        offsets: list[tuple[int, Any, int]] = []
+        size, is_on_host = 0, False
+        for k, array in enumerate(arrays):
+            if isinstance(array, DeviceArray) and array.address % _ALIGNMENT == 0:
+                self._places[first + k] = array.address
+                continue
+            offsets.append((first + k, array, size))
+            is_on_host |= isinstance(array, np.ndarray)
+            size += -(-array.nbytes // _PACKED) * _PACKED
+        if not offsets:
+            return _Traffic(0, _NOTHING, [], [])
+        made = _Traffic(pack.memory(size), pack.pinned(size) if is_on_host else _NOTHING, [], [])
+        for place, array, offset in offsets:
+            self._places[place] = made.base + offset
+            if isinstance(array, DeviceArray):
+                made.device.append((array, made.base + offset))
+            else:
+                made.host.append((_bytes_of(array), made.packed[offset : offset + array.nbytes]))
+        return made
 
     def copy_in(self, stream: int) -> None:
         """Enqueue the copies of inputs that need one."""
-        if not any(p.copied for p in self._inputs):
-            return
-        if self._may_be_copying:
-            self._driver.synchronize_event(self._copied_in)
-        for port in self._inputs:
-            if not port.copied or port.array is None or not port.array.nbytes:
-                continue
-            assert port.memory is not None
-            if isinstance(port.array, DeviceArray):
-                self._driver.copy(port.memory.address, port.array.address, port.array.nbytes, stream)
-                continue
-            assert port.pinned is not None
-            staged = port.pinned[: port.array.nbytes]
-            np.copyto(staged, _bytes_of(port.array))
-            self._driver.upload(port.memory.address, staged, stream)
-        self._driver.record(self._copied_in, stream)
-        self._may_be_copying = True
+        traffic = self._in
+        assert traffic is not None, "settle comes first"
+        if traffic.host:
+            if self._may_be_copying:
+                self._driver.synchronize_event(self._copied_in)
+            for array, packed in traffic.host:
+                np.copyto(packed, array)
+            self._driver.upload(traffic.base, traffic.packed, stream)
+            self._driver.record(self._copied_in, stream)
+            self._may_be_copying = True
+        for array, address in traffic.device:
+            self._driver.copy(address, array.address, array.nbytes, stream)
 
     def copy_out(self, stream: int) -> None:
         """Enqueue the copies of outputs that need one; host arrays get theirs from `give_host_outputs`."""
-        for port in self._outputs:
-            if not port.copied or port.array is None or not port.array.nbytes:
-                continue
-            assert port.memory is not None
-            if isinstance(port.array, DeviceArray):
-                self._driver.copy(port.array.address, port.memory.address, port.array.nbytes, stream)
-            else:
-                assert port.pinned is not None
-                self._driver.download(port.pinned[: port.array.nbytes], port.memory.address, stream)
+        traffic = self._out
+        assert traffic is not None, "settle comes first"
+        if traffic.host:
+            self._driver.download(traffic.packed, traffic.base, stream)
+        for array, address in traffic.device:
+            self._driver.copy(array.address, address, array.nbytes, stream)
 
     def give_host_outputs(self) -> None:
         """After the stream has been waited for."""
         self._may_be_copying = False
-        for port in self._outputs:
-            if isinstance(port.array, np.ndarray) and port.array.nbytes:
-                assert port.pinned is not None
-                np.copyto(_bytes_of(port.array), port.pinned[: port.array.nbytes])
+        assert self._out is not None, "settle comes first"
+        for array, packed in self._out.host:
+            np.copyto(array, packed)
 
 
 def _bytes_of(array: np.ndarray) -> np.ndarray:

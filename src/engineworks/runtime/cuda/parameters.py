@@ -41,20 +41,24 @@ class Parameters:
         maps = [w for w in words if isinstance(w, TensorMapWord)] if self._swizzles else []
         assert len(maps) == len(self._swizzles), f"{len(maps)} tensor maps, {len(self._swizzles)} swizzles"
         # Descriptors first, so that they keep the alignment of the block.
-        self._first = _DESCRIPTOR_WORDS * len(maps)
-        slots = self._first + _HIDDEN + sum(self._slots_of(w) for w in words)
+        slots = _DESCRIPTOR_WORDS * len(maps) + _HIDDEN + sum(self._slots_of(w) for w in words)
         self._block = np.zeros(slots + 8, np.uint64)
         skip = -self._block.ctypes.data % 64 // 8
         # pyrefly: ignore[bad-argument-type]
         self._values = memoryview(self._block[skip : skip + slots])
+        self._words: list[Word] = list(words)
+        self._starts: list[tuple[int, int]] = []
         base = self._block.ctypes.data + 8 * skip
-        places = self._fill(words)
+        places = self._fill_all(_DESCRIPTOR_WORDS * len(maps))
         self._pointers = (ctypes.c_void_p * len(places))(*(base + 8 * p for p in places))
         self.pointer = ctypes.addressof(self._pointers)
 
     def rebind(self, words: Sequence[Word]) -> None:
         """Other values of the same kinds."""
-        self._fill(words)
+        for k, (old, new) in enumerate(zip(self._words, words, strict=True)):
+            if old != new:
+                self._words[k] = new
+                self._fill(new, *self._starts[k])
 
     def _slots_of(self, word: Word) -> int:
         if isinstance(word, int):
@@ -62,26 +66,32 @@ class Parameters:
         rank = len(word.sizes)
         return 2 * rank if self._swizzles else 2 + 4 * rank
 
-    def _fill(self, words: Sequence[Word]) -> list[int]:
-        """Write all values; the place of each parameter."""
+    def _fill_all(self, at: int) -> list[int]:
+        """Write all values, from slot `at` on; the place of each parameter."""
         places: list[int] = []
-        at, descriptors = self._first, 0
-        for word in words:
-            if isinstance(word, int):
-                expanded = [word]
-            elif self._swizzles:
-                encoded = self._encode(word, self._swizzles[descriptors])
-                start = _DESCRIPTOR_WORDS * descriptors
-                for k, value in enumerate(encoded):
-                    self._values[start + k] = value
-                places.append(start)
-                descriptors += 1
-                expanded = [*word.sizes, *word.strides]
+        descriptor = 0
+        for word in self._words:
+            self._starts.append((at, descriptor))
+            if isinstance(word, TensorMapWord) and self._swizzles:
+                places.append(_DESCRIPTOR_WORDS * descriptor)
+                self._fill(word, at, descriptor)
+                descriptor += 1
             else:
-                facts = [*word.sizes, *word.strides]
-                expanded = [word.address, *facts, 0, *facts]
-            for value in expanded:
-                self._values[at] = value & _MASK
-                places.append(at)
-                at += 1
+                self._fill(word, at, descriptor)
+            places += range(at, at + self._slots_of(word))
+            at += self._slots_of(word)
         return [*places, *range(at, at + _HIDDEN)]
+
+    def _fill(self, word: Word, at: int, descriptor: int) -> None:
+        if isinstance(word, int):
+            self._values[at] = word & _MASK
+            return
+        facts = [*word.sizes, *word.strides]
+        if self._swizzles:
+            first = _DESCRIPTOR_WORDS * descriptor
+            for k, value in enumerate(self._encode(word, self._swizzles[descriptor])):
+                self._values[first + k] = value
+        else:
+            facts = [word.address, *facts, 0, *facts]
+        for k, value in enumerate(facts):
+            self._values[at + k] = value & _MASK

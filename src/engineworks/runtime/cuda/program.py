@@ -91,6 +91,7 @@ class CudaProgram:
 
     def begin(self) -> int:
         """Order the stream of this run after everything it depends on, and copy host inputs; the stream."""
+        self._ports.settle()
         stream = self._stream()
         if self._last_stream not in (None, stream):
             self.driver.wait(stream, self._end)

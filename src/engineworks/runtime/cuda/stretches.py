@@ -144,7 +144,7 @@ class Stretches:
         if 0 in sizes:
             return None
         x, y, z = (*sizes, 1, 1, 1)[:3]
-        words = self._words(record, values)
+        words = self._words(number, values)
         function = self._module.function(record.kernel)
         return self._driver.bind(function, (x, y, z), words, overlaps=overlaps and record.overlaps)
 
@@ -158,17 +158,22 @@ class Stretches:
         for k, ports in enumerate(bound.ports):
             if changed.isdisjoint(ports):
                 continue
-            record = self._manifest.program[bound.records[k]]
-            bound.launches[k].rebind(self._words(record, values))
+            bound.launches[k].rebind(self._words(bound.records[k], values))
             if bound.graph is not None and not bound.graph.update(k):
                 bound.graph = None
         bound.addresses = list(self._places.ports)
 
-    def _words(self, record: Record, values: Mapping[str, int]) -> list[Word]:
-        return [self._word(w, values) if isinstance(w, Ref) else evaluate(w, values) for w in record.words]
+    def _words(self, number: int, values: Mapping[str, int]) -> list[Word]:
+        return [
+            w if isinstance(w, int) else self._word(w, values) if isinstance(w, Ref) else evaluate(w, values)
+            for w in self._manifest.program[number].words
+        ]
 
     def _word(self, ref: Ref, values: Mapping[str, int]) -> Word:
-        address = self._places.address(ref.buffer) + evaluate(ref.offset, values)
+        offset = ref.offset
+        address = self._places.address(ref.buffer) + (
+            offset if isinstance(offset, int) else evaluate(offset, values)
+        )
         if ref.map < 0:
             return address
         tensor = self._manifest.maps[ref.map]
