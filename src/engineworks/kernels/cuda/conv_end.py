@@ -39,12 +39,21 @@ class Block:
 
 @dataclass(slots=True)
 class Ending:
-    """What is known of a kernel when its results are to be stored."""
+    """What is known of a kernel when its results are to be stored.
+
+    Attributes:
+        lines: behind the sums.
+        constants: before the kernel waits for those ahead; None: what could stand there stands in `lines`.
+        early: after it has waited, before the sums; None: likewise. Operands that vary are loaded there only where
+            there are registers for them.
+    """
 
     work: Workload
     shape: ConvShape
     words: Words
     lines: Lines = field(default_factory=lambda: Lines(1))
+    constants: Lines | None = None
+    early: Lines | None = None
 
 
 def coordinates(lines: Lines, words: Words, shape: ConvShape, pixel: str, prefix: str) -> tuple[str, ...]:
@@ -61,7 +70,7 @@ def coordinates(lines: Lines, words: Words, shape: ConvShape, pixel: str, prefix
     return (image, *found)
 
 
-def tap_digits(lines: Lines, tap: str, kernel: tuple[int, ...]) -> tuple[str, ...]:
+def tap_digits(lines: Lines, tap: str, kernel: tuple[int, ...], prefix: str = "t") -> tuple[str, ...]:
     """A tap's number as (depth, row, column); '0' along axes of one tap."""
     found: list[str] = []
     rest, left = tap, kernel[0] * kernel[1] * kernel[2]
@@ -70,9 +79,9 @@ def tap_digits(lines: Lines, tap: str, kernel: tuple[int, ...]) -> tuple[str, ..
         if size == 1:
             found.insert(0, "0")
             continue
-        found.insert(0, lines.let(f"{rest} % {size}" if left > 1 else rest, "t"))
+        found.insert(0, lines.let(f"{rest} % {size}" if left > 1 else rest, prefix))
         if left > 1:
-            rest = lines.let(f"{rest} // {size}", "t")
+            rest = lines.let(f"{rest} // {size}", prefix)
     return tuple(found)
 
 
@@ -112,25 +121,24 @@ def emit_results(end: Ending, block: Block, sums: str, output: int = 0, *, epilo
     rows = inside(shape.pixels, block.pixels, block.pixel, words)
     columns = inside(shape.outputs, block.channels, block.channel, words)
     mask = masked(rows and f"{rows}[:, None]", columns and f"{columns}[None, :]")
-    at = lines.let(emit_places(end, block), "at")
-    per_group, channel = shape.group_channels_out, block.channel
-    if per_group != shape.outputs:
-        channel = lines.let(f"{channel} % {per_group}", "channel")
-    if shape.groups > 1:
-        channel = lines.let(f"{block.group} * {per_group} + {channel}", "channel")
     finish = finish_of(work)
+    places = end.early if end.early is not None else lines
+    at = places.let(emit_places(end, block, places), "y_at")
+    constants = end.constants if end.constants is not None else lines
+    channel = (
+        _emit_channel(constants, shape, block) if any(k == "channel" for _, k, _ in finish.operands) else ""
+    )
 
     def load(number: int, kind: OperandKind) -> str:
         index, _, operand = finish.operands[number]
         base = words.pointer(f"e{index}", operand.type.dtype, Input(index))
-        match kind:
-            case "full":
-                text = f"tl.load({base} + {at}{mask})"
-            case "channel":
-                text = f"tl.load({base} + {channel}{masked(columns)})[None, :]"
-            case _:
-                text = f"tl.load({base})"
-        return held(text, operand.type.dtype)
+        text = {
+            "full": f"tl.load({base} + {at}{mask})",
+            "channel": f"tl.load({base} + {channel}{masked(columns)})[None, :]",
+            "scalar": f"tl.load({base})",
+        }[kind]
+        home = constants if operand.constant and kind != "full" else places
+        return held(home.let(text, "y_operand"), operand.type.dtype)
 
     kinds: tuple[Any, ...] = tuple(kind for _, kind, _ in finish.operands)  # strings there, literals here
     whole = Epilogue(finish.expression, kinds) if finish.expression else None
@@ -140,25 +148,36 @@ def emit_results(end: Ending, block: Block, sums: str, output: int = 0, *, epilo
     lines.line(f"tl.store({y} + {at}, {stored(value, dtype)}{mask})")
 
 
-def emit_places(end: Ending, block: Block) -> str:
+def _emit_channel(lines: Lines, shape: ConvShape, block: Block) -> str:
+    """The channels of y that the block has."""
+    per_group, channel = shape.group_channels_out, block.channel
+    if per_group != shape.outputs:
+        channel = lines.let(f"{channel} % {per_group}", "y_channel")
+    if shape.groups > 1:
+        channel = lines.let(f"{block.group} * {per_group} + {channel}", "y_channel")
+    return channel
+
+
+def emit_places(end: Ending, block: Block, lines: Lines) -> str:
     """Elements from the start of the output to each result of a block [pixels, channels]."""
-    shape, words, lines = end.shape, end.words, end.lines
+    shape, words = end.shape, end.words
     reach = end.work.outputs[0].count
     image, channel, *spatial = shape.y_strides
     if shape.writes_pixels:
         rows = weighted([(block.pixel, spatial[2])], words, reach)
     else:
-        own, *places = coordinates(lines, words, shape, block.pixel, "q")
+        own, *places = coordinates(lines, words, shape, block.pixel, "y_place")
         rows = weighted([(own, image), *zip(places, spatial, strict=True)], words, reach)
-    first = lines.let(f"{block.pixel} * 0" if rows == "0" else rows, "row")
+    first = lines.let(f"{block.pixel} * 0" if rows == "0" else rows, "y_row")
     per_group = shape.group_channels_out
     columns = [(block.channel, channel)]
     if per_group != shape.outputs:
-        columns = [(lines.let(f"{block.channel} % {per_group}", "o"), channel)]
-        places = tap_digits(lines, lines.let(f"{block.channel} // {per_group}", "tap"), shape.scatter)
+        columns = [(lines.let(f"{block.channel} % {per_group}", "y_output"), channel)]
+        tap = lines.let(f"{block.channel} // {per_group}", "y_tap")
+        places = tap_digits(lines, tap, shape.scatter, "y_tap")
         columns += [(place, spatial[a] // shape.scatter[a]) for a, place in enumerate(places)]
     if shape.groups > 1:
         columns.append((block.group, channel * per_group))
     start = f" + {words.size(shape.y_first)}" if shape.y_first != 0 else ""
-    column = lines.let(weighted(columns, words, reach) + start, "column")
+    column = lines.let(weighted(columns, words, reach) + start, "y_column")
     return f"{first}[:, None] + {column}[None, :]"

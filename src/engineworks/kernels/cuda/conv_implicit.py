@@ -27,11 +27,15 @@ from engineworks.kernels.cuda.conv_end import (
 from engineworks.kernels.cuda.conv_filters import BYTE_SHIFT, FilterLayout
 from engineworks.kernels.cuda.conv_shape import AXES, ConvShape, tiles_of
 from engineworks.kernels.cuda.conv_words import Words, is_narrow
-from engineworks.kernels.tactic import Input, Step, Word
+from engineworks.kernels.tactic import Input, Packed, Step, Word
 from engineworks.kernels.workload import Workload, input_type
 
 MOST_MASKED_TAPS = 31
 """Taps whose validity fits the bits of one i32 a pixel."""
+MOST_EARLY = 32
+"""Results of a thread up to which operands behind the sums are loaded before them."""
+MOST_PREFETCHING = 264
+"""Blocks that ask for filters ahead: of many, most start when the kernel ahead has long ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,10 @@ def KERNEL({parameters}):
     k = tl.arange(0, {depth})
 {windows}
     w_at = w + (group * {panel} + n * {length})[None, :] + k[:, None]
+{constants}
     gdc_wait()
     gdc_launch_dependents()
+{early}
     sums = tl.zeros(({pixels}, {outputs}), {total})
     for step in range({steps}):
 {addresses}
@@ -124,12 +130,15 @@ def implicit_matmul(problem: ImplicitMatmul) -> tuple[KernelFunction, Step]:
     sums_rows = w.dtype.name == "u8"
     end = _end(words, problem, sums_rows)
     tiles = layout.outputs // config.outputs
+    assert end.constants is not None, "constants are loaded first"
+    _emit_prefetch(end.constants, problem)
     text = (_TEXT_OF_BYTES if sums_rows else _TEXT).format(
         parameters=words.parameters, tiles=tiles, pixels=config.pixels, outputs=config.outputs, depth=config.depth,
         windows=str(windows).rstrip(), panel=layout.outputs * layout.depth, length=layout.depth,
         total="tl.int32" if problem.total is dtypes.i32 else "tl.float32", steps=_steps(problem),
         addresses=str(addresses).rstrip(), a_at=a_at, left=_left(x.dtype, problem.dtype),
-        precision=_precision(problem), end=end,
+        precision=_precision(problem), constants=str(end.constants).rstrip(), early=str(end.early or "").rstrip(),
+        end=str(end.lines).rstrip(),
     )  # fmt: skip
     function = named("conv", text, words.arguments, warps=config.warps, stages=config.stages, waits=True)
     grid = (tiles_of(shape.pixels, config.pixels) * tiles, shape.groups, config.split)
@@ -258,18 +267,37 @@ def _precision(problem: ImplicitMatmul) -> str:
     return ""
 
 
-def _end(words: Words, problem: ImplicitMatmul, sums_rows: bool) -> str:
-    """What follows the loop."""
-    end = Ending(problem.work, problem.shape, words)
+def _emit_prefetch(lines: Lines, problem: ImplicitMatmul) -> None:
+    """Packed filters are asked for while the kernels ahead still run: blocks that share a panel take a slice each."""
+    shape, config, layout = problem.shape, problem.config, problem.layout
+    pixels = tiles_of(shape.pixels, config.pixels)
+    panel, size = config.outputs * layout.depth, problem.dtype.size_bytes
+    down = pixels if isinstance(pixels, int) else 1
+    blocks = down * config.split * shape.groups * (layout.outputs // config.outputs)
+    if not isinstance(problem.filters, Packed) or blocks > MOST_PREFETCHING:
+        return
+    whole = panel * size // 16
+    slices = -(-whole // (down * config.split))
+    own = f"(tile // {layout.outputs // config.outputs}) * {config.split} + part" if down > 1 else "part"
+    start = f"tl.minimum(({own}) * {slices * 16 // size}, {panel - slices * 16 // size})"
+    place = f"group * {layout.outputs * layout.depth} + (tile % {layout.outputs // config.outputs}) * {panel}"
+    lines.line(f"prefetch(w + {place} + {start}, {slices * 16})")
+
+
+def _end(words: Words, problem: ImplicitMatmul, sums_rows: bool) -> Ending:
+    """What follows the loop, and what of it can be loaded before."""
+    config = problem.config
+    few = config.pixels * config.outputs <= MOST_EARLY * 32 * config.warps
+    end = Ending(problem.work, problem.shape, words, constants=Lines(1), early=Lines(1) if few else None)
     if sums_rows:
         end.lines.line(f"sums += rows[:, None] * {BYTE_SHIFT}")
-    block = Block("m", "n", "group", problem.config.pixels, problem.config.outputs)
+    block = Block("m", "n", "group", config.pixels, config.outputs)
     if problem.partial is None:
         emit_shifts(end, problem)
         emit_results(end, block, "sums")
     else:
         _emit_partial(end, problem, problem.partial)
-    return str(end.lines).rstrip()
+    return end
 
 
 def emit_shifts(end: Ending, problem: ImplicitMatmul) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engineworks.codegen.triton.function import KernelFunction, named
+from engineworks.codegen.triton.lines import Lines
 from engineworks.core.dims import Dim
 from engineworks.kernels.cuda.conv_end import Block, Ending, emit_results, inside, masked
 from engineworks.kernels.cuda.conv_implicit import ImplicitMatmul, emit_shifts
@@ -21,8 +22,10 @@ def KERNEL({parameters}):
     n = (tile % {tiles}) * {outputs} + tl.arange(0, {outputs})
     m = (tile // {tiles}) * {pixels} + tl.arange(0, {pixels})
     at = partial + ((group * {all_pixels} + m{wide})[:, None] * {all_outputs} + n[None, :])
+{constants}
     gdc_wait()
     gdc_launch_dependents()
+{early}
     sums = tl.load(at{mask})
     for part in tl.static_range(1, {split}):
         sums += tl.load(at + part{wide_part} * {stride}{mask})
@@ -38,7 +41,7 @@ def add_parts(problem: ImplicitMatmul, partial: Word) -> tuple[KernelFunction, S
     words.pointer("partial", problem.total, partial)
     rows, columns = inside(shape.pixels, pixels, "m", words), inside(shape.outputs, outputs, "n", words)
     mask = masked(rows and f"{rows}[:, None]", columns and f"{columns}[None, :]", other="0")
-    end = Ending(problem.work, shape, words)
+    end = Ending(problem.work, shape, words, constants=Lines(1), early=Lines(1))
     emit_shifts(end, problem)
     emit_results(end, Block("m", "n", "group", pixels, outputs), "sums")
     stride: Dim = shape.pixels * (shape.outputs * shape.groups)
@@ -48,7 +51,7 @@ def add_parts(problem: ImplicitMatmul, partial: Word) -> tuple[KernelFunction, S
         tiles=tiles, outputs=outputs, pixels=pixels, all_pixels=words.size(shape.pixels), all_outputs=shape.outputs,
         wide="" if narrow else ".to(tl.int64)", wide_part="" if narrow else " * tl.full((), 1, tl.int64)", mask=mask,
         split=problem.config.split, stride=words.size(stride), end=str(end.lines).rstrip(),
-        parameters="PARAMETERS",
+        constants=str(end.constants).rstrip(), early=str(end.early).rstrip(), parameters="PARAMETERS",
     ).replace("PARAMETERS", words.parameters)  # fmt: skip
     function = named("conv_parts", text, words.arguments, warps=4, stages=1, waits=True)
     grid = (tiles_of(shape.pixels, pixels) * tiles, shape.groups)

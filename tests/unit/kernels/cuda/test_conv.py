@@ -68,7 +68,7 @@ FORCED = {
 }
 DIRECT = {
     "f64": GpuCase(
-        Conv((2, 1), ONE, groups=2), rows(2, 4, 6, 7), (6, 2, 3, 3), ("f64", "f64", None), ALL, out_last=False
+        Conv((2, 1), ONE, groups=2), rows(2, 4, 6, 7), (6, 2, 3, 3), ("f64", "f64", None), ("bias", "residual", "relu"), out_last=False
     ),
     "transposed, row-major": GpuCase(
         ConvTranspose((2, 2), (1, 0, 1, 1), (1, 2), 2, (1, 0)), rows(2, 4, 6, 7), (4, 3, 3, 3), F32,
