@@ -14,13 +14,15 @@ from engineworks.codegen.triton.gpu import gpu_of
 from engineworks.core import dtypes
 from engineworks.errors import Error
 from engineworks.ir.scalar import apply, argument, const
-from engineworks.kernels.cuda import conv_cudnn, matmul_cublaslt
+from engineworks.kernels.cuda import attention_cudnn, conv_cudnn, matmul_cublaslt
 from engineworks.kernels.tactic import TacticProvider
+from engineworks.ops.attention import Attention
 from engineworks.ops.conv import Conv
 from engineworks.ops.matmul import MatMul
 from engineworks.runtime.cuda import libraries
 from engineworks.runtime.cuda.driver import driver_of
 from tests.gpu.library_run import OnGpu
+from tests.unit.kernels.cuda import attention_library_cases
 from tests.unit.kernels.cuda.conv_library_cases import case, channel, last
 from tests.unit.kernels.cuda.library_case import Case, tensor
 
@@ -56,6 +58,18 @@ def layers() -> Iterator[Case]:
         )  # fmt: skip
 
 
+HEADS = ((1, 12, 128, 64), (32, 12, 128, 64), (32, 12, 197, 64), (1, 16, 4096, 128))
+"""Batch, heads, rows, width: BERT-base, ViT-B/16, a long one."""
+
+
+def attentions() -> Iterator[Case]:
+    for b, h, s, d in HEADS:
+        inputs = attention_library_cases.alike("f16", *[(b, h, s, d)] * 3, order=(0, 2, 1, 3))
+        yield attention_library_cases.case(
+            f"attention {b} x {h} x {s} x {d}", Attention(scale=d**-0.5), inputs
+        )
+
+
 def measure(case: Case, provider: TacticProvider, *, checks: bool) -> None:
     """One line for each proposal. `checks`: compare with float64, which takes the CPU seconds for a large layer."""
     driver, gpu = driver_of(0), gpu_of("sm_90")
@@ -79,6 +93,8 @@ def main() -> None:
         measure(product, matmul_cublaslt.PROVIDERS[0], checks=product.name.startswith("128 "))
     for layer in layers():
         measure(layer, conv_cudnn.PROVIDERS[0], checks=layer.name.startswith("1 "))
+    for each in attentions():
+        measure(each, attention_cudnn.PROVIDERS[0], checks=" 1 x 12" in each.name)
 
 
 if __name__ == "__main__":

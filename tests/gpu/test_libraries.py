@@ -11,6 +11,7 @@ from engineworks.codegen.triton.gpu import GPUS, Gpu, gpu_of
 from engineworks.core import dtypes
 from engineworks.errors import EngineMismatch, MissingExtra
 from engineworks.ir.scalar import apply, argument, const
+from engineworks.kernels.cuda.attention_cudnn import CudnnAttention, CudnnAttentionConfig
 from engineworks.kernels.cuda.conv_cudnn import CudnnConfig, CudnnConv
 from engineworks.kernels.cuda.matmul_cublaslt import CublasltConfig, CublasltMatmul
 from engineworks.kernels.tactic import KernelImage, LibraryCall, Tactic
@@ -19,7 +20,7 @@ from engineworks.ops.matmul import MatMul
 from engineworks.runtime.cuda import libraries
 from engineworks.runtime.cuda.driver import CudaDriver, driver_of
 from tests.gpu.library_run import OnGpu
-from tests.unit.kernels.cuda import conv_library_cases, matmul_library_cases
+from tests.unit.kernels.cuda import attention_library_cases, conv_library_cases, matmul_library_cases
 from tests.unit.kernels.cuda.library_case import Case, tensor
 
 pytestmark = pytest.mark.gpu
@@ -138,3 +139,23 @@ def test_a_plan_that_was_written_down_computes_the_convolution(driver: CudaDrive
     again = OnGpu(driver, case, replace(image, functions={symbol: LibraryCall("cudnn", text)}))
     assert '"plan":' in again.call.parameters
     case.check(again.result(captured=False), case.arrays())
+
+
+def attention(case: Case, gpu: Gpu, proposal: int = 0) -> KernelImage:
+    return CudnnAttention().build(
+        case.work, Tactic("cuda.cudnn_attention", CudnnAttentionConfig(proposal)), gpu
+    )
+
+
+@pytest.mark.parametrize("case", attention_library_cases.CASES, ids=lambda c: c.name)
+def test_cudnn_computes_the_attention(case: Case, driver: CudaDriver, gpu: Gpu) -> None:
+    run = OnGpu(driver, case, attention(case, gpu))
+    case.check(run.result(captured=False), case.arrays())
+    case.check(run.result(captured=True), case.arrays())
+
+
+def test_every_proposal_of_cudnn_computes_the_attention(driver: CudaDriver, gpu: Gpu) -> None:
+    for proposal in (1, 2, 3):
+        for case in attention_library_cases.CASES[:3]:
+            run = OnGpu(driver, case, attention(case, gpu, proposal))
+            case.check(run.result(captured=False), case.arrays())

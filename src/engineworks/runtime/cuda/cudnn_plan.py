@@ -54,33 +54,28 @@ def _notes(config: Descriptor) -> list[int]:
 def plan_of(
     graph: Descriptor, place: Place, *, heuristic: int, exact: bool, workspace_bytes: int
 ) -> Descriptor:
-    """The plan of proposal number `heuristic`, of those that become plans within the workspace; else the last.
+    """The plan of proposal number `heuristic`, or of the first one behind it (then in front) that becomes a plan within
+    the workspace; the last proposal where there are fewer.
 
     Raises:
         DeviceError: no engine computes the graph; the message has the last engine's reason.
     """
-    made: Descriptor | None = None
-    count, reason = 0, "it proposes no engine that computes this exactly enough"
-    for config in proposals(graph, place, exact=exact):
+    found = proposals(graph, place, exact=exact)
+    first = min(heuristic, max(len(found) - 1, 0))
+    reason = "it proposes no engine that computes this exactly enough"
+    for config in (*found[first:], *found[:first]):
         try:
             plan = placed(descriptor("plan"), place).set("config", "descriptor", config).finish()
         except Refusal as why:
             reason = str(why)
             continue
         (needed,) = plan.get("workspace", "integer", 1)
-        if needed > workspace_bytes:
-            reason = f"an engine wants {needed:,} bytes of workspace; there are {workspace_bytes:,}"
-            continue
-        made = plan
-        if count == heuristic:
-            break
-        count += 1
-    if made is None:
-        raise DeviceError(
-            f"cuDNN {version()} cannot compute this: {reason}.\n"
-            f"  Build with tactic_sources that leave cudnn out."
-        )
-    return made
+        if needed <= workspace_bytes:
+            return plan
+        reason = f"an engine wants {needed:,} bytes of workspace; there are {workspace_bytes:,}"
+    raise DeviceError(
+        f"cuDNN {version()} cannot compute this: {reason}.\n  Build with tactic_sources that leave cudnn out."
+    )
 
 
 def plan_from(text: str, place: Place) -> Descriptor:

@@ -12,22 +12,25 @@ from msgspec import json
 
 from engineworks.codegen.triton.gpu import gpu_of
 from engineworks.core import dtypes
-from engineworks.engine.library_calls import ConvolutionCall, Tensor, value
+from engineworks.engine.library_calls import AttentionCall, ConvolutionCall, GraphCall, Tensor, value
 from engineworks.errors import NoTactic
 from engineworks.ir.scalar import argument
-from engineworks.kernels.cuda.conv_cudnn import PROVIDERS
+from engineworks.kernels.cuda import attention_cudnn, conv_cudnn
 from engineworks.kernels.tactic import KernelImage
+from engineworks.ops.attention import Attention
 from engineworks.ops.conv import Conv
+from tests.unit.kernels.cuda import attention_library_cases
 from tests.unit.kernels.cuda.conv_library_cases import CASES, SAME, last
 from tests.unit.kernels.cuda.library_case import Case, on_host, tensor
 
 GPU = gpu_of("sm_90")
-(PROVIDER,) = PROVIDERS
+(CONV,), (ATTENTION,) = conv_cudnn.PROVIDERS, attention_cudnn.PROVIDERS
 
 
 def image_of(case: Case) -> KernelImage:
-    best, *_ = PROVIDER.propose(case.work, GPU, 1)
-    return PROVIDER.build(case.work, best, GPU)
+    provider = CONV if isinstance(case.op, Conv) else ATTENTION
+    best, *_ = provider.propose(case.work, GPU, 1)
+    return provider.build(case.work, best, GPU)
 
 
 def memory(t: Tensor, words: Sequence[int], address: int) -> np.ndarray:
@@ -39,8 +42,27 @@ def memory(t: Tensor, words: Sequence[int], address: int) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(raw.view(dtype), dims, [s * dtype.itemsize for s in strides])
 
 
-def computed(call: ConvolutionCall, words: Sequence[int]) -> None:
+def computed(call: GraphCall, words: Sequence[int]) -> None:
     """The call as engine/library_calls.py defines it."""
+    if isinstance(call, ConvolutionCall):
+        convolved(call, words)
+    else:
+        attended(call, words)
+
+
+def attended(call: AttentionCall, words: Sequence[int]) -> None:
+    q, k, y, v = (memory(t, words, words[n]) for t, n in ((call.q, 0), (call.k, 1), (call.y, 2), (call.v, 4)))
+    k, v = (np.repeat(t.astype(np.float64), q.shape[1] // t.shape[1], axis=1) for t in (k, v))
+    scores = call.scale * (q.astype(np.float64) @ k.swapaxes(2, 3))
+    if call.mask is not None:
+        scores += memory(call.mask, words, words[5])
+    if call.causal:
+        scores[:, :, np.triu(np.ones(scores.shape[2:], bool), 1)] = -np.inf
+    weights = np.exp(scores - scores.max(axis=3, keepdims=True))
+    y[...] = weights @ v / weights.sum(axis=3, keepdims=True)
+
+
+def convolved(call: ConvolutionCall, words: Sequence[int]) -> None:
     addresses = iter(words[4:])
     x, w, y = (memory(t, words, a) for t, a in zip((call.x, call.w, call.y), words, strict=False))
     before, after = ([value(s, words) for s in row] for row in (call.pads_before, call.pads_after))
@@ -68,9 +90,9 @@ def computed(call: ConvolutionCall, words: Sequence[int]) -> None:
     y[...] = np.maximum(total, 0) if call.relu else total
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+@pytest.mark.parametrize("case", [*CASES, *attention_library_cases.CASES], ids=lambda c: c.name)
 def test_the_call_computes_the_workload(case: Case) -> None:
-    result = on_host(case, image_of(case), lambda t, w: computed(json.decode(t, type=ConvolutionCall), w))
+    result = on_host(case, image_of(case), lambda t, w: computed(json.decode(t, type=GraphCall), w))
     case.check(result, case.arrays())
 
 
@@ -101,7 +123,24 @@ REFUSED = {
 }  # fmt: skip
 
 
+HEADS = [tensor("f16", 2, 4, 16, 64)] * 3
+UNSEEN = {
+    "f32": ([tensor("f32", 2, 4, 16, 64)] * 3, Attention(scale=1.0)),
+    "heads of 36": ([tensor("f16", 2, 4, 16, 36)] * 3, Attention(scale=1.0)),
+    "a past": (HEADS, Attention(scale=1.0, causal=True, past=3)),
+    "columns apart": ([tensor("f16", 2, 4, 16, 64, order=(0, 1, 3, 2))] * 3, Attention(scale=1.0)),
+    "a mask of one column": ([*HEADS, tensor("f16", 16, 1)], Attention(scale=1.0)),
+}
+
+
+@pytest.mark.parametrize("why", UNSEEN)
+def test_attention_that_the_library_cannot_do_is_refused(why: str) -> None:
+    inputs, op = UNSEEN[why]
+    with pytest.raises(NoTactic):
+        ATTENTION.propose(Case(why, op, inputs, inputs[0], np.add).work, GPU, 3)
+
+
 @pytest.mark.parametrize("why", REFUSED)
 def test_what_the_library_cannot_do_is_refused(why: str) -> None:
     with pytest.raises(NoTactic):
-        PROVIDER.propose(REFUSED[why].work, GPU, 3)
+        CONV.propose(REFUSED[why].work, GPU, 3)

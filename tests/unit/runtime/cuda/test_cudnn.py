@@ -10,13 +10,15 @@ from msgspec import json as calls
 from msgspec import structs
 
 from engineworks.codegen.triton.gpu import gpu_of
-from engineworks.engine.library_calls import ConvolutionCall
+from engineworks.engine.library_calls import ConvolutionCall, GraphCall
 from engineworks.errors import CorruptEngine, DeviceError, EngineMismatch
-from engineworks.kernels.cuda.conv_cudnn import PROVIDERS
+from engineworks.kernels.cuda import attention_cudnn, conv_cudnn
+from engineworks.ops.conv import Conv
 from engineworks.runtime.cuda import cudnn
 from engineworks.runtime.cuda.cudnn_backend import Descriptor, descriptor, library
 from engineworks.runtime.cuda.cudnn_graph import graph_of
 from engineworks.runtime.cuda.cudnn_plan import plan_from, plan_of, proposals
+from tests.unit.kernels.cuda import attention_library_cases
 from tests.unit.kernels.cuda.conv_library_cases import CASES
 from tests.unit.kernels.cuda.library_case import Case, on_host
 
@@ -41,24 +43,25 @@ def gpu() -> Descriptor:
         pytest.skip(f"cuDNN is not installed, or describes GPUs in another way: {why}")
 
 
-def call_of(case: Case) -> tuple[ConvolutionCall, list[int]]:
+def call_of(case: Case) -> tuple[GraphCall, list[int]]:
     """A case's call, and words with the sizes that it has."""
-    (provider,) = PROVIDERS
+    (provider,) = conv_cudnn.PROVIDERS if isinstance(case.op, Conv) else attention_cudnn.PROVIDERS
     (tactic,) = provider.propose(case.work, gpu_of("sm_90"), 1)
-    found: list[tuple[ConvolutionCall, list[int]]] = []
+    found: list[tuple[GraphCall, list[int]]] = []
 
     def keep(text: str, words: Sequence[int]) -> None:
-        found.append((calls.decode(text, type=ConvolutionCall), list(words)))
+        found.append((calls.decode(text, type=GraphCall), list(words)))
 
     on_host(case, provider.build(case.work, tactic, gpu_of("sm_90")), keep)
     return found[0]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
-def test_cudnn_has_a_plan_for_the_convolution(case: Case, gpu: Descriptor) -> None:
+@pytest.mark.parametrize("case", [*CASES, *attention_library_cases.CASES], ids=lambda c: c.name)
+def test_cudnn_has_a_plan_for_the_case(case: Case, gpu: Descriptor) -> None:
     call, words = call_of(case)
+    exact = isinstance(call, ConvolutionCall) and not call.rounds
     graph = graph_of(call, words, gpu)
-    plan = plan_of(graph, gpu, heuristic=2, exact=not call.rounds, workspace_bytes=call.workspace_bytes)
+    plan = plan_of(graph, gpu, heuristic=2, exact=exact, workspace_bytes=call.workspace_bytes)
     (needed,) = plan.get("workspace", "integer", 1)
     assert 0 <= needed <= call.workspace_bytes
     again = plan_from(plan.text("json"), gpu)
