@@ -147,7 +147,7 @@ def test_work_is_done_in_the_stream_that_is_given(chained):
     a = on_gpu(1000)
     torch.cuda.synchronize()
     with torch.cuda.stream(stream):
-        torch.cuda._sleep(50_000_000)
+        torch.cuda._sleep(200_000_000)
         moved = a * 2
     y = context.enqueue(stream, a=moved, b=a)["y"]
     assert not stream.query(), "enqueue must not wait for the GPU"
@@ -161,7 +161,7 @@ def test_run_uses_the_current_stream_of_torch(chained):
     a = on_gpu(1000)
     torch.cuda.synchronize()
     with torch.cuda.stream(stream):
-        torch.cuda._sleep(50_000_000)
+        torch.cuda._sleep(200_000_000)
         y = context.run(a=a + 1, b=a)["y"]
         assert not stream.query()
         z = y + 1

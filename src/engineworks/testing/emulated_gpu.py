@@ -44,7 +44,12 @@ class EmulatedBackend(CudaBackend):
         return None
 
     def code(
-        self, functions: Mapping[str, Any], declarations: Iterable[str], isa: Any, cache: Any, binding: Any = None
+        self,
+        functions: Mapping[str, Any],
+        declarations: Iterable[str],
+        isa: Any,
+        cache: Any,
+        binding: Any = None,
     ) -> Code:
         image = bytearray()
         facts: dict[str, Mapping[str, Any]] = {}
@@ -225,7 +230,15 @@ def build_emulated(model: Any, **options: Any) -> bytes:
     from engineworks.builder.config import BuildConfig
     from engineworks.engine import container
 
-    config = BuildConfig(**{"target": "cuda:sm_90", "effort": 0, "timing_cache": False, **options})
+    config = BuildConfig(
+        **{
+            "target": "cuda:sm_90",
+            "effort": 0,
+            "timing_cache": False,
+            "tactic_sources": ("triton",),
+            **options,
+        }
+    )
     emitted = build_engine(model, config, backend=emulated_backend())
     return container.encode(emitted.manifest, emitted.sections)
 

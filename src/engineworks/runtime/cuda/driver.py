@@ -73,7 +73,11 @@ def default_index() -> int:
 
 @functools.cache
 def driver_of(index: int) -> CudaDriver:
-    """The GPU number `index`, shared by everything in this process. Raises as `bindings`, and InvalidInput's kin."""
+    """The GPU number `index`, shared by everything in this process.
+
+    Raises:
+        MissingExtra, EngineMismatch: as `bindings`; there is no such GPU.
+    """
     return CudaDriver(index)
 
 

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from engineworks.runtime.cuda.driver import CudaDriver
 
 
+_REFUSALS = (
+    "CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE",
+    "CUDA_ERROR_NOT_SUPPORTED",
+    "CUDA_ERROR_INVALID_VALUE",
+)
+"""What a driver says of a node that it cannot update; a new capture tells whether anything else is wrong."""
+
+
 class CapturedGraph:
     """See `interface.Graph`."""
 
@@ -46,10 +54,9 @@ class CapturedGraph:
         driver = self._driver
         with driver.current():
             (error,) = driver.api.cuGraphExecKernelNodeSetParams(
-                self._executable, self._nodes[number], launch.node_parameters()
+                self._executable, self._nodes[number], launch.node_parameters
             )
-        refused = driver.api.CUresult
-        if error in (refused.CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE, refused.CUDA_ERROR_NOT_SUPPORTED):
+        if error.name in _REFUSALS:
             return False
         driver.check((error,), "changing an address in a graph")
         return True
@@ -63,7 +70,8 @@ def capture(driver: CudaDriver, launches: Sequence[BoundLaunch]) -> CapturedGrap
     """
     api = driver.api
     stream = driver.new_stream()
-    mode = api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+    # Relaxed: memory that a garbage collection frees meanwhile must not spoil the capture.
+    mode = api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
     driver.check(api.cuStreamBeginCapture(stream.handle, mode), "starting to capture a graph")
     nodes: list[Any] = []
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -87,8 +88,9 @@ class KernelLaunch:
         if done[0] != 0:
             driver.check(done, f"launching {self._function.kernel.symbol} with {self._grid} blocks")
 
+    @functools.cached_property
     def node_parameters(self) -> Any:
-        """For a node of an instantiated graph."""
+        """For a node of an instantiated graph; they point to the words, which `rebind` changes."""
         kernel = self._function.kernel
         node = self._driver.api.CUDA_KERNEL_NODE_PARAMS()
         node.func = self._function.handle
