@@ -87,7 +87,7 @@ def _refuse_other_rows(work: Workload, problem: Problem) -> None:
 
 
 def _chosen(tactics: list[Tactic], count: int) -> list[Tactic]:
-    """The best, and others that are nearly as good but different: predictions of small differences are not to be trusted.
+    """The best, and others nearly as good but different: small differences of predictions are not to be trusted.
 
     Args:
         tactics: best first.

@@ -18,6 +18,7 @@ from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.ir.group import OperandKind
 from engineworks.kernels.cost import typical
+from engineworks.kernels.cuda.matmul import ways_of
 from engineworks.kernels.cuda.matmul_finish import product_dtype
 from engineworks.kernels.cuda.matmul_sides import extent, refuse_unloadable
 from engineworks.kernels.cuda.matmul_text import Parameters, filled, guarded, scaled
@@ -41,6 +42,9 @@ def KERNEL({parameters}):
         right_at += {right_step}
     {after}
 """
+MAX_EFFORT = 5
+_SMALL = 8
+"""Up to here a size leaves most of a matrix unit idle."""
 _LAUNCH_S = 2e-6
 _MULTIPLIES_PER_S = 1.5e12
 """Of fp32 on a GPU of 132 processors; f64 and i64 take about as long, as loads decide."""
@@ -65,6 +69,8 @@ class CudaMatMulGeneric:
         if work.anchor is None or work.anchor.name != "matmul":
             raise NoTactic("not a matmul")
         refuse_unloadable(work, isa)
+        if effort < MAX_EFFORT and _is_for_matrix_units(work, isa):
+            raise NoTactic("the tile kernels are faster where matrix units know the types")
         multiplies = typical(product([*work.outputs[0].shape, input_type(work, 0).shape[-1]]), 1 << 30)
         seconds = _LAUNCH_S + multiplies / _MULTIPLIES_PER_S * 132 / isa.processors
         tiles = ((32, 32), (16, 64), (64, 16), (1, 128), (128, 1), (64, 64))
@@ -87,6 +93,16 @@ class CudaMatMulGeneric:
         )
         step = Step(function.name, parameters.words, grid=(kernel.tiles,))
         return KernelImage({function.name: function}, frozenset(), (step,))
+
+
+def _is_for_matrix_units(work: Workload, gpu: Gpu) -> bool:
+    """Another family computes it, and faster."""
+    sizes = [typical(d) for d in (*work.outputs[0].shape[-2:], input_type(work, 0).shape[-1])]
+    try:
+        ways_of(work, gpu)
+    except NoTactic:
+        return False
+    return min(sizes) >= _SMALL
 
 
 def _padded(count: int, block: int) -> int:

@@ -30,6 +30,8 @@ def KERNEL({parameters}):
     {after}
 """
 _WARPS = 4
+_LEAST, _MOST = 4 * 32 * _WARPS, 16 * 32 * _WARPS
+"""Elements that a program takes."""
 
 
 def parts_step(work: Workload, tiling: Tiling, sum_: DType, gpu: Gpu) -> tuple[KernelFunction, Step]:
@@ -64,15 +66,13 @@ def parts_step(work: Workload, tiling: Tiling, sum_: DType, gpu: Gpu) -> tuple[K
 
 
 def _rows(tiling: Tiling, gpu: Gpu) -> int:
-    """Rows of a tile that a program takes: two programs a processor, four elements a thread or more."""
+    """Rows of a tile that a program takes: so few that every processor has work, and no more than registers hold."""
     config = tiling.config
     elements = typical(tiling.cut, 1 << 16) * config.rows * config.columns
     rows = config.rows
-    while (
-        rows > 1
-        and elements // (rows * config.columns) < 2 * gpu.processors
-        and rows * config.columns > 128 * _WARPS
-    ):
+    while rows > 1 and rows * config.columns > _LEAST:
+        if rows * config.columns <= _MOST and elements // (rows * config.columns) >= 2 * gpu.processors:
+            break
         rows //= 2
     return rows
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from engineworks.codegen.triton.gpu import Gpu
 from engineworks.core import dtypes
-from engineworks.core.dims import Dim, ceil_div, product
+from engineworks.core.dims import Dim, product
 from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
@@ -98,7 +98,7 @@ def packed_right(
     assert isinstance(problem.columns, int) and isinstance(problem.depth, int), "constants have static sizes"
     type_ = input_type(work, problem.right_input)
     padded_columns = -(-problem.columns // columns) * columns
-    part_depth = max(1, ceil_div(ceil_div(problem.depth, parts), depth)) * depth  # type: ignore[operator]
+    part_depth = max(1, -(-problem.depth // (parts * depth))) * depth
     matrix = parts * padded_columns * part_depth
     strides: list[Dim] = []
     step: Dim = matrix
