@@ -230,15 +230,10 @@ def build_emulated(model: Any, **options: Any) -> bytes:
     from engineworks.builder.config import BuildConfig
     from engineworks.engine import container
 
-    config = BuildConfig(
-        **{
-            "target": "cuda:sm_90",
-            "effort": 0,
-            "timing_cache": False,
-            "tactic_sources": ("triton",),
-            **options,
-        }
-    )
+    given: dict[str, Any] = {
+        "target": "cuda:sm_90", "effort": 0, "timing_cache": False, "tactic_sources": ("triton",), **options,
+    }  # fmt: skip
+    config = BuildConfig(**given)
     emitted = build_engine(model, config, backend=emulated_backend())
     return container.encode(emitted.manifest, emitted.sections)
 
