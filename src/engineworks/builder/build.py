@@ -107,7 +107,9 @@ def build_engine(
             options = PartitionOptions(backend.epilogue_ops, part_readers=backend.part_readers)
             plan = plan_graph(graph, options, lambda body: optimiser.body(body, tuner))
         with phases.phase("tune"):
-            chooser = Chooser(backend, isa, config.effort, tuner, config.strict_math, config.tactic_sources)
+            # Only a measurement tells how fast a library is.
+            sources = () if tuner is None else config.tactic_sources
+            chooser = Chooser(backend, isa, config.effort, tuner, config.strict_math, sources)
             plan.choose(chooser.choose_all(plan.named_works(), progress))
         with phases.phase("emit"):
             emitter = Emitter(
