@@ -15,14 +15,13 @@ from engineworks.kernels.cuda.native import (
     LAUNCH_S,
     TYPICAL,
     NativeKernels,
-    Part,
     Way,
     bytes_of,
     image,
     lines_of,
     power_of_two,
 )
-from engineworks.kernels.cuda.words import Launch, conversions, index_cast, sum_type
+from engineworks.kernels.cuda.words import Launch, Part, conversions, index_cast, sum_type
 from engineworks.kernels.tactic import Input, KernelImage, Output, Tactic, Workspace
 from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.cum_sum import CumSum

@@ -13,13 +13,12 @@ from engineworks.kernels.cuda.native import (
     LAUNCH_S,
     TYPICAL,
     NativeKernels,
-    Part,
     Way,
     image,
     power_of_two,
     streamed_s,
 )
-from engineworks.kernels.cuda.words import Launch, index_cast
+from engineworks.kernels.cuda.words import Launch, Part, index_cast
 from engineworks.kernels.tactic import Input, KernelImage, Output, Tactic, Workspace
 from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.histogram import BELOW_EXPONENT, Histogram

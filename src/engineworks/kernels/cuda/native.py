@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engineworks.codegen.triton.function import KernelFunction
 from engineworks.codegen.triton.gpu import Gpu
 from engineworks.core.dims import Dim, product
 from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.kernels.cost import typical
-from engineworks.kernels.cuda.words import functions_of, slot_name, steps_of
-from engineworks.kernels.tactic import Effort, KernelImage, Step, Tactic
+from engineworks.kernels.cuda.words import Part, functions_of, slot_name, steps_of
+from engineworks.kernels.tactic import Effort, KernelImage, Tactic
 from engineworks.kernels.workload import Workload
 
 TYPICAL = 1 << 16
@@ -22,8 +21,6 @@ LAUNCH_S = 2.5e-6
 """A small kernel of a graph from its start to the start of the next."""
 TRIED = (1, 4, 12, 20, 40, 1000)
 """Tactics given, by effort."""
-
-Part = tuple[Step, Mapping[str, KernelFunction]]
 
 
 @dataclass(frozen=True, slots=True)

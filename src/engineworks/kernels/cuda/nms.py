@@ -16,14 +16,13 @@ from engineworks.kernels.cost import typical
 from engineworks.kernels.cuda.native import (
     LAUNCH_S,
     NativeKernels,
-    Part,
     Way,
     image,
     power_of_two,
     streamed_s,
 )
 from engineworks.kernels.cuda.sorting import ordering
-from engineworks.kernels.cuda.words import Launch, index_cast
+from engineworks.kernels.cuda.words import Launch, Part, index_cast
 from engineworks.kernels.tactic import Input, KernelImage, Output, Tactic, Workspace
 from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.non_max_suppression import NonMaxSuppression

@@ -15,9 +15,9 @@ from engineworks.core.dims import Dim, bounds, ceil_div, product
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
 from engineworks.kernels.cost import typical
-from engineworks.kernels.cuda.native import LAUNCH_S, TYPICAL, NativeKernels, Part, Way, bytes_of, image
+from engineworks.kernels.cuda.native import LAUNCH_S, TYPICAL, NativeKernels, Way, bytes_of, image
 from engineworks.kernels.cuda.sorting import LineSet, sorted_lines
-from engineworks.kernels.cuda.words import Launch, conversions, index_cast, unsigned
+from engineworks.kernels.cuda.words import Launch, Part, conversions, index_cast, unsigned
 from engineworks.kernels.tactic import Input, KernelImage, Output, Tactic, Workspace
 from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.scatter_elements import ScatterElements

@@ -14,8 +14,8 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim, bounds, ceil_div, product
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
-from engineworks.kernels.cuda.native import Part, power_of_two
-from engineworks.kernels.cuda.words import Launch, index_cast
+from engineworks.kernels.cuda.native import power_of_two
+from engineworks.kernels.cuda.words import Launch, Part, index_cast
 from engineworks.kernels.tactic import Word, Workspace
 
 MOST_IN_A_BLOCK = 4096
@@ -119,7 +119,7 @@ def ordering(dtype: DType, *, descending: bool = False) -> str:
 
 # -- inside a block -------------------------------------------------------------------------------------------
 class Network:
-    """Emits a bitonic network over a block [rows, size] of items, sizes powers of two, which keeps two or more of each row.
+    """Emits a bitonic network over a block [rows, size] of items that keeps two or more of each row; powers of two all.
 
     A block is seen as a cube with one axis of size 2 for each bit of an index, so that partners are neighbours along
     an axis.

@@ -16,7 +16,6 @@ from engineworks.kernels.cuda.native import (
     LAUNCH_S,
     TYPICAL,
     NativeKernels,
-    Part,
     Way,
     image,
     lines_of,
@@ -34,7 +33,7 @@ from engineworks.kernels.cuda.sorting import (
     ordering,
     sorted_lines,
 )
-from engineworks.kernels.cuda.words import Launch, index_cast
+from engineworks.kernels.cuda.words import Launch, Part, index_cast
 from engineworks.kernels.tactic import Input, KernelImage, Output, Tactic, Word, Workspace
 from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.top_k import TopK

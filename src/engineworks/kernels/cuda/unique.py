@@ -13,7 +13,6 @@ from engineworks.kernels.cuda.native import (
     LAUNCH_S,
     TYPICAL,
     NativeKernels,
-    Part,
     Way,
     image,
     lines_of,
@@ -30,7 +29,7 @@ from engineworks.kernels.cuda.sorting import (
     sorted_lines,
     sorted_slices,
 )
-from engineworks.kernels.cuda.words import Launch, index_cast
+from engineworks.kernels.cuda.words import Launch, Part, index_cast
 from engineworks.kernels.tactic import Input, KernelImage, Output, Tactic, Workspace
 from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.unique import Unique

@@ -20,6 +20,8 @@ from engineworks.kernels.tactic import Size, Step, Symbols, Word
 
 WAIT = "gdc_wait()\n    gdc_launch_dependents()"
 """How a kernel begins that reads nothing before the kernels before it have written."""
+Part = tuple[Step, Mapping[str, KernelFunction]]
+"""One launch of a tactic, and its functions by symbol."""
 _UNSIGNED = {1: dtypes.u8, 2: dtypes.u16, 4: dtypes.u32, 8: dtypes.u64}
 
 
@@ -66,9 +68,7 @@ class Launch:
         """A piece of text with what has been filled in so far."""
         return piece.format(**self._fills, **values)
 
-    def step(
-        self, family: str, text: str, grid: Sequence[Dim], *, warps: int = 4, stages: int = 2
-    ) -> tuple[Step, dict[str, KernelFunction]]:
+    def step(self, family: str, text: str, grid: Sequence[Dim], *, warps: int = 4, stages: int = 2) -> Part:
         """The finished launch, and its function by symbol. The text must call `gdc_wait`."""
         parameters = ", ".join(a.name for a in self._arguments)
         body = text.format(parameters=parameters, wait=WAIT, **self._fills)
@@ -129,11 +129,11 @@ def unsigned(dtype: DType) -> DType:
     return _UNSIGNED[dtype.size_bytes]
 
 
-def steps_of(parts: Sequence[tuple[Step, Mapping[str, KernelFunction]]]) -> tuple[Step, ...]:
+def steps_of(parts: Sequence[Part]) -> tuple[Step, ...]:
     """The launches, in order."""
     return tuple(step for step, _ in parts)
 
 
-def functions_of(parts: Sequence[tuple[Step, Mapping[str, KernelFunction]]]) -> dict[str, KernelFunction]:
+def functions_of(parts: Sequence[Part]) -> dict[str, KernelFunction]:
     """The functions of all launches."""
     return {symbol: function for _, functions in parts for symbol, function in functions.items()}
