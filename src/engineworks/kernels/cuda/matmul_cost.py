@@ -28,6 +28,8 @@ ONE_BYTES_PER_S = 75e9
 """What one processor gets from the level-2 cache."""
 NEAR_FACTOR = 1.9
 """What all processors get from the level-2 cache, over the rate of device memory."""
+MAP_S = 40e-9
+"""Of each stage of tensor maps, before the first copy and behind the last product: barriers are made and ended."""
 ALONE_S = 0.25e-6
 """What is lost where a program and one of the next kernel do not fit one processor, so that the next starts late."""
 TYPICAL = 1024
@@ -81,6 +83,8 @@ def predict(work: Workload, problem: Problem, config: TileConfig, way: Arithmeti
         sizes.rows * (sizes.depth * left + sizes.columns * out) + sizes.depth * sizes.columns * right
     )
     seconds = LAUNCH_S + FILL_S + max(body_s, memory / gpu.bytes_per_s)
+    if config.maps and not config.persistent:
+        seconds += MAP_S * config.stages
     alone = 2 * shared_bytes(config, (left, right)) > gpu.shared_bytes - 2048
     if alone and gpu.has("pdl") and tiles * config.parts <= gpu.processors:
         seconds += ALONE_S

@@ -92,7 +92,10 @@ class Finish:
         kind = held_type(accumulated_dtype(self.work.epilogue, dtype))
         finished = f"finished{self.suffix}"
         lines.line(f"{finished} = {total}.to({kind})")
-        value = emit_epilogue(lines, self.work.epilogue, finished, lambda k, _: self._load(lines, k))
+        types = [o.type.dtype for o in self.operands]
+        value = emit_epilogue(
+            lines, self.work.epilogue, finished, lambda k, _: held(self._load(lines, k), types[k])
+        )
         out = self.work.outputs[0]
         if self.work.epilogue is None and out.dtype.bits == 8:
             value = lines.let(rounded(lines, value, out.dtype) if out.dtype.is_float else value)
@@ -105,11 +108,15 @@ class Finish:
         return "scalar" if self.operands[k].type.count == 1 else self.work.epilogue.kinds[k]
 
     def _load(self, lines: Lines, k: int) -> str:
+        """Name of an operand's elements as they are in memory.
+
+        They become fp32 behind the sums only: that is where the compiler moves them to the registers of the sums, and
+        nothing may wait for them before the factors are asked for.
+        """
         if k in self._loaded:
             return self._loaded[k]
-        dtype, block = self.operands[k].type.dtype, self.block
-        index = self.work.anchor_inputs + k
-        base = self.parameters.pointer(f"e{index}", dtype, Input(index))
+        block, index = self.block, self.work.anchor_inputs + k
+        base = self.parameters.pointer(f"e{index}", self.operands[k].type.dtype, Input(index))
         match self._kind(k):
             case "full":
                 text = f"tl.load({base} + {self._place(lines)}{block.guard})"
@@ -119,7 +126,7 @@ class Finish:
             case "scalar":
                 text = f"tl.load({base})"
         self._loaded[k] = f"operand{k}{self.suffix}"
-        lines.line(f"{self._loaded[k]} = {held(text, dtype)}")
+        lines.line(f"{self._loaded[k]} = {text}")
         return self._loaded[k]
 
     def _place(self, lines: Lines) -> str:
