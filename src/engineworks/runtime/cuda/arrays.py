@@ -56,7 +56,10 @@ class DeviceArray:
             self._driver.synchronize(stream)
         return array
 
-    __array__ = numpy
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("memory of a GPU is copied to become a numpy array")
+        return self.numpy().astype(dtype or self.dtype, copy=False)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

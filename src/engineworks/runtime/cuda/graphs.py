@@ -97,5 +97,6 @@ def _last_node(driver: CudaDriver, stream: int) -> Any:
 
 def _destroy(driver: CudaDriver, graph: Any, executable: Any) -> None:
     with driver.current():
+        driver.api.cuCtxSynchronize()  # it may still be running
         driver.api.cuGraphExecDestroy(executable)
         driver.api.cuGraphDestroy(graph)

@@ -38,8 +38,10 @@ class CudaProgram:
         slots = max(1, len(manifest.symbols))
         self.symbols = np.zeros(slots, np.int64)
         self._data_slots = [(i, s.name) for i, s in enumerate(manifest.symbols) if s.is_data_dependent]
-        self._flag = driver.pinned(1)
-        self._found = driver.pinned(8 * slots).view(np.int64)
+        # What the runtime reads in the midst of a run: sizes, and a condition after them.
+        decides = bool(self._data_slots) or any(r.op == "jump_if_zero" for r in manifest.program)
+        read = driver.pinned(8 * slots + 1) if decides else np.zeros(8 * slots + 1, np.uint8)
+        self._found, self._flag = read[: 8 * slots].view(np.int64), read[8 * slots :]
         self.own_stream = driver.new_stream()
         self._end = driver.new_event()
         self._last_stream: int | None = None
