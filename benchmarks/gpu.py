@@ -47,16 +47,16 @@ def main() -> None:
     deadline = time.monotonic() + given.budget_s
     peers = [p for p in given.peers.split(",") if p]
     together = ([] if given.no_ours else [OURS]) + [p for p in peers if p not in ALONE]
+    out = Path(given.out)
+    earlier = out.read_text() if out.exists() else ""
     records: dict[str, dict[str, Any]] = {}
     for runtimes in ([together] if together else []) + [[p] for p in peers if p in ALONE]:
         limit_s = given.limit_s if runtimes[0] in ALONE else given.budget_s
         for row, results in measured(rows, runtimes, limit_s, deadline):
             record = records.setdefault(row.label, _record(row))
             record["results"] |= results
-            print(gpu_table.line(record), flush=True)
-    gpu_table.append(Path(given.out), records.values())
-    for record in records.values():
-        print(gpu_table.layers(record))
+            gpu_table.write(out, earlier, records.values())  # what was measured is kept, whatever comes
+            print(gpu_table.line(record), gpu_table.layers(results), sep="\n", flush=True)
     print(gpu_table.table(list(records.values())))
 
 

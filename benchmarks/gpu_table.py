@@ -18,11 +18,10 @@ GOALS_US = {
 SHOWN_LAYERS = 40
 
 
-def append(path: Path, records: Iterable[Record]) -> None:
-    """Add the records to a file of JSON lines."""
+def write(path: Path, earlier: str, records: Iterable[Record]) -> None:
+    """A file of JSON lines: what it held before, then these."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(r) + "\n" for r in records)
+    path.write_text(earlier + "".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
 
 
 def read(path: Path) -> list[Record]:
@@ -108,13 +107,13 @@ def _micro(seconds: float | None) -> str:
     return f"{seconds * 1e6:.0f} us" if seconds else "-"
 
 
-def layers(record: Record) -> str:
-    """The kernels of our engine, slowest first, alone on the GPU with warm caches."""
-    rows = record["results"].get(OURS, {}).get("layers")
+def layers(results: dict[str, Any]) -> str:
+    """The kernels of our engine among the results of a network, slowest first, alone on the GPU with warm caches."""
+    rows = results.get(OURS, {}).get("layers")
     if not rows:
         return ""
     total = sum(r["seconds"] for r in rows)
-    lines = [f"{record['network']}:{record['batch']}: {len(rows)} groups, {total * 1e6:.0f} us one by one"]
+    lines = [f"{len(rows)} groups, {total * 1e6:.0f} us one by one"]
     for r in rows[:SHOWN_LAYERS]:
         lines.append(
             f"{r['group']:>5} {r['seconds'] * 1e6:8.1f} us {r['seconds'] / total:6.1%} {r['launches']:2}x "

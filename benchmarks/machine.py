@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -33,6 +34,8 @@ def fingerprint() -> dict[str, object]:
 
 def commit() -> str:
     """The repository's commit, with '+' when files differ from it; empty outside of a repository."""
+    if shutil.which("git") is None:
+        return ""
     folder = Path(__file__).parent
     git = ["git", "-C", os.fspath(folder)]
     found = subprocess.run(
