@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from msgspec import Meta, json
+from msgspec import Meta, Struct, json
 
 from engineworks.engine.schema import Count, Index, Strict, Text
 
@@ -108,7 +108,7 @@ class ConvolutionCall(Strict, tag_field="call", tag="convolution"):
 
 
 class AttentionCall(Strict, tag_field="call", tag="attention"):
-    """y = softmax(scale q kᵀ + mask?) v for each head of each batch, by cuDNN; q may have several heads for one of k, v.
+    """y = softmax(scale q kᵀ + mask?) v for each head of each batch, by cuDNN; q may have several heads for one of k.
 
     Words: addresses of q, k, y, the workspace and v, then of the mask where there is one, then the sizes.
 
@@ -138,6 +138,24 @@ GraphCall = ConvolutionCall | AttentionCall
 def encode(call: Strict) -> str:
     """The JSON text of a call."""
     return json.encode(call).decode()
+
+
+class _Pinned(Struct):
+    """What all calls say."""
+
+    version: Index = 0
+
+
+def version_of(call: str) -> int:
+    """The version of its library that a call's text asks for; 0: any. Raises msgspec.DecodeError: it is no JSON."""
+    return json.decode(call, type=_Pinned).version
+
+
+def with_version(call: str, version: str) -> str:
+    """A call's text that asks for this version of its library; '' leaves it as it is."""
+    if not version:
+        return call
+    return json.encode({**json.decode(call), "version": int(version)}).decode()
 
 
 def value(size: int | str, words: Sequence[int]) -> int:

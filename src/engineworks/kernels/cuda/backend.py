@@ -12,6 +12,7 @@ from engineworks.codegen.triton.function import KernelFunction
 from engineworks.codegen.triton.gpu import Gpu, gpu_of
 from engineworks.core.dims import Dim, ceil_div
 from engineworks.core.target import Target
+from engineworks.engine.library_calls import with_version
 from engineworks.engine.schema import TargetRecord
 from engineworks.kernels.backend import ANY, Backend, Binding, Code, Control
 from engineworks.kernels.cuda.control import COPY_BYTES, loop_control
@@ -60,7 +61,8 @@ class CudaBackend(Backend):
         image, facts = code_section({s: cache.cubin(f, isa) for s, f in kernels.items()}, with_ptx=with_ptx)
         for symbol, function in functions.items():
             if isinstance(function, LibraryCall):
-                facts[symbol] = {"library": function.library, "call": function.parameters}
+                call = with_version(function.parameters, binding.facts.get(function.library, ""))
+                facts[symbol] = {"library": function.library, "call": call}
         return Code(image, facts)
 
     def target_record(

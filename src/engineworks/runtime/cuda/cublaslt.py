@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import DecodeError, json, structs
 
 from engineworks.engine.library_calls import MatmulCall, Matrix, encode, value
-from engineworks.errors import CorruptEngine, DeviceError, EngineMismatch
+from engineworks.errors import CorruptEngine, DeviceError
 from engineworks.runtime.cuda.libraries_capture import loading_allowed
 from engineworks.runtime.cuda.libraries_load import load
 
@@ -214,16 +214,11 @@ class PreparedMatmul:
 
 
 def prepare(text: str, device: int) -> PreparedMatmul:
-    """The call on a device; see `libraries.prepare`."""
+    """The call on a device, of a version that fits; see `libraries.prepare`."""
     try:
         call = json.decode(text, type=MatmulCall)
     except DecodeError as error:
         raise CorruptEngine(f"a call of cuBLASLt cannot be read: {error}") from None
-    if call.version and call.version != version():
-        raise EngineMismatch(
-            f"the engine was tuned with cuBLASLt {call.version}; here is {version()}.\n"
-            f"  Install the version it was tuned with, or build it again."
-        )
     return PreparedMatmul(call, _handle(device))
 
 

@@ -10,7 +10,7 @@ from threading import Lock
 from msgspec import DecodeError, json, structs
 
 from engineworks.engine.library_calls import ConvolutionCall, GraphCall, encode, value
-from engineworks.errors import CorruptEngine, EngineMismatch
+from engineworks.errors import CorruptEngine
 from engineworks.runtime.cuda.cudnn_backend import Descriptor, check, descriptor, handle, library, version
 from engineworks.runtime.cuda.cudnn_graph import addresses_of, graph_of, numbers_of
 from engineworks.runtime.cuda.cudnn_plan import plan_from, plan_of
@@ -93,16 +93,11 @@ class PreparedGraph:
 
 
 def prepare(text: str, device: int) -> PreparedGraph:
-    """The call on a device; see `libraries.prepare`."""
+    """The call on a device, of a version that fits; see `libraries.prepare`."""
     try:
         call = json.decode(text, type=GraphCall)
     except DecodeError as error:
         raise CorruptEngine(f"a call of cuDNN cannot be read: {error}") from None
-    if call.version and call.version != version():
-        raise EngineMismatch(
-            f"the engine was tuned with cuDNN {call.version}; here is {version()}.\n"
-            f"  Install the version it was tuned with, or build it again."
-        )
     if call.plan and not call.version:
         raise CorruptEngine("a call of cuDNN has a plan, and does not say of which version")
     handle(device)

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
-from engineworks.errors import CorruptEngine
+from msgspec import DecodeError
+
+from engineworks.engine.library_calls import version_of
+from engineworks.errors import CorruptEngine, EngineMismatch
 from engineworks.runtime.cuda import cublaslt, cudnn
 from engineworks.runtime.cuda.interface import Driver
 
@@ -45,19 +48,35 @@ _VERSION: Mapping[str, Callable[[], int]] = MappingProxyType(
 )
 
 
-def prepare(library: str, call: str, driver: Driver) -> Prepared:
-    """The call of `schema.Kernel.call` on a GPU, whose primary context is this thread's current one, here and when the
-    call is launched.
+def require(library: str, call: str) -> None:
+    """Check that a call could be prepared here, without a GPU.
 
     Args:
         library: 'cublaslt' or 'cudnn'.
         call: JSON text of a record of `engine/library_calls.py`.
     Raises:
         EngineMismatch: the library is missing, or not of the version that the call was tuned with.
-        CorruptEngine: the text is no call of this library.
+        CorruptEngine: the text is no call of a library that we know.
     """
     if library not in _PREPARE:
         raise CorruptEngine(f"a kernel calls the library '{library}'; there are {', '.join(_PREPARE)}")
+    try:
+        wanted = version_of(call)
+    except DecodeError as error:
+        raise CorruptEngine(f"a call of {library} cannot be read: {error}") from None
+    here = version(library)
+    if wanted not in (0, here):
+        raise EngineMismatch(
+            f"the engine was tuned with {library} {wanted}; here is {here}.\n"
+            f"  Install the version it was tuned with, or build it again."
+        )
+
+
+def prepare(library: str, call: str, driver: Driver) -> Prepared:
+    """The call of `schema.Kernel.call` on a GPU, whose primary context is this thread's current one, here and when the
+    call is launched. Arguments and errors as those of `require`.
+    """
+    require(library, call)
     return _PREPARE[library](call, driver.facts.index)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from engineworks.engine.schema import Kernel, Manifest
 from engineworks.runtime.compatibility import runs_cubin
 from engineworks.runtime.cuda.interface import Driver
+from engineworks.runtime.cuda.libraries import require
 
 
 class CudaModule:
-    """Shared by the contexts of one engine."""
+    """Shared by the contexts of one engine. Raises EngineMismatch: a library that it calls is not here."""
 
     def __init__(self, driver: Driver, code: memoryview, manifest: Manifest) -> None:
         self.driver = driver
@@ -19,6 +20,9 @@ class CudaModule:
         self._kernels = manifest.kernels
         self._functions: dict[int, Any] = {}
         self._lock = threading.Lock()
+        for kernel in manifest.kernels:
+            if kernel.library:
+                require(kernel.library, kernel.call)
         self._runs_cubins = runs_cubin(manifest.target.arch, driver.facts.arch)
 
     def function(self, number: int) -> Any:

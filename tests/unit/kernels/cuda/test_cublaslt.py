@@ -12,9 +12,11 @@ from msgspec import json
 from engineworks.codegen.triton.gpu import gpu_of
 from engineworks.core import dtypes
 from engineworks.core.dims import symbol
-from engineworks.engine.library_calls import MatmulCall, Matrix, value
+from engineworks.engine.library_calls import MatmulCall, Matrix, value, version_of
 from engineworks.errors import NoTactic
 from engineworks.ir.scalar import Scalar, apply, argument, const
+from engineworks.kernels.backend import Binding
+from engineworks.kernels.cuda.backend import BACKEND
 from engineworks.kernels.cuda.matmul_cublaslt import PROVIDERS, WORKSPACE
 from engineworks.kernels.tactic import KernelImage
 from engineworks.ops.matmul import MatMul
@@ -82,6 +84,15 @@ def test_equal_calls_have_equal_symbols_and_others_do_not() -> None:
     assert set(image_of(first).functions) == set(image_of(first).functions)
     assert set(image_of(first).functions).isdisjoint(image_of(second).functions)
     assert image_of(first).workspace == (WORKSPACE,)
+
+
+def test_an_engine_names_the_version_that_it_was_tuned_with() -> None:
+    image = image_of(CASES[0])
+    tuned = Binding(facts={"cublaslt": "130000", "gpu": "NVIDIA H200"})
+    code = BACKEND.code(image.functions, (), GPU, BACKEND.cache(None), tuned)
+    (kernel,) = code.kernels.values()
+    assert kernel["library"] == "cublaslt"
+    assert version_of(kernel["call"]) == 130000
 
 
 GELU = SUM * 0.5 * (apply("erf", SUM * 0.7071067811865476) + 1.0)

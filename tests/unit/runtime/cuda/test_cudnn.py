@@ -10,11 +10,11 @@ from msgspec import json as calls
 from msgspec import structs
 
 from engineworks.codegen.triton.gpu import gpu_of
-from engineworks.engine.library_calls import ConvolutionCall, GraphCall
+from engineworks.engine.library_calls import ConvolutionCall, GraphCall, with_version
 from engineworks.errors import CorruptEngine, DeviceError, EngineMismatch
 from engineworks.kernels.cuda import attention_cudnn, conv_cudnn
 from engineworks.ops.conv import Conv
-from engineworks.runtime.cuda import cudnn
+from engineworks.runtime.cuda import cudnn, libraries
 from engineworks.runtime.cuda.cudnn_backend import Descriptor, descriptor, library
 from engineworks.runtime.cuda.cudnn_graph import graph_of
 from engineworks.runtime.cuda.cudnn_plan import plan_from, plan_of, proposals
@@ -89,8 +89,9 @@ def test_a_plan_without_its_version_is_damage(gpu: Descriptor) -> None:
 
 def test_another_version_of_the_library_is_refused(gpu: Descriptor) -> None:
     call, _ = call_of(CASES[0])
-    with pytest.raises(EngineMismatch, match=f"tuned with cuDNN 1; here is {cudnn.version()}"):
-        cudnn.prepare(calls.encode(structs.replace(call, version=1)).decode(), 0)
+    text = with_version(calls.encode(call).decode(), "1")
+    with pytest.raises(EngineMismatch, match=f"tuned with cudnn 1; here is {cudnn.version()}"):
+        libraries.require("cudnn", text)
 
 
 def test_a_call_that_is_none_is_damage() -> None:

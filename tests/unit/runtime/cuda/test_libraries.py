@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from engineworks.engine.library_calls import value
+from engineworks.engine.library_calls import value, version_of, with_version
 from engineworks.errors import CorruptEngine, EngineMismatch
 from engineworks.runtime.cuda import libraries, libraries_load
 
@@ -39,9 +39,15 @@ def test_an_unknown_library_is_damage() -> None:
 
 def test_a_call_that_is_none_is_damage() -> None:
     with pytest.raises(CorruptEngine, match="cannot be read"):
-        libraries.prepare("cublaslt", '{"m": 1}', DRIVER)  # type: ignore[arg-type]
+        libraries.require("cublaslt", "not JSON")
 
 
 def test_sizes_are_numbers_or_words() -> None:
     assert value(5, [7, 8, 9]) == 5
     assert value("%2", [7, 8, 9]) == 9
+
+
+def test_a_version_is_written_into_a_call() -> None:
+    assert version_of('{"m":1}') == 0
+    assert version_of(with_version('{"m":1}', "91500")) == 91500
+    assert with_version('{"m":1}', "") == '{"m":1}'
