@@ -94,7 +94,7 @@ def seen(value: Any, driver: Driver, stream: int) -> DeviceArray | None:
     """`value` as memory of this GPU; None when it lies on the host.
 
     Args:
-        stream: where a package without a stream of its own (DLPack) is to have the contents ready.
+        stream: where an array that comes by DLPack is to have its contents ready.
     Raises:
         InvalidInput: it lies on another GPU, or is not dense.
     """
@@ -103,7 +103,8 @@ def seen(value: Any, driver: Driver, stream: int) -> DeviceArray | None:
     if dlpack.is_torch(value):
         return _of_torch(value, driver) if value.is_cuda else None
     interface = getattr(value, "__cuda_array_interface__", None)
-    if interface is not None:
+    # Where the interface does not say which stream the contents come from, DLPack orders them.
+    if interface is not None and (interface.get("stream") is not None or not hasattr(value, "__dlpack__")):
         return _of_interface(value, interface, driver)
     device = getattr(value, "__dlpack_device__", None)
     if device is None:
@@ -113,7 +114,7 @@ def seen(value: Any, driver: Driver, stream: int) -> DeviceArray | None:
         return None
     _require_same(index, driver)
     memory = dlpack.device_memory(value.__dlpack__(stream=stream or _LEGACY))
-    return DeviceArray(driver, memory.address, memory.shape, memory.dtype, stream=None, owner=memory.owner)
+    return DeviceArray(driver, memory.address, memory.shape, memory.dtype, stream=stream, owner=memory.owner)
 
 
 def _of_torch(tensor: Any, driver: Driver) -> DeviceArray:

@@ -63,7 +63,8 @@ class CudaProgram:
         self._ports.bind_output(number, array)
 
     def seen(self, value: Any) -> DeviceArray | None:
-        return seen(value, self.driver, int(self.own_stream))
+        asked = self._asked_stream
+        return seen(value, self.driver, int(self.own_stream) if asked is None else asked)
 
     def use_stream(self, stream: Any) -> None:
         self._asked_stream = None if stream is None else handle_of(stream)

@@ -241,6 +241,26 @@ def test_arrays_go_to_other_packages_through_dlpack(chained, device):
     assert list(held) == list(expected(np.arange(6), np.arange(6)))
 
 
+def test_dlpack_is_preferred_where_the_array_interface_names_no_stream(chained, device):
+    source = on_device(device, np.arange(6, dtype=np.float32), stream=0x55)
+
+    class Both:
+        def __init__(self) -> None:
+            self.__cuda_array_interface__ = {**source.__cuda_array_interface__, "version": 2, "stream": None}
+            self.__dlpack_device__ = source.__dlpack_device__
+            self.__dlpack__ = source.__dlpack__
+
+    context = chained.context()
+    y = context.run(a=Both(), b=Both())["y"]
+    own = int(context._program.own_stream)
+    assert logged(device, "wait")[0] == own, "the context's stream waits for the producer's"
+    assert y.stream == own
+    assert np.array_equal(y.numpy(), expected(np.arange(6), np.arange(6)))
+    device.driver.log.clear()
+    context.enqueue(0x66, a=Both(), b=Both())
+    assert set(logged(device, "wait")) == {0x66}, "or the one that is asked for"
+
+
 def test_an_array_on_another_gpu_is_refused(chained, device):
     class Elsewhere:
         def __dlpack_device__(self):
