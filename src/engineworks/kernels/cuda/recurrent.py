@@ -87,7 +87,7 @@ def _layer(work: Workload) -> RecurrentLayer:
     if work.epilogue is not None:
         raise NoTactic("recurrent layers take no pointwise work after them")
     types = tuple(None if o is None else o.type for o in work.inputs[: work.anchor_inputs])
-    x, w, r = (input_type(work, k) for k in range(3))
+    w, r = input_type(work, 1), input_type(work, 2)
     floats = [t for k, t in enumerate(types) if t is not None and k != LENGTHS]
     odd = [t for t in (*floats, *work.outputs) if t.dtype.name not in ("f32", "f16", "bf16")]
     if odd:
@@ -96,8 +96,8 @@ def _layer(work: Workload) -> RecurrentLayer:
         raise NoTactic(f"weights of symbolic size: {w}, {r}")
     if w.layout is not None:
         raise NoTactic(f"the weights {w} are not row-major")
-    if 0 in (*x.shape, *w.shape, *r.shape):
-        raise NoTactic("there are no steps, sequences, inputs or units")
+    if 0 in (*w.shape, *r.shape):
+        raise NoTactic("there are no inputs or no units")
     precision = "tf32" if getattr(op, "allow_tf32", False) else "ieee"
     return RecurrentLayer(op, types, work.outputs, tuple(range(op.directions)), precision)
 
@@ -193,6 +193,8 @@ def _word(word: object, t: int | None) -> Word:
 def _product(work: Workload, layer: RecurrentLayer, gpu: Gpu) -> KernelImage:
     """x W of all steps and directions, [T, B, D * G * H] in f32, as another family computes it."""
     x, w = input_type(work, 0), input_type(work, 1)
+    if 0 in x.shape:
+        return KernelImage({}, frozenset(), ())
     depth, columns = w.shape[2], layer.columns
     lines = (x.shape[0] * x.shape[1],) if x.layout is None else x.shape[:2]
     left = TensorType(x.dtype, (*lines, depth)).with_layout(x.layout)
