@@ -109,7 +109,7 @@ def _is_channels_last(t: TensorType) -> bool:
     layout = t.layout
     if layout is None:
         return t.shape[1] == 1 and all(d == 1 for d in t.shape[2:])
-    return layout.row_pad == 0 and layout.order == (0, *range(2, t.rank), 1)
+    return layout.row_pad == 0 and layout.strides is None and layout.order == (0, *range(2, t.rank), 1)
 
 
 def _windows(op: Conv, x: TensorType, w: TensorType) -> list[tuple[Dim, Dim]]:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from engineworks.core.dims import symbol
-from engineworks.core.types import TensorType
+from engineworks.core import dtypes
+from engineworks.core.dims import Dim, symbol
+from engineworks.core.types import Layout, TensorType
 from engineworks.ops.attention import Attention
 from tests.unit.kernels.cuda.library_case import Case, tensor
 
@@ -31,16 +32,22 @@ def formula(q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: Any = None, *, op
 
 
 def case(name: str, op: Attention, inputs: list[TensorType | None], **more: Any) -> Case:
-    """A case whose result lies as the queries do."""
+    """A case whose result lies as the queries do, or as `out`."""
     q, v = inputs[0], inputs[2]
     assert q is not None
     assert v is not None
-    out = TensorType(q.dtype, (*q.shape[:-1], v.shape[-1]), q.layout)
+    out = more.pop("out", TensorType(q.dtype, (*q.shape[:-1], v.shape[-1]), q.layout))
     return Case(name, op, inputs, out, lambda *arrays: formula(*arrays, op=op), **more)
 
 
 def alike(dtype: str, *shapes: tuple, order: tuple[int, ...] = ()) -> list[TensorType | None]:
     return [tensor(dtype, *shape, order=order) for shape in shapes]
+
+
+def parts(rows: Dim) -> list[TensorType | None]:
+    """Queries, keys and values [2, 4, rows, 64] as they lie in one product [2, rows, 3 * 4 * 64]."""
+    layout = Layout(HEADS_INSIDE, strides=(rows * 768, 64, 768, 1))
+    return [TensorType(dtypes.f16, (2, 4, rows, 64), layout)] * 3
 
 
 PLAIN, CAUSAL = Attention(scale=0.125), Attention(scale=0.125, causal=True)
@@ -49,6 +56,9 @@ CASES = (
     case("bf16, a prime of rows", PLAIN, alike("bf16", *[(1, 3, 197, 64)] * 3)),
     case("causal", CAUSAL, alike("f16", *[(2, 3, 130, 64)] * 3)),
     case("heads inside", PLAIN, alike("f16", *[(2, 4, 96, 64)] * 3, order=HEADS_INSIDE)),
+    case("parts of one product", PLAIN, parts(96), out=tensor("f16", 2, 4, 96, 64, order=HEADS_INSIDE)),
+    case("parts of one product, dynamic rows", PLAIN, parts(S), out=tensor("f16", 2, 4, S, 64, order=HEADS_INSIDE),
+         dims={"S": 50}),
     case("shared heads", PLAIN, alike("f16", (1, 8, 64, 64), (1, 2, 80, 64), (1, 2, 80, 64))),
     case("no batch axis", PLAIN, alike("f16", *[(4, 48, 32)] * 3)),
     case("two batch axes", PLAIN, alike("f16", *[(2, 3, 2, 40, 64)] * 3)),
