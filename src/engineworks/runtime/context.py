@@ -107,6 +107,7 @@ class Context:
         """Run on the bound arrays; outputs that were not bound are allocated once and reused by later calls.
 
         Outputs are numpy arrays on the host; on a GPU arrays that any package reads (DLPack), over the bound memory.
+        Work goes to the stream that was current when the bound inputs were first used; `enqueue` takes another.
 
         Raises:
             InvalidInput: inputs are missing or do not fit.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from engineworks.runtime.engine import Engine
 _INTERPRETER = threading.RLock()
 """The interpreter serves one thread at a time."""
 _ALIGNMENT = 256
+_POISON = 0x7F
 
 
 class EmulatedBackend(CudaBackend):
@@ -74,6 +76,7 @@ class EmulatedDriver:
         memory_bytes: what may be allocated at once.
 
     Attributes:
+        free_bytes: of memory_bytes.
         log: (what, how much) of everything that a GPU would have noticed: ('launch', blocks), ('capture', launches),
             ('replay', launches), ('update', number), ('upload', bytes), ('download', bytes), ('synchronize', stream), …
     """
@@ -86,7 +89,8 @@ class EmulatedDriver:
         )
         self.log: list[tuple[str, int]] = []
         self._streams = 0
-        self._free = memory_bytes
+        self.free_bytes = memory_bytes
+        self._blocks: weakref.WeakSet[_Block] = weakref.WeakSet()
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -108,13 +112,14 @@ class EmulatedDriver:
         return EmulatedGraph(self, list(launches))
 
     def allocate(self, size_bytes: int, what: str) -> Memory:
-        if size_bytes > self._free:
+        if size_bytes > self.free_bytes:
             raise DeviceError(
-                f"no memory on {self.facts.name} for {what}: {size_bytes:,} bytes are needed, {self._free:,} of "
+                f"no memory on {self.facts.name} for {what}: {size_bytes:,} bytes are needed, {self.free_bytes:,} of "
                 f"{self.facts.memory_bytes:,} are free."
             )
         self.log.append(("allocate", size_bytes))
-        block = _Block(self, size_bytes)
+        block = _Block(self, size_bytes, what)
+        self._blocks.add(block)
         return Memory(block.address, size_bytes, block)
 
     def pinned(self, size_bytes: int) -> np.ndarray:
@@ -150,6 +155,8 @@ class EmulatedDriver:
 
     def synchronize(self, stream: int) -> None:
         self.log.append(("synchronize", stream))
+        for block in list(self._blocks):
+            block.check()
 
     def synchronize_event(self, event: list[float]) -> None:
         return None
@@ -158,14 +165,20 @@ class EmulatedDriver:
 class _Block:
     """Memory between guards, poisoned, so that what nobody wrote shows."""
 
-    def __init__(self, driver: EmulatedDriver, size_bytes: int) -> None:
-        self._driver, self._size_bytes = driver, size_bytes
-        self._raw = np.full(size_bytes + 2 * _ALIGNMENT, 0x7F, np.uint8)
+    def __init__(self, driver: EmulatedDriver, size_bytes: int, what: str) -> None:
+        self._driver, self._size_bytes, self._what = driver, size_bytes, what
+        self._raw = np.full(size_bytes + 2 * _ALIGNMENT, _POISON, np.uint8)
         self.address = -(-(self._raw.ctypes.data + 1) // _ALIGNMENT) * _ALIGNMENT
-        driver._free -= size_bytes
+        driver.free_bytes -= size_bytes
+
+    def check(self) -> None:
+        """Raises AssertionError: something was written outside of the block."""
+        first = self.address - self._raw.ctypes.data
+        guards = self._raw[:first], self._raw[first + self._size_bytes :]
+        assert all((g == _POISON).all() for g in guards), f"a kernel wrote outside of {self._what}"
 
     def __del__(self) -> None:
-        self._driver._free += self._size_bytes
+        self._driver.free_bytes += self._size_bytes
 
 
 @dataclass(slots=True)

@@ -205,10 +205,10 @@ def test_memory_that_is_not_there_is_named():
 
 def test_contexts_give_their_memory_back(device):
     engine = Engine.open(chain(GPU), device=device)
-    before = device.driver._free
+    before = device.driver.free_bytes
     a = np.zeros(10, np.float32)
     engine.context().run(a=a, b=a)
-    assert device.driver._free == before
+    assert device.driver.free_bytes == before
 
 
 def test_what_the_array_interface_shows_is_read(chained, device):
