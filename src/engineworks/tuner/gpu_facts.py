@@ -9,6 +9,8 @@ from engineworks.runtime.device import find
 from engineworks.tuner import nvml
 from engineworks.tuner.cache import Conditions
 
+METHOD = "graphs 1"
+"""How candidates are timed (gpu_trials.py: weights from memory, activations from the cache); part of every key."""
 LIBRARIES = ("cublaslt", "cudnn")
 Facts = Mapping[str, str]
 """'arch', 'gpu', 'processors', 'cuda', 'driver', 'tools' (what compiles), and versions of libraries by name."""
@@ -49,7 +51,7 @@ def conditions_of(facts: Facts) -> Conditions:
     """The part of a timing's key that is about the machine."""
     hardware = ("arch", "gpu", "processors")
     tools = ";".join(f"{k}={v}" for k, v in sorted(facts.items()) if k not in hardware)
-    return Conditions(";".join(facts.get(k, "") for k in hardware), tools, 1)
+    return Conditions(";".join(facts.get(k, "") for k in hardware), f"{tools};{METHOD}", 1)
 
 
 def described(facts: Facts) -> str:

@@ -35,7 +35,7 @@ from engineworks.runtime.cuda.interface import BoundLaunch, Driver, Graph, Tenso
 from engineworks.runtime.cuda.interface import Word as LaunchWord
 from engineworks.runtime.device import Memory
 from engineworks.tuner.data import draw
-from engineworks.tuner.messages import Job, Setup
+from engineworks.tuner.messages import Job, Results, Setup, Timed
 from engineworks.tuner.sample import expected_parts, wrong_part
 from engineworks.tuner.trial import TrialData, bound, bound_type, strided_view, to_memory
 
@@ -53,8 +53,6 @@ WARM_S, FIRST_WARM_S = 2e-3, 60e-3
 """A GPU that idled takes time to reach its clock: longer at first than between two problems."""
 POISON = 0xFF
 """Byte that outputs are filled with before a check: NaN in floats."""
-
-Results = dict[int, "float | str"]
 
 
 class GpuBench:
@@ -111,17 +109,17 @@ class GpuBench:
         if not trials:
             return {}
         self._warm_up(next(iter(trials.values())).graph)
-        best: dict[int, float] = {}
-        alive = sorted(trials)
+        samples: dict[int, list[float]] = {number: [] for number in sorted(trials)}
+        alive = list(samples)
         for round_number in range(ROUNDS):
             for number in alive:
                 trying(number)
-                seconds = self._seconds(trials[number].graph) / trials[number].repeats
-                best[number] = min(best.get(number, seconds), seconds)
+                trial = trials[number]
+                samples[number].append(self._seconds(trial.graph) / trial.repeats)
             if round_number == 0:
-                limit = GIVE_UP * min(best.values())
-                alive = [n for n in alive if best[n] <= limit]
-        return dict(best)
+                limit = GIVE_UP * min(s[0] for s in samples.values())
+                alive = [n for n in alive if samples[n][0] <= limit]
+        return {n: Timed(min(s), max(s) / min(s) - 1) for n, s in samples.items()}
 
     def _seconds(self, graph: Graph) -> float:
         start, end = self._marks
@@ -234,14 +232,18 @@ class _Trial:
             cubin = memoryview(code.image)[kernel.offset : kernel.offset + kernel.size]
             functions[symbol] = driver.function(cubin, kernel)
         overlaps = {s: backend.overlaps(image.functions[s], setup.isa) for s in functions}
-        self._turns: list[list[BoundLaunch]] = []
-        for turn in range(self.repeats):
-            base = self._weights.address + turn % copies * len(packing.content) if self._weights else 0
-            self._turns.append([
+
+        def launches(copy: int, *, is_first: bool) -> list[BoundLaunch]:
+            base = self._weights.address + copy * len(packing.content) if self._weights else 0
+            return [
                 driver.bind(functions[s.symbol], self._grid(s), [self._word(w, base) for w in s.words],
-                            overlaps=overlaps[s.symbol] and turn + number > 0)
+                            overlaps=overlaps[s.symbol] and not (is_first and number == 0))
                 for number, s in enumerate(image.steps)
-            ])  # fmt: skip
+            ]  # fmt: skip
+
+        self._first = launches(0, is_first=True)
+        turns = [launches(copy, is_first=False) for copy in range(copies)]
+        self._others = [launch for k in range(1, self.repeats) for launch in turns[k % copies]]
         self._graph: Graph | None = None
 
     @property
@@ -249,7 +251,7 @@ class _Trial:
         """All repetitions; captured once one launch has made libraries ready."""
         if self._graph is None:
             driver = self._problem.bench.driver
-            self._graph = driver.capture([launch for turn in self._turns for launch in turn])
+            self._graph = driver.capture([*self._first, *self._others])
         return self._graph
 
     def wrong(self) -> str:
@@ -257,7 +259,7 @@ class _Trial:
         problem = self._problem
         stream = problem.bench.stream
         problem.poison()
-        for launch in self._turns[0]:
+        for launch in self._first:
             launch.launch(stream)
         wrong = problem.wrong()
         if wrong:

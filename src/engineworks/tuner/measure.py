@@ -25,7 +25,7 @@ from engineworks.tuner import nvml
 from engineworks.tuner.cache import Conditions, TimingCache, cache_key, whole_key
 from engineworks.tuner.data import typical_dims
 from engineworks.tuner.gpu_facts import Facts, described
-from engineworks.tuner.messages import Job, Setup, WholeJob, receive, send
+from engineworks.tuner.messages import Job, Results, Setup, Timed, WholeJob, receive, send
 
 TIME_LIMIT_S = 60.0
 """Without a sign of life for this long the worker is given up."""
@@ -56,7 +56,7 @@ class Worker:
         ):  # a process that died meanwhile: `finish` finds its pipe closed
             send(self._pipe("stdin"), job)
 
-    def finish(self) -> tuple[dict[int, float | str], int | None]:
+    def finish(self) -> tuple[Results, int | None]:
         """The job's results, and the candidate during which the process died or hung (None: all went well)."""
         trying: int | None = None
         while True:
@@ -180,9 +180,12 @@ class ProcessTuner:
         elif missing:
             if self.facts:
                 self.cache.add_facts(self.facts)
-            for candidate, result in self._try(work, missing).items():
+            for candidate, found in self._try(work, missing).items():
                 text = missing[candidate].tactic.text()
                 note = f"{work.anchor or 'loops'} {', '.join(str(t) for t in work.outputs)}: {text}"
+                result = found.seconds if isinstance(found, Timed) else found
+                if isinstance(found, Timed):
+                    note += f" (spread {found.spread:.0%})"
                 known[text] = self.cache.add(keys[text], result, note, lasts=result != DIED)
         return {text: result for text, result in known.items() if result is not None}
 
@@ -200,14 +203,15 @@ class ProcessTuner:
             found, died_at = worker.finish()
             if died_at is not None:
                 return {}
+            seconds = {n: s for n in threads if isinstance(s := found[n], float)}
             known = {
-                n: float(self.cache.add(keys[n], found[n], f"whole engine, {n} threads")) for n in threads
+                n: float(self.cache.add(keys[n], s, f"whole engine, {n} threads")) for n, s in seconds.items()
             }
         return known
 
-    def _try(self, work: Workload, candidates: list[Candidate]) -> dict[int, float | str]:
+    def _try(self, work: Workload, candidates: list[Candidate]) -> Results:
         """Results by position; a candidate that kills the worker is rejected and the others are tried again."""
-        results: dict[int, float | str] = {}
+        results: Results = {}
         left = list(range(len(candidates)))
         idle_deaths = 0
         deadline = time.monotonic() + TIME_LIMIT_S * 4

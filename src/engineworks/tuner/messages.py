@@ -36,6 +36,23 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Timed:
+    """What a GPU took.
+
+    Attributes:
+        seconds: the least of all rounds.
+        spread: how much longer the slowest round took, as a share.
+    """
+
+    seconds: float
+    spread: float
+
+
+Results = dict[int, "float | Timed | str"]
+"""Seconds of one run by the candidate's number, or why it was rejected."""
+
+
+@dataclass(frozen=True, slots=True)
 class WholeJob:
     """A finished engine to be run with each of these numbers of threads; the results are keyed by the number."""
 

@@ -25,7 +25,7 @@ from engineworks.kernels.workload import Workload
 from engineworks.runtime.engine import Engine
 from engineworks.tuner.closeness import rounds_inside, worst_error
 from engineworks.tuner.data import draw
-from engineworks.tuner.messages import Job, Setup, WholeJob, receive, send
+from engineworks.tuner.messages import Job, Results, Setup, WholeJob, receive, send
 from engineworks.tuner.trial import TrialData, bound_type, strided_view, to_memory, trial_bytes
 
 ROUNDS = 7
@@ -66,7 +66,6 @@ def main() -> None:
         send(replies, ("done", results))
 
 
-Results = dict[int, "float | str"]
 Measure = Callable[[Job, Setup, Backend, Any, Callable[[int], None]], Results]
 
 
