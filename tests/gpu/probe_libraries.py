@@ -14,7 +14,7 @@ from engineworks.codegen.triton.gpu import gpu_of
 from engineworks.core import dtypes
 from engineworks.errors import Error
 from engineworks.ir.scalar import apply, argument, const
-from engineworks.kernels.cuda import attention_cudnn, conv_cudnn, matmul_cublaslt
+from engineworks.kernels.cuda import attention_cudnn, conv_cublaslt, conv_cudnn, matmul_cublaslt
 from engineworks.kernels.tactic import TacticProvider
 from engineworks.ops.attention import Attention
 from engineworks.ops.conv import Conv
@@ -92,7 +92,10 @@ def main() -> None:
     for product in products():
         measure(product, matmul_cublaslt.PROVIDERS[0], checks=product.name.startswith("128 "))
     for layer in layers():
-        measure(layer, conv_cudnn.PROVIDERS[0], checks=layer.name.startswith("1 "))
+        small = layer.name.startswith("1 ")
+        measure(layer, conv_cudnn.PROVIDERS[0], checks=small)
+        if "1x1/1" in layer.name:
+            measure(layer, conv_cublaslt.PROVIDERS[0], checks=small)
     for each in attentions():
         measure(each, attention_cudnn.PROVIDERS[0], checks=" 1 x 12" in each.name)
 

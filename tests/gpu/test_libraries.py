@@ -13,6 +13,7 @@ from engineworks.engine.library_calls import with_version
 from engineworks.errors import EngineMismatch, MissingExtra
 from engineworks.ir.scalar import apply, argument, const
 from engineworks.kernels.cuda.attention_cudnn import CudnnAttention, CudnnAttentionConfig
+from engineworks.kernels.cuda.conv_cublaslt import CublasltConv
 from engineworks.kernels.cuda.conv_cudnn import CudnnConfig, CudnnConv
 from engineworks.kernels.cuda.matmul_cublaslt import CublasltConfig, CublasltMatmul
 from engineworks.kernels.tactic import KernelImage, LibraryCall, Tactic
@@ -42,10 +43,13 @@ def gpu(driver: CudaDriver) -> Gpu:
 
 
 def product(case: Case, gpu: Gpu, proposal: int = 0) -> KernelImage:
-    return CublasltMatmul().build(case.work, Tactic("cuda.cublaslt", CublasltConfig(proposal)), gpu)
+    provider = CublasltMatmul() if isinstance(case.op, MatMul) else CublasltConv()
+    return provider.build(case.work, Tactic(provider.name, CublasltConfig(proposal)), gpu)
 
 
-@pytest.mark.parametrize("case", matmul_library_cases.CASES, ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "case", [*matmul_library_cases.CASES, *conv_library_cases.PIXELS], ids=lambda c: c.name
+)
 def test_cublaslt_computes_the_product(case: Case, driver: CudaDriver, gpu: Gpu) -> None:
     run = OnGpu(driver, case, product(case, gpu))
     case.check(run.result(captured=False), case.arrays())

@@ -90,7 +90,7 @@ def convolution_of(work: Workload) -> Convolution:
         raise NoTactic(
             f"cuDNN convolves {', '.join(_DTYPES)}, each into itself; this is {x.dtype} into {y.dtype}"
         )
-    if not all(_is_channels_last(t) for t in (x, y)):
+    if not all(is_channels_last(t) for t in (x, y)):
         raise NoTactic("channels must be innermost, without padding")
     if not work.inputs[1].constant or not isinstance(x.shape[1], int):  # type: ignore[union-attr]
         raise NoTactic("filters must be constant")
@@ -105,7 +105,8 @@ def convolution_of(work: Workload) -> Convolution:
     return Convolution(op, x, w, y, epilogue, own if own is not None else epilogue.bias)
 
 
-def _is_channels_last(t: TensorType) -> bool:
+def is_channels_last(t: TensorType) -> bool:
+    """Channels lie innermost, and nothing lies between the rows."""
     layout = t.layout
     if layout is None:
         return t.shape[1] == 1 and all(d == 1 for d in t.shape[2:])

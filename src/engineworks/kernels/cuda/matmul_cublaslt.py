@@ -13,6 +13,7 @@ from engineworks.core.dims import Dim, known_equal, known_positive, multiple_of
 from engineworks.core.dtypes import DType
 from engineworks.engine.library_calls import MatmulCall, Matrix, encode
 from engineworks.errors import NoTactic
+from engineworks.ir.op import Op
 from engineworks.kernels.cost import typical
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem, problem_of
 from engineworks.kernels.cuda.library_epilogue import LibraryEpilogue, library_epilogue
@@ -28,7 +29,7 @@ from engineworks.kernels.tactic import (
     Word,
     Workspace,
 )
-from engineworks.kernels.workload import Workload
+from engineworks.kernels.workload import Workload, input_type
 from engineworks.ops.matmul import MatMul
 
 WORKSPACE = 32 << 20
@@ -39,7 +40,7 @@ LAUNCH_S = 3e-6
 REACHED = 0.7
 """Of what the hardware gives, where nothing is known better."""
 
-_OUTPUTS = {"f16": ("f16", "f32"), "bf16": ("bf16", "f32"), "f32": ("f32",), "f64": ("f64",), "i8": ("i32",)}
+OUTPUTS = {"f16": ("f16", "f32"), "bf16": ("bf16", "f32"), "f32": ("f32",), "f64": ("f64",), "i8": ("i32",)}
 """Dtypes of results by that of both factors."""
 
 
@@ -80,14 +81,13 @@ def product_of(work: Workload) -> Product:
         raise NoTactic("not a matmul")
     problem = problem_of(work)
     left, out = problem.left_type, work.outputs[0].dtype
-    if problem.right_type is not left or out.name not in _OUTPUTS.get(left.name, ()):
+    if problem.right_type is not left or out.name not in OUTPUTS.get(left.name, ()):
         raise NoTactic(f"cuBLASLt has no product of {left} and {problem.right_type} in {out}")
     if work.epilogue is not None and not out.is_float:
         raise NoTactic("products of integers take no epilogue")
     if not all(known_positive(d) for d in (problem.columns, problem.depth)):
         raise NoTactic("columns or the summed axis may be empty")
-    tf32 = left is dtypes.f32 and getattr(work.anchor, "allow_tf32", False)
-    compute = "tf32" if tf32 else {"f64": "f64", "i8": "i32"}.get(left.name, "f32")
+    compute = sums_in(work.anchor, left)
     batch = _one_batch(problem)
     packs = problem.right_constant and left is dtypes.i8 and batch.right == 0
     found = Product(problem, library_epilogue(work), compute, packs, batch)
@@ -134,7 +134,7 @@ class CublasltMatmul:
         product = product_of(work)
         if not TRIED[effort]:
             raise NoTactic("a library's speed cannot be predicted; it is measured from effort 1 on")
-        seconds = _predict(product, work, isa)
+        seconds = predict(work, product.problem.multiplies, product.compute, isa)
         loose = rounds_bias(work, product.epilogue.bias)
         return [
             # Later proposals are slower by the library's own estimate.
@@ -189,20 +189,20 @@ class _Transposed:
         return np.ascontiguousarray(matrix.T if self.index == 1 else matrix)
 
 
-def _predict(product: Product, work: Workload, gpu: Gpu) -> float:
+def sums_in(op: Op, factors: DType) -> str:
+    """`MatmulCall.compute` for factors of a dtype."""
+    if factors is dtypes.f32 and getattr(op, "allow_tf32", False):
+        return "tf32"
+    return {"f64": "f64", "i8": "i32"}.get(factors.name, "f32")
+
+
+def predict(work: Workload, multiplies: Dim, compute: str, gpu: Gpu) -> float:
     """Seconds by the roofline; only so that rankings have a number: the library is measured or not taken."""
-    rate = {
-        "f32": gpu.half_flops,
-        "tf32": gpu.half_flops / 2,
-        "f64": gpu.float_flops / 2,
-        "i32": gpu.half_flops * 2,
-    }
-    flops = gpu.float_flops if product.compute == "f32" and product.problem.left_type is dtypes.f32 else rate[
-        product.compute
-    ]  # fmt: skip
+    rates = {"tf32": gpu.half_flops / 2, "f64": gpu.float_flops / 2, "i32": gpu.half_flops * 2}
+    plain = gpu.float_flops if input_type(work, 0).dtype is dtypes.f32 else gpu.half_flops
     moved = sum(_bytes(o.type.count, o.type.dtype) for o in work.inputs if o is not None)
     moved += _bytes(work.outputs[0].count, work.outputs[0].dtype)
-    arithmetic = 2 * typical(product.problem.multiplies, 1 << 30) / flops
+    arithmetic = 2 * typical(multiplies, 1 << 30) / rates.get(compute, plain)
     return max(arithmetic, moved / gpu.bytes_per_s) / REACHED + LAUNCH_S
 
 

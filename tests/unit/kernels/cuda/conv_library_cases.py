@@ -101,3 +101,21 @@ CASES = (
     case("one axis", Conv(pads=(2, 2)), [last("f16", 2, 16, 40), tensor("f16", 24, 16, 5)]),
     case("three axes", Conv(pads=(1,) * 6), [last("f16", 1, 16, 5, 6, 7), tensor("f16", 16, 16, 3, 3, 3)]),
 )  # fmt: skip
+
+PIXELS = (
+    case("plain pixels", Conv(), [last("f16", 2, 16, 9, 9), tensor("f16", 24, 16, 1, 1)]),
+    case(
+        "pixels, own bias, residual and relu", Conv(),
+        [last("f16", N, 16, 7, H), tensor("f16", 24, 16, 1, 1), tensor("f16", 24), last("f16", N, 24, 7, H)],
+        lambda y, b, r: relu(y + channel(b) + r), constants=(1, 2),
+        expression=apply("max", SUM + argument(1, F16), const(0, F16)), kinds=("full",), dims={"N": 2, "H": 5},
+    ),
+    case(
+        "pixels, f32 sums, constant f32 bias", Conv(out_dtype=F32),
+        [last("f16", 2, 64, 14, 14), tensor("f16", 32, 64, 1, 1), tensor("f32", 32)],
+        lambda y, b: relu(y + channel(b)), constants=(1, 2),
+        expression=cast(apply("max", argument(0, F32) + argument(1, F32), const(0, F32)), F16), kinds=("channel",),
+    ),
+    case("f32 pixels along one axis", Conv(), [last("f32", 2, 13, 31), tensor("f32", 17, 13, 1)]),
+)  # fmt: skip
+"""Convolutions of each pixel alone, which cuBLASLt computes as well."""

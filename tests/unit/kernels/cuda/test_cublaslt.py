@@ -16,23 +16,28 @@ from engineworks.engine.library_calls import MatmulCall, Matrix, value, version_
 from engineworks.errors import NoTactic
 from engineworks.ir.scalar import Scalar, apply, argument, const
 from engineworks.kernels.backend import Binding
+from engineworks.kernels.cuda import conv_cublaslt
 from engineworks.kernels.cuda.backend import BACKEND
 from engineworks.kernels.cuda.matmul_cublaslt import PROVIDERS, WORKSPACE
 from engineworks.kernels.tactic import KernelImage
+from engineworks.ops.conv import Conv
 from engineworks.ops.matmul import MatMul
+from tests.unit.kernels.cuda.conv_library_cases import PIXELS, SAME, last
 from tests.unit.kernels.cuda.library_case import Case, on_host, tensor
 from tests.unit.kernels.cuda.matmul_library_cases import CASES
 
 GPU = gpu_of("sm_90")
 (PROVIDER,) = PROVIDERS
+(CONV,) = conv_cublaslt.PROVIDERS
 F16 = dtypes.f16
 HALF = [tensor("f16", 8, 16), tensor("f16", 16, 24)]
 SUM = argument(0, F16)
 
 
 def image_of(case: Case) -> KernelImage:
-    best, *_ = PROVIDER.propose(case.work, GPU, 1)
-    return PROVIDER.build(case.work, best, GPU)
+    provider = PROVIDER if isinstance(case.op, MatMul) else CONV
+    best, *_ = provider.propose(case.work, GPU, 1)
+    return provider.build(case.work, best, GPU)
 
 
 def memory(
@@ -65,7 +70,7 @@ def computed(call: MatmulCall, words: Sequence[int]) -> None:
     memory(call.d, m, n, batch, words, d)[...] = np.maximum(total, 0) if call.relu else total
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+@pytest.mark.parametrize("case", [*CASES, *PIXELS], ids=lambda c: c.name)
 def test_the_call_computes_the_workload(case: Case) -> None:
     result = on_host(case, image_of(case), lambda t, w: computed(json.decode(t, type=MatmulCall), w))
     case.check(result, case.arrays())
@@ -126,3 +131,21 @@ def test_what_the_library_cannot_do_is_refused(why: str) -> None:
     case = Case(why, MatMul(out_dtype=None), inputs, out, np.matmul, expression, kinds)  # type: ignore[arg-type]
     with pytest.raises(NoTactic):
         PROVIDER.propose(case.work, GPU, 3)
+
+
+NOT_PIXELS = {
+    "neighbours": (SAME, tensor("f16", 24, 16, 3, 3)),
+    "strides": (Conv(strides=(2, 2)), tensor("f16", 24, 16, 1, 1)),
+    "groups": (Conv(groups=2), tensor("f16", 24, 8, 1, 1)),
+    "pads": (Conv(pads=(1, 1, 1, 1)), tensor("f16", 24, 16, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("why", NOT_PIXELS)
+def test_convolutions_of_more_than_a_pixel_are_no_products(why: str) -> None:
+    op, filters = NOT_PIXELS[why]
+    image = last("f16", 2, 16, 9, 9)
+    (out,) = op.infer(image, filters)
+    case = Case(why, op, [image, filters], last("f16", *out.shape), np.add, constants=(1,))
+    with pytest.raises(NoTactic, match="each pixel alone"):
+        CONV.propose(case.work, GPU, 3)

@@ -20,7 +20,7 @@ from engineworks.kernels.tactic import KernelImage
 from engineworks.ops.attention import Attention
 from engineworks.ops.conv import Conv
 from tests.unit.kernels.cuda import attention_library_cases
-from tests.unit.kernels.cuda.conv_library_cases import CASES, SAME, last
+from tests.unit.kernels.cuda.conv_library_cases import CASES, PIXELS, SAME, last
 from tests.unit.kernels.cuda.library_case import Case, on_host, tensor
 
 GPU = gpu_of("sm_90")
@@ -90,7 +90,7 @@ def convolved(call: ConvolutionCall, words: Sequence[int]) -> None:
     y[...] = np.maximum(total, 0) if call.relu else total
 
 
-@pytest.mark.parametrize("case", [*CASES, *attention_library_cases.CASES], ids=lambda c: c.name)
+@pytest.mark.parametrize("case", [*CASES, *PIXELS, *attention_library_cases.CASES], ids=lambda c: c.name)
 def test_the_call_computes_the_workload(case: Case) -> None:
     result = on_host(case, image_of(case), lambda t, w: computed(json.decode(t, type=GraphCall), w))
     case.check(result, case.arrays())
