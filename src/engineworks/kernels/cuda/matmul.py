@@ -110,13 +110,17 @@ def _likeness(taken: TileConfig, other: TileConfig) -> float:
     """1 for configurations that have little in common, more for those that have."""
     tile = (taken.rows, taken.columns, taken.parts) == (other.rows, other.columns, other.parts)
     steps = (taken.depth, taken.stages) == (other.depth, other.stages)
-    form = (taken.maps, taken.persistent, taken.turned) == (other.maps, other.persistent, other.turned)
+    form = _form(taken) == _form(other)
     return (
         (1.04 if tile else 1.0)
         * (1.02 if steps else 1.0)
         * (1.01 if form else 1.0)
         * (1.1 if tile and steps else 1.0)
     )
+
+
+def _form(config: TileConfig) -> tuple[bool, ...]:
+    return config.maps, config.persistent, config.turned, config.mapped_store
 
 
 # -- the space ------------------------------------------------------------------------------------------------
@@ -186,20 +190,27 @@ def _variants(
         forms.append(replace(config, maps=True))
         yield forms[1]
         if tiles > gpu.processors:
-            yield from _persistent(
-                forms[1], (problem.left_type.size_bytes, problem.right_type.size_bytes), gpu
-            )
+            yield from _persistent(work, problem, forms[1], gpu)
+            if _stores_by_map(work, problem):
+                yield from _persistent(work, problem, replace(forms[1], mapped_store=True), gpu)
     if config.rows < 64 <= config.columns and way.operand.bits <= 16 and gpu.capability in (90, 100):
         yield from (replace(form, turned=True) for form in forms)
     for parts, uncut in _cuts(work, problem, tiles, -(-sizes.depth // config.depth), gpu):
         yield from (replace(form, parts=parts, uncut=uncut) for form in forms)
 
 
-def _persistent(config: TileConfig, item: tuple[int, int], gpu: Gpu) -> Iterator[TileConfig]:
+def _beside(work: Workload, config: TileConfig) -> int:
+    """Bytes of shared memory through which a 'full' operand passes while a stored tile still lies in its own."""
+    full = work.epilogue is not None and "full" in work.epilogue.kinds
+    return config.rows * config.columns if full and config.mapped_store else 0
+
+
+def _persistent(work: Workload, problem: Problem, config: TileConfig, gpu: Gpu) -> Iterator[TileConfig]:
     """With as many stages as fit beside the sums on their way out."""
+    item, beside = (problem.left_type.size_bytes, problem.right_type.size_bytes), _beside(work, config)
     for stages in range(config.stages, 1, -1):
         found = replace(config, persistent=True, stages=stages)
-        if cost.shared_bytes(found, item) <= gpu.shared_bytes - 1024:
+        if cost.shared_bytes(found, item) + beside <= gpu.shared_bytes - 1024:
             yield found
             return
 
@@ -234,6 +245,15 @@ def _maps(work: Workload, problem: Problem, config: TileConfig, gpu: Gpu) -> boo
         return False
     left, right, _ = sides_of(work, problem, config)
     return all(_has_map(side) for side in (left, right))
+
+
+def _stores_by_map(work: Workload, problem: Problem) -> bool:
+    out = work.outputs[0].dtype
+    item = MAP_ALIGNMENT // out.size_bytes
+    strides = (problem.out_row, *(b.out for b in problem.batches))
+    return (
+        out.is_float and out.bits in (16, 32) and len(strides) <= 3 and all(divides(item, s) for s in strides)
+    )
 
 
 def _has_map(side: Side) -> bool:

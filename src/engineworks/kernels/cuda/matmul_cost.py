@@ -76,6 +76,8 @@ def predict(work: Workload, problem: Problem, config: TileConfig, way: Arithmeti
         body_s = -(-programs // gpu.processors) * part_s
     else:
         body_s = max(units * program_s / gpu.processors, program_s) + part_s / 2
+    if config.mapped_store:
+        body_s *= 0.99
     if not config.persistent:
         waves = -(-tiles // (gpu.processors * residents(config, (left, right), gpu)))
         body_s += (waves - 1) * 0.5 * FILL_S

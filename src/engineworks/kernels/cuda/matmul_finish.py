@@ -50,7 +50,9 @@ class Block:
 class Finish:
     """What is done with a block of sums of one workload's kernel; writes it in pieces, each operand once.
 
-    `suffix` tells its names from those of other blocks in the same kernel.
+    Attributes:
+        suffix: tells its names from those of other blocks in the same kernel.
+        store_text: the call that stores the block, with VALUE in place of it, where a tensor map does.
     """
 
     work: Workload
@@ -58,6 +60,7 @@ class Finish:
     parameters: Parameters
     block: Block
     suffix: str = ""
+    store_text: str = ""
     _loaded: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -99,6 +102,9 @@ class Finish:
         out = self.work.outputs[0]
         if self.work.epilogue is None and out.dtype.bits == 8:
             value = lines.let(rounded(lines, value, out.dtype) if out.dtype.is_float else value)
+        if self.store_text:
+            lines.line(self.store_text.replace("VALUE", stored(value, out.dtype)))
+            return
         y = self.parameters.pointer("y", out.dtype, Output(0))
         lines.line(f"tl.store({y} + {self._place(lines)}, {stored(value, out.dtype)}{self.block.guard})")
 

@@ -14,7 +14,7 @@ from engineworks.kernels.cuda.matmul_finish import Finish
 from engineworks.kernels.cuda.matmul_sides import Side, neutral
 from engineworks.kernels.cuda.matmul_text import Parameters, box_of, divides, filled, guarded, scaled
 from engineworks.kernels.cuda.matmul_tiling import TileConfig, Tiling, emit_ends, emit_first
-from engineworks.kernels.tactic import Packed, TensorMap, Workspace
+from engineworks.kernels.tactic import Output, Packed, TensorMap, Workspace
 from engineworks.kernels.workload import Workload
 
 _TILE = """
@@ -94,7 +94,9 @@ class TileKernel:
         out_first = emit_first(
             where, self.parameters, "out_first", indices, tuple(b.out for b in self.problem.batches)
         )
-        finish = Finish(self.work, self.problem, self.parameters, tiling.block(out_first))
+        finish = Finish(
+            self.work, self.problem, self.parameters, tiling.block(out_first), store_text=self._store(indices)
+        )
         if config.parts == 1 or config.uncut:
             finish.load_constants(before)
         if not config.persistent:
@@ -283,6 +285,20 @@ class TileKernel:
             self._emit_partial(lines, f"(index - {config.uncut})")
         with lines.block("else:"):
             finish.store(lines, "total")
+
+    def _store(self, indices: tuple[str, ...]) -> str:
+        """Text of the output's tensor map storing a tile; what lies beyond the output's end is left out."""
+        if not self.config.mapped_store:
+            return ""
+        problem, out = self.problem, self.work.outputs[0].dtype
+        sizes = (*(b.size for b in problem.batches), problem.rows, problem.columns)
+        strides = (*(b.out for b in problem.batches), problem.out_row, 1)
+        block = (*(1,) * len(indices), self.config.rows, self.config.columns)
+        described = TensorMap(Output(0), out, sizes, strides, box_of(block, out))
+        map_ = self.parameters.map("y_map", described, block)
+        at = [*indices, f"row_tile * {self.config.rows}", f"column_tile * {self.config.columns}"]
+        value = f"(VALUE).reshape({', '.join(map(str, block))})" if indices else "VALUE"
+        return f"{map_}.store([{', '.join(at)}], {value})"
 
     def _emit_partial(self, lines: Lines, number: str) -> None:
         """The sums of a part, as they are, to its place in the workspace."""

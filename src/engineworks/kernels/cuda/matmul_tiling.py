@@ -21,6 +21,7 @@ class TileConfig:
         warps, stages: of a program; depth steps on their way at once.
         group: rows of tiles that are walked down together, so that what they share is still in the cache.
         maps: the factors are copied by tensor maps, else by threads.
+        mapped_store: the output is stored by a tensor map.
         parts: into which the depth of a tile is cut; another kernel adds their sums.
         uncut: tiles, the first ones, that are not cut.
         persistent: one program a processor takes tile after tile.
@@ -40,6 +41,7 @@ class TileConfig:
     persistent: bool = False
     turned: bool = False
     precision: Precision = ""
+    mapped_store: bool = False
 
 
 @dataclass(frozen=True, slots=True)

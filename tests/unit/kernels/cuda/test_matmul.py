@@ -34,6 +34,7 @@ FORMS = {
     "the last tiles cut": TileConfig(16, 32, 16, parts=2, uncut=1),
     "the last tiles cut, mapped": TileConfig(16, 16, 16, parts=2, uncut=2, maps=True),
     "persistent": TileConfig(16, 16, 32, persistent=True, maps=True, group=2),
+    "stored by a map": TileConfig(16, 16, 32, persistent=True, maps=True, mapped_store=True),
     "turned": TileConfig(16, 64, 32, turned=True),
     "turned and mapped": TileConfig(16, 64, 16, turned=True, maps=True),
     "narrow bands": TileConfig(16, 16, 32, group=1),
@@ -165,6 +166,7 @@ LARGE = {
     "cut": TileConfig(64, 64, 128, stages=3, maps=True, parts=4),
     "the last tiles cut": TileConfig(128, 128, 64, maps=True, parts=2, uncut=2),
     "persistent": TileConfig(128, 256, 64, 8, 3, maps=True, persistent=True),
+    "stored by a map": TileConfig(128, 128, 64, 8, 4, maps=True, persistent=True, mapped_store=True),
     "turned": TileConfig(16, 64, 128, stages=4, maps=True, turned=True),
 }
 
@@ -177,7 +179,9 @@ def test_sm_90_multiplies_by_warp_groups_without_spills(form: str, tmp_path: Pat
     assert "HGMMA" in code
     assert not re.search(r"\b(LDL|STL)\b", code), "registers go to local memory"
     assert "UBLKPF" in code or LARGE[form].uncut or LARGE[form].persistent, "weights are not asked for"
-    assert "STG.E.128" in code, "the output is not stored 16 bytes at a time"
+    assert ("UTMASTG" if LARGE[form].mapped_store else "STG.E.128") in code, (
+        "the output is not stored 16 bytes at a time"
+    )
     assert ("UTMALDG" if LARGE[form].maps else "LDGSTS.E.BYPASS.128") in code
 
 
@@ -200,6 +204,15 @@ def test_the_best_candidates_compile_for_other_architectures(arch: str) -> None:
         )
         for tactic in list(PROVIDER.propose(work, gpu, 1))[:2]:
             compile_image(PROVIDER.build(work, tactic, gpu), gpu)
+
+
+def test_kernels_for_sizes_known_at_run_time_compile() -> None:
+    B, M, N = symbol("B", 1, 64), symbol("M", 1, 4096), symbol("N", 8, 4096, 8)
+    rows = finished(product(tensor(dtypes.f16, M, 768), tensor(dtypes.f16, 768, 768), constant=True))
+    every = finished(product(tensor(dtypes.f16, B, M, N), tensor(dtypes.f16, B, N, M, order=(0, 2, 1))))
+    for work in (rows, every):
+        for tactic in best(work, 1):
+            compile_image(PROVIDER.build(work, tactic, GPU), GPU)
 
 
 def test_candidates_are_few_different_and_ordered() -> None:
