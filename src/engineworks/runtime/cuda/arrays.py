@@ -144,7 +144,8 @@ def _of_interface(value: Any, interface: dict[str, Any], driver: Driver) -> Devi
         )
     index = getattr(getattr(value, "device", None), "id", driver.facts.index)
     _require_same(index, driver)
-    stream = interface.get("stream")
+    # Before version 3 of the interface, contents were ready in the legacy default stream's order.
+    stream = interface.get("stream", _LEGACY)
     return DeviceArray(
         driver, interface["data"][0], shape, dtype, stream=0 if stream == _LEGACY else stream, owner=value
     )
