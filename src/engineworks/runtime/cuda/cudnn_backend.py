@@ -133,7 +133,8 @@ def descriptor(kind: str) -> Descriptor:
     """An empty descriptor."""
     made = Descriptor(kind)
     check(library().cudnnBackendCreateDescriptor(KINDS[kind], byref(made.pointer)), f"a descriptor '{kind}'")
-    weakref.finalize(made, library().cudnnBackendDestroyDescriptor, c_void_p(made.pointer.value))
+    end = weakref.finalize(made, library().cudnnBackendDestroyDescriptor, c_void_p(made.pointer.value))
+    end.atexit = False  # a plan gives back code to a driver that may be gone by then
     return made
 
 
