@@ -10,7 +10,7 @@ from engineworks.codegen.schedule import likely
 from engineworks.codegen.triton.gpu import Gpu
 from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.conv_epilogue import finish_of
-from engineworks.kernels.cuda.conv_cost import Cost
+from engineworks.kernels.cuda.conv_cost import Cost, bytes_together, widened
 from engineworks.kernels.cuda.conv_image import ImageParts, add_implicit, layout_of, product_operands
 from engineworks.kernels.cuda.conv_implicit import ConvConfig
 from engineworks.kernels.cuda.conv_shape import ConvShape, conv_shape
@@ -22,6 +22,8 @@ WANTED_CHANNELS = 32
 """Groups of fewer channels are computed together, with zeros between them."""
 KEPT = (1, 4, 8, 14, 28, 1 << 20)
 """Tactics by effort."""
+MOST_PIECES = 12
+"""Pieces of 16 bytes of x that a thread copies in a step: the address of each takes registers."""
 ALIKE = 2
 """Tactics kept, below the highest effort, that differ in depth, stages and warps only."""
 
@@ -43,6 +45,8 @@ class CudaConv:
         product_operands(work)
         finish_of(work)
         shape, _ = merged_shape(work)
+        if shape.reads_pixels and shape.writes_pixels and effort < len(KEPT) - 1:
+            effort = min(effort, 1)  # the matmul families have tried more
         return ranked(self.name, work, [shape], isa, effort)
 
     def build(self, work: Workload, tactic: Tactic, isa: Gpu) -> KernelImage:
@@ -93,9 +97,12 @@ def ranked(name: str, work: Workload, shapes: list[ConvShape], isa: Gpu, effort:
     largest = max(shapes, key=lambda s: s.taps)
     found = []
     for config in configs(largest, costs[0]):
-        seconds = sum(c.seconds(config, layout_of(c.shape, config, 1).depth) for c in costs)
+        wide = [widened(c.shape) if config.form == "rows" else c.shape for c in costs]
+        seconds = sum(
+            c.seconds(config, layout_of(w, config, 1).depth) for c, w in zip(costs, wide, strict=True)
+        )
         if seconds < float("inf"):
-            found.append(Tactic(name, config, seconds))
+            found.append(Tactic(name, config, seconds, is_loose=config.form == "rows"))
     if not found:
         raise NoTactic(f"no tile fits the {isa.shared_bytes} bytes of shared memory of {isa.arch}")
     found.sort(key=lambda t: t.predicted_s)
@@ -122,7 +129,9 @@ def cost_of(work: Workload, shape: ConvShape, isa: Gpu) -> Cost:
     full = [o for o, kind in zip(work.inputs[work.anchor_inputs :], kinds, strict=True) if kind == "full"]
     stored = y.dtype.size_bytes + sum(o.type.dtype.size_bytes for o in full if o is not None)
     filters = shape.groups * shape.outputs * shape.channels * shape.taps * dtype.size_bytes
-    return Cost(isa, shape, dtype, tf32, stored, float(likely(x.count) * x.dtype.size_bytes), filters)
+    constant = work.inputs[1] is not None and work.inputs[1].constant
+    x_bytes = float(likely(x.count) * x.dtype.size_bytes)
+    return Cost(isa, shape, dtype, tf32, x.dtype.size_bytes, constant, stored, x_bytes, filters)
 
 
 def configs(shape: ConvShape, cost: Cost) -> Iterator[ConvConfig]:
@@ -140,20 +149,24 @@ def configs(shape: ConvShape, cost: Cost) -> Iterator[ConvConfig]:
             or (pixels < 32 and tallest >= 64)
         ):
             continue
-        for form in forms(shape, depth):
+        for form in forms(shape, depth, cost):
             for warps, split in itertools.product(warps_of(pixels * outputs), (1, 2, 3, 4, 6, 8, 12, 16)):
                 yield from staged(shape, cost, ConvConfig(pixels, outputs, depth, warps, 2, split, form))
 
 
 def staged(shape: ConvShape, cost: Cost, config: ConvConfig) -> Iterator[ConvConfig]:
     """A tile with as many stages as may help, and one less."""
-    steps = layout_of(shape, config, 1).depth // config.depth
+    wide = widened(shape) if config.form == "rows" else shape
+    steps = layout_of(wide, config, 1).depth // config.depth
     if config.split > 1 and steps < 2 * config.split:
         return
     tiles = -(-likely(shape.pixels) // config.pixels) * -(-shape.outputs // config.outputs) * shape.groups
     if config.split > 1 and tiles * config.split > 3 * cost.gpu.processors:
         return
-    most = min(5, -(-steps // config.split) + 1)
+    pieces = config.pixels * config.depth * cost.x_item // (16 * 32 * config.warps)
+    if pieces > MOST_PIECES:
+        return
+    most = min(5, -(-steps // config.split) + 1) if cost.together(config) >= 4 else 2
     fitting = [s for s in range(2, max(2, most) + 1) if cost.resident(replace(config, stages=s))]
     for stages in fitting[-3:]:
         yield replace(config, stages=stages)
@@ -166,7 +179,7 @@ def warps_of(area: int) -> tuple[int, ...]:
     )
 
 
-def forms(shape: ConvShape, depth: int) -> tuple[str, ...]:
+def forms(shape: ConvShape, depth: int, cost: Cost) -> tuple[str, ...]:
     """Steps within taps where that does not multiply many zeros, else over everything."""
     padded = -(-shape.channels // depth) * depth
     if shape.taps == 1 and depth <= max(32, padded):
@@ -174,7 +187,19 @@ def forms(shape: ConvShape, depth: int) -> tuple[str, ...]:
     if padded <= 1.34 * shape.channels:
         return ("taps",)
     whole = shape.channels * shape.taps
-    return ("flat",) if -(-whole // depth) * depth <= max(1.5 * whole, 32) else ()
+    if -(-whole // depth) * depth > max(1.5 * whole, 32):
+        return ()
+    return ("flat", "rows") if reads_pairs(shape, cost) else ("flat",)
+
+
+def reads_pairs(shape: ConvShape, cost: Cost) -> bool:
+    """Windows of narrow elements become such that pairs can be copied ahead where single elements cannot."""
+    if bytes_together(shape, cost.x_item) >= 4 or not cost.constant:
+        return False
+    try:
+        return bytes_together(widened(shape), cost.x_item) >= 4
+    except NoTactic:
+        return False
 
 
 PROVIDERS = (CudaConv(),)

@@ -7,11 +7,14 @@ Constants fit the measurements in docs/developers/gpu-performance.md (H200).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from engineworks.codegen.schedule import likely
 from engineworks.codegen.triton.gpu import Gpu
+from engineworks.core.dims import multiple_of
 from engineworks.core.dtypes import DType
+from engineworks.errors import NoTactic
 from engineworks.kernels.cuda.conv_implicit import ConvConfig
 from engineworks.kernels.cuda.conv_shape import ConvShape
 
@@ -28,12 +31,17 @@ STEP_S = 0.04e-6
 REGISTERS = 65536
 
 
+RATES = {16: 1.0, 8: 0.8, 4: 0.5, 2: 0.1, 1: 0.05}
+"""Of what the second-level cache gives, by the bytes that are read at once. Fewer than four are not copied ahead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What a shape costs on a GPU, whatever the tile.
 
     Attributes:
         dtype: of the operands. tf32: f32 operands go through matrix units.
+        x_item: bytes of an element of x. constant: the filters are known at build.
         stored_bytes: written and read at the end for each result.
         x_bytes, w_bytes: of the inputs, once.
     """
@@ -42,6 +50,8 @@ class Cost:
     shape: ConvShape
     dtype: DType
     tf32: bool
+    x_item: int
+    constant: bool
     stored_bytes: int
     x_bytes: float
     w_bytes: float
@@ -56,6 +66,11 @@ class Cost:
         narrow = 0.55 if config.pixels < 64 and gpu.has("wgmma") else 1.0
         side = min(1.0, 0.55 + 0.2 * min(config.outputs, config.pixels) / 64)
         return rate * narrow * side / gpu.processors
+
+    def together(self, config: ConvConfig) -> int:
+        """Bytes of x that a thread reads at once."""
+        shape = widened(self.shape) if config.form == "rows" else self.shape
+        return bytes_together(shape, self.x_item)
 
     def shared_bytes(self, config: ConvConfig) -> int:
         """Of one block's buffers."""
@@ -97,9 +112,39 @@ class Cost:
         """Time of blocks that start together on one processor."""
         multiply = 2 * config.pixels * config.outputs * config.depth / self.flops(config) + STEP_S
         moved = (config.pixels + config.outputs) * config.depth * self.dtype.size_bytes
-        rate = CACHE_BYTES_PER_S / 132 * (1.0 if config.form == "taps" else 0.2)
+        rate = CACHE_BYTES_PER_S / 132 * RATES[self.together(config)]
         rate *= min(1.0, 0.4 + 0.6 * config.depth * self.dtype.size_bytes / 128)
         waiting = LATENCY_S / max(1, config.stages - 1)
         step = max(together * multiply, together * moved / rate, waiting)
         stored = together * config.pixels * config.outputs * 4 / (CACHE_BYTES_PER_S / 132)
         return LATENCY_S + steps * step + stored
+
+
+def bytes_together(shape: ConvShape, item: int) -> int:
+    """Bytes that lie side by side, and aligned, under neighbouring k."""
+    image, channel, *spatial = shape.x_strides
+    if channel == 1:
+        runs = [shape.channels, image, *spatial]
+    elif spatial[2] == 1 and shape.steps[2] == 1:
+        runs = [shape.kernel[2], shape.strides[2], shape.before[2], image, channel, *spatial[:2]]
+    else:
+        return item
+    shared = math.gcd(16, *(multiple_of(d) for d in runs))
+    return min(16, item * (shared & -shared))
+
+
+def widened(shape: ConvShape) -> ConvShape:
+    """Windows that begin at an even column, with rows of a power of two, of which the first and last may be zeros.
+
+    A window then reads some columns beside its own, and multiplies them by zero: infinities there become NaN.
+
+    Raises:
+        NoTactic: pairs of columns would not lie at even places.
+    """
+    before = shape.before[2]
+    strides = [s for s in (*shape.x_strides[:2], *shape.x_strides[2:4]) if s != 0]
+    even = all(multiple_of(d) % 2 == 0 for d in (*strides, shape.size[2], shape.strides[2]))
+    if not (even and isinstance(before, int) and shape.x_strides[4] == 1 and shape.steps[2] == 1):
+        raise NoTactic("pairs of columns do not lie at even places")
+    width = 1 << (shape.kernel[2] + before % 2 - 1).bit_length()
+    return replace(shape, kernel=(*shape.kernel[:2], width), before=(*shape.before[:2], before + before % 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,9 +72,9 @@ def coordinates(lines: Lines, words: Words, shape: ConvShape, pixel: str, prefix
 
 
 def tap_digits(lines: Lines, tap: str, kernel: tuple[int, ...], prefix: str = "t") -> tuple[str, ...]:
-    """A tap's number as (depth, row, column); '0' along axes of one tap."""
+    """A tap's number as (depth, row, column), or any row-major number by the sizes given; '0' where a size is 1."""
     found: list[str] = []
-    rest, left = tap, kernel[0] * kernel[1] * kernel[2]
+    rest, left = tap, math.prod(kernel)
     for size in reversed(kernel):
         left //= size
         if size == 1:

@@ -12,10 +12,11 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
+from engineworks.kernels.cuda.conv_cost import widened
 from engineworks.kernels.cuda.conv_filters import FilterLayout, byte_shifts, pack_filters, pack_step
 from engineworks.kernels.cuda.conv_implicit import ConvConfig, ImplicitMatmul, implicit_matmul
 from engineworks.kernels.cuda.conv_parts import add_parts
-from engineworks.kernels.cuda.conv_shape import ConvShape
+from engineworks.kernels.cuda.conv_shape import ConvShape, known
 from engineworks.kernels.tactic import KernelImage, Packed, PackedConstant, Step, Word, Workspace
 from engineworks.kernels.workload import Workload, input_type
 
@@ -83,6 +84,18 @@ def layout_of(shape: ConvShape, config: ConvConfig, merged: int) -> FilterLayout
     return FilterLayout(merged, by_tap, order, outputs, channels * shape.taps if by_tap else flat, channels)
 
 
+def _widening(shape: ConvShape, filters_of: FiltersOf) -> FiltersOf:
+    """Filters for `widened(shape)`."""
+    first = known(shape.before[2]) % 2
+    last = widened(shape).kernel[2] - shape.kernel[2] - first
+
+    def filters(w: np.ndarray) -> np.ndarray:
+        plain = filters_of(w)
+        return np.pad(plain, [(0, 0)] * (plain.ndim - 1) + [(first, last)])
+
+    return filters
+
+
 def add_implicit(
     parts: ImageParts,
     work: Workload,
@@ -98,6 +111,8 @@ def add_implicit(
     """
     dtype, tf32 = product_operands(work)
     x, w = input_type(work, 0).dtype, input_type(work, 1)
+    if config.form == "rows":
+        shape, filters_of = widened(shape), _widening(shape, filters_of)
     layout, groups = layout_of(shape, config, merged), shape.groups * merged
     operand = work.inputs[1]
     shifts: Word | None = None

@@ -46,7 +46,8 @@ class ConvConfig:
         pixels, outputs, depth: of the tile, and of one step along k.
         warps, stages: as in `KernelFunction`.
         split: parts of k, summed by a second kernel.
-        form: 'taps': a step stays within one tap; 'flat': k runs over everything, element by element.
+        form: 'taps': a step stays within one tap; 'flat': k runs over everything, element by element; 'rows': likewise
+            over windows whose rows are widened, so that elements are read in pairs (`widened`).
     """
 
     pixels: int
@@ -164,7 +165,9 @@ def _emit_windows(lines: Lines, words: Words, problem: ImplicitMatmul, reach: Di
     for a, place in enumerate(places):
         moved = place if shape.strides[a] == 1 else f"{place} * {shape.strides[a]}"
         plain = "0" if place == "0" and shape.before[a] == 0 else f"{moved} - {words.size(shape.before[a])}"
-        firsts.append(plain if plain == "0" else lines.let(f"{plain} + m * 0", AXIS_NAMES[a]))
+        firsts.append(
+            plain if plain == "0" else lines.let(plain if place != "0" else f"{plain} + m * 0", AXIS_NAMES[a])
+        )
     at = weighted([(number, image), *zip(firsts, spatial, strict=True), *own_group], words, reach)
     lines.line(f"x_at = x + ({at}{'' if at != '0' else ' + m * 0'})")
     if config.form == "taps" and shape.taps <= MOST_MASKED_TAPS and any(map(shape.may_leave, range(AXES))):
@@ -216,17 +219,18 @@ def _emit_flat(lines: Lines, words: Words, problem: ImplicitMatmul, firsts: tupl
     """The load of `a`, where k runs over all taps and channels."""
     shape, layout = problem.shape, problem.layout
     flat = lines.let(f"step * {problem.config.depth} + k", "flat")
+    # The digit that is innermost in memory is split off first: the compiler then sees that it runs on.
     if layout.order == "taps, channels":
-        c, tap = f"{flat} % {shape.channels}", f"{flat} // {shape.channels}"
+        *taps, c = tap_digits(lines, flat, (*shape.kernel, shape.channels))
     else:
-        c, tap = f"{flat} // {shape.taps}", f"{flat} % {shape.taps}"
-    taps = tap_digits(lines, lines.let(tap, "tap"), shape.kernel)
+        c, *taps = tap_digits(lines, flat, (shape.channels, *shape.kernel))
     terms = [(t, s * stride) for t, s, stride in zip(taps, shape.steps, shape.x_strides[2:], strict=True)]
-    terms.append((lines.let(c, "c"), shape.x_strides[1]))
-    offset = lines.let(f"{weighted(terms, words, 0)} + flat * 0".replace("flat", flat), "offset")
+    terms.append((c, shape.x_strides[1]))
+    text = weighted(terms, words, 0)
+    offset = lines.let(f"{flat} * 0" if text == "0" else text, "offset")
     real = shape.channels * shape.taps
     rest = f"({flat} < {real})[None, :]" if layout.depth != real else None
-    leaving = _leaving(words, shape, firsts, taps, "[:, None]", "[None, :]")
+    leaving = _leaving(words, shape, firsts, tuple(taps), "[:, None]", "[None, :]")
     return f"x_at[:, None] + {offset}[None, :]{masked(*leaving, rest, other='0')}"
 
 

@@ -23,7 +23,8 @@ def emit_firsts(lines: Lines, words: Words, shape: ConvShape, pixels: int) -> tu
     firsts = []
     for a, place in enumerate(places):
         moved = f"{place} * {shape.strides[a]}" if shape.strides[a] != 1 else place
-        firsts.append(lines.let(f"{moved} - {words.size(shape.before[a])} + m * 0", AXIS_NAMES[a]))
+        block = " + m * 0" if place == "0" else ""
+        firsts.append(lines.let(f"{moved} - {words.size(shape.before[a])}{block}", AXIS_NAMES[a]))
     return (image, *firsts)
 
 

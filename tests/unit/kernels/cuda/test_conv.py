@@ -62,6 +62,7 @@ FORCED = {
     "uneven split": ("dynamic 3x3", ConvConfig(16, 32, 16, 4, 2, 4)),
     "split, taken together": ("groups taken together", ConvConfig(16, 64, 32, 4, 2, 3)),
     "tile larger than all": ("17 channels, uneven pads", ConvConfig(64, 32, 16, 4, 2, 1, "taps")),
+    "pairs of columns": ("stem on planes", ConvConfig(32, 32, 32, 4, 2, 1, "rows")),
     "flat": ("dilated", ConvConfig(16, 16, 64, 4, 2, 1, "flat")),
     "flat and split": ("three axes", ConvConfig(32, 16, 32, 4, 2, 3, "flat")),
     "short last step of a tap": ("1x1 of 40 channels", ConvConfig(16, 16, 64, 4, 2)),
@@ -139,6 +140,37 @@ def test_convolution_without_matrix_units_equals_torch(name):
 )
 def test_kernels_compile_for_every_architecture(name, provider):
     check(provider, CASES[name], compiled=True)
+
+
+def test_windows_of_planes_are_read_by_pairs_and_copied_ahead():
+    work = GpuCase(
+        Conv((2, 2), (3, 3, 3, 3)), rows(1, 3, 224, 224), (64, 3, 7, 7), ends=("bias", "relu")
+    ).workload()
+    tactic = next(t for t in CudaConv().propose(work, H200, 3) if t.config.form == "rows")
+    assert tactic.is_loose
+    (function,) = CudaConv().build(work, tactic, H200).functions.values()
+    assert re.search(
+        r"cp.async.ca.shared.global \[[^]]*\], \[[^]]*\], 0x4", compile_cubin(function, H200).ptx
+    )
+
+
+def test_patches_of_planes_are_read_sixteen_bytes_at_once():
+    work = GpuCase(Conv((16, 16)), rows(1, 3, 224, 224), (768, 3, 16, 16), ends=("bias",)).workload()
+    (tactic,) = CudaConv().propose(work, H200, 0)
+    assert not tactic.is_loose
+    function = next(iter(CudaConv().build(work, tactic, H200).functions.values()))
+    ptx = compile_cubin(function, H200).ptx
+    assert "cp.async.cg" in ptx
+    assert "cp.async.ca" not in ptx
+
+
+@pytest.mark.parametrize("allow_tf32", [False, True])
+def test_f32_compiles_with_and_without_tf32(allow_tf32):
+    op = Conv(pads=ONE, allow_tf32=allow_tf32)
+    work = GpuCase(op, last(1, 64, 14, 14), (64, 64, 3, 3), F32, ("bias",)).workload()
+    (tactic,) = CudaConv().propose(work, H200, 0)
+    function = next(iter(CudaConv().build(work, tactic, H200).functions.values()))
+    assert ("tf32" in compile_cubin(function, H200).ptx) == allow_tf32
 
 
 def test_bytes_compile_for_every_architecture():
