@@ -75,6 +75,7 @@ class _Object:
 def _create(kind: str, *arguments: Any) -> _Object:
     made = _Object(kind)
     _check(getattr(_library(), f"cublasLt{kind}Create")(byref(made.pointer), *arguments), kind)
+    # pyrefly: ignore[missing-attribute]
     weakref.finalize(made, getattr(_library(), f"cublasLt{kind}Destroy"), made.pointer).atexit = False
     return made
 

@@ -134,6 +134,7 @@ def descriptor(kind: str) -> Descriptor:
     made = Descriptor(kind)
     check(library().cudnnBackendCreateDescriptor(KINDS[kind], byref(made.pointer)), f"a descriptor '{kind}'")
     end = weakref.finalize(made, library().cudnnBackendDestroyDescriptor, c_void_p(made.pointer.value))
+    # pyrefly: ignore[missing-attribute]
     end.atexit = False  # a plan gives back code to a driver that may be gone by then
     return made
 
