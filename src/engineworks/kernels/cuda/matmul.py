@@ -127,17 +127,25 @@ def _form(config: TileConfig) -> tuple[bool, ...]:
 def _configs(work: Workload, problem: Problem, way: Arithmetic, gpu: Gpu) -> Iterator[TileConfig]:
     sizes = cost.sizes_of(problem)
     item = (problem.left_type.size_bytes, problem.right_type.size_bytes)
+    most = _most_sums(work, problem, way)
     for rows, columns in _tiles(sizes, way):
         for depth, warps in itertools.product(_depths(sizes.depth, way), (4, 8)):
             per_thread = rows * columns * way.sum.size_bytes // (4 * 32 * warps)
-            if per_thread > (MOST_SUMS // 2 if way.needs_registers else MOST_SUMS) or per_thread < (
-                4 if warps == 4 else 16
-            ):
+            if per_thread > most or per_thread < (4 if warps == 4 else 16):
                 continue
             base = TileConfig(rows, columns, depth, warps, precision=way.precision)
             for config in _staged(base, sizes, item, gpu):
                 yield config
                 yield from _variants(work, problem, config, sizes, way, gpu)
+
+
+def _most_sums(work: Workload, problem: Problem, way: Arithmetic) -> int:
+    """Registers for sums; where rows of the output are not aligned, each element takes two more for its address."""
+    most = MOST_SUMS // 2 if way.needs_registers else MOST_SUMS
+    if not divides(max(1, MAP_ALIGNMENT // work.outputs[0].dtype.size_bytes), problem.out_row):
+        full = work.epilogue is not None and "full" in work.epilogue.kinds
+        most = min(most, MOST_SUMS // 4 if full else MOST_SUMS // 2)
+    return most
 
 
 def _tiles(sizes: cost.Sizes, way: Arithmetic) -> Iterator[tuple[int, int]]:
