@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -106,7 +106,8 @@ class Ports:
         self._in = self._streams = None
 
     def bind_output(self, number: int, array: np.ndarray | DeviceArray) -> None:
-        self._outputs[number] = array
+        # Of memory that needs no copy only the address stays: the user may let go of an output at any time.
+        self._outputs[number] = array.address if _is_usable(array) else array
         self._out = None
 
     def settle(self) -> None:
@@ -122,8 +123,8 @@ class Ports:
         offsets: list[tuple[int, Any, int]] = []
         size, is_on_host = 0, False
         for k, array in enumerate(arrays):
-            if isinstance(array, DeviceArray) and array.address % _ALIGNMENT == 0:
-                self._places[first + k] = array.address
+            if isinstance(array, int) or _is_usable(array):
+                self._places[first + k] = array if isinstance(array, int) else array.address
                 continue
             offsets.append((first + k, array, size))
             is_on_host |= isinstance(array, np.ndarray)
@@ -169,6 +170,11 @@ class Ports:
         assert self._out is not None, "settle comes first"
         for array, packed in self._out.host:
             np.copyto(array, packed)
+
+
+def _is_usable(array: Any) -> TypeGuard[DeviceArray]:
+    """Kernels can work on the array where it lies."""
+    return isinstance(array, DeviceArray) and array.address % _ALIGNMENT == 0
 
 
 def _bytes_of(array: np.ndarray) -> np.ndarray:

@@ -273,3 +273,14 @@ def test_an_array_on_another_gpu_is_refused(chained, device):
 def test_an_engine_on_the_cpu_has_no_streams(control_engine):
     with pytest.raises(InvalidInput, match="which has no streams"):
         control_engine("dynamic", False).context().enqueue(7, x=np.zeros((2, 10), np.int64))
+
+
+def test_an_output_that_the_user_drops_is_gone(chained, device):
+    context = chained.context()
+    a = on_device(device, np.arange(10, dtype=np.float32))
+    context.run(a=a, b=a)
+    free = device.driver.free_bytes
+    y = context.run(a=a, b=a)["y"]
+    assert device.driver.free_bytes == free - 40
+    del y
+    assert device.driver.free_bytes == free
