@@ -81,6 +81,12 @@ class GpuBench:
         Raises:
             DeviceError: a kernel failed, after which this process cannot use the GPU any more.
         """
+        with self.driver.current():
+            return self._measure(job, setup, backend, cache, trying)
+
+    def _measure(
+        self, job: Job, setup: Setup, backend: Backend, cache: Any, trying: Callable[[int], None]
+    ) -> Results:
         problem = Problem(self, job.work, draw(job.work, job.dims, in_memory_order=True))
         results: Results = {}
         right: dict[int, _Trial] = {}
