@@ -131,7 +131,9 @@ def _configs(work: Workload, problem: Problem, way: Arithmetic, gpu: Gpu) -> Ite
     for rows, columns in _tiles(sizes, way):
         for depth, warps in itertools.product(_depths(sizes.depth, way), (4, 8)):
             per_thread = rows * columns * way.sum.size_bytes // (4 * 32 * warps)
-            if per_thread > most or per_thread < (4 if warps == 4 else 16):
+            # The smallest tile is small for four warps, but products of few rows and columns have no other.
+            least = (2 if rows * columns <= 256 else 4) if warps == 4 else 16
+            if not least <= per_thread <= most:
                 continue
             base = TileConfig(rows, columns, depth, warps, precision=way.precision)
             for config in _staged(base, sizes, item, gpu):
