@@ -25,6 +25,7 @@ CANDIDATES = (1, 4, 8, 16, 32, 4000)
 """How many candidates each effort gets."""
 MOST_SUMS = 128
 """Registers of sums that a thread holds; half as many where the operands take registers too."""
+MOST_STAGES = 6
 PARTS = (2, 3, 4, 6, 8, 12, 16)
 MAP_ALIGNMENT = 16
 """Bytes that strides of a tensor map are a multiple of."""
@@ -41,7 +42,7 @@ class CudaMatMul:
         found = [
             Tactic(self.name, config, cost.predict(work, problem, config, way, isa), way.is_loose)
             for way in ways
-            for config in _configs(work, problem, way, isa)
+            for config in dict.fromkeys(_configs(work, problem, way, isa))
         ]
         return _chosen(sorted(found, key=lambda t: t.predicted_s), CANDIDATES[effort])
 
@@ -181,7 +182,7 @@ def _staged(base: TileConfig, sizes: cost.Sizes, item: tuple[int, int], gpu: Gpu
     found: set[int] = set()
     for share in (1, 2):
         fitting = [
-            s for s in range(2, 7)
+            s for s in range(2, MOST_STAGES + 1)
             if cost.shared_bytes(replace(base, stages=s), item) <= gpu.shared_bytes // share - 1024
         ]  # fmt: skip
         if fitting:
@@ -218,7 +219,7 @@ def _beside(work: Workload, config: TileConfig) -> int:
 def _persistent(work: Workload, problem: Problem, config: TileConfig, gpu: Gpu) -> Iterator[TileConfig]:
     """With as many stages as fit beside the sums on their way out."""
     item, beside = (problem.left_type.size_bytes, problem.right_type.size_bytes), _beside(work, config)
-    for stages in range(config.stages, 1, -1):
+    for stages in range(MOST_STAGES, 1, -1):
         found = replace(config, persistent=True, stages=stages)
         if cost.shared_bytes(found, item) + beside <= gpu.shared_bytes - 1024:
             yield found

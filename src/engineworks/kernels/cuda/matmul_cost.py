@@ -28,6 +28,8 @@ ONE_BYTES_PER_S = 75e9
 """What one processor gets from the level-2 cache."""
 NEAR_FACTOR = 1.9
 """What all processors get from the level-2 cache, over the rate of device memory."""
+HIDDEN = 0.15
+"""Part of the shorter of computing and reading memory that the longer does not hide."""
 MAP_S = 40e-9
 """Of each stage of tensor maps, before the first copy and behind the last product: barriers are made and ended."""
 ALONE_S = 0.25e-6
@@ -84,7 +86,8 @@ def predict(work: Workload, problem: Problem, config: TileConfig, way: Arithmeti
     memory = sizes.batch * (
         sizes.rows * (sizes.depth * left + sizes.columns * out) + sizes.depth * sizes.columns * right
     )
-    seconds = LAUNCH_S + FILL_S + max(body_s, memory / gpu.bytes_per_s)
+    memory_s = memory / gpu.bytes_per_s
+    seconds = LAUNCH_S + FILL_S + max(body_s, memory_s) + HIDDEN * min(body_s, memory_s)
     if config.maps and not config.persistent:
         seconds += MAP_S * config.stages
     alone = 2 * shared_bytes(config, (left, right)) > gpu.shared_bytes - 2048

@@ -50,6 +50,9 @@ CANDIDATES = (1, 2, 3, 6, 12, 1000)
 _MOST_REGISTERS = 160
 """Of a thread, for sums and weights."""
 _STEP_S = 0.35e-6
+_WANTED_BYTES = 40_000
+"""On their way to a processor, for all that the memory gives."""
+_WIDEST_LOAD = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ def _configs(problem: Problem) -> Iterator[RowsConfig]:
     for columns, depth, warps in itertools.product(widths, (128, 256, 512, 1024, 2048, 4096), (2, 4, 8)):
         each = columns * depth // (32 * warps)
         registers = each * (sizes.rows * problem_registers(problem) + 1)
-        if depth <= deepest and each >= 4 and registers <= _MOST_REGISTERS and columns < 2 * sizes.columns:
+        wide = each * problem.right_type.size_bytes >= _WIDEST_LOAD
+        if depth <= deepest and wide and registers <= _MOST_REGISTERS and columns < 2 * sizes.columns:
             yield RowsConfig(columns, depth, warps)
 
 
@@ -112,19 +116,19 @@ def problem_registers(problem: Problem) -> int:
 
 
 def _predict(work: Workload, problem: Problem, config: RowsConfig, gpu: Gpu) -> float:
-    sizes = cost.sizes_of(problem)
-    item = problem.right_type.size_bytes
+    """Seconds: reading the weights with as many bytes on their way as there are, or multiplying, or waiting."""
+    sizes, item = cost.sizes_of(problem), problem.right_type.size_bytes
     steps, tiles = -(-sizes.depth // config.depth), -(-sizes.columns // config.columns) * sizes.batch
-    moved = sizes.batch * sizes.columns * sizes.depth * item
-    padding = steps * config.depth / sizes.depth
-    multiplies = 2 * sizes.batch * sizes.rows * sizes.columns * sizes.depth * padding
-    resident = min(16, 2048 // (32 * config.warps))
+    elements = tiles * config.columns * steps * config.depth
+    resident = min(16, 2048 // (32 * config.warps), -(-tiles // gpu.processors))
     waves = -(-tiles // (gpu.processors * resident))
-    own_s = _STEP_S * (steps + 1) * waves
-    busy = min(tiles, gpu.processors) / gpu.processors
-    seconds = max(moved / gpu.bytes_per_s, multiplies / (0.35 * gpu.float_flops)) / busy
-    narrow = 1.0 if config.depth * item >= 256 else 1.3
-    return cost.LAUNCH_S + 0.5 * cost.FILL_S + max(seconds * narrow, own_s)
+    on_their_way = resident * config.columns * config.depth * item * min(steps, 2)
+    share = min(tiles, gpu.processors) / gpu.processors * min(1.0, on_their_way / _WANTED_BYTES)
+    reading_s = elements * item / gpu.bytes_per_s / share
+    multiplying_s = 2 * sizes.rows * elements / (0.35 * gpu.float_flops)
+    adding_s = 0.05e-6 * config.warps * waves  # sums meet in the shared memory
+    waiting_s = _STEP_S * (steps + 1) * waves
+    return cost.LAUNCH_S + 0.5 * cost.FILL_S + max(reading_s, multiplying_s, waiting_s) + adding_s
 
 
 # -- the text -------------------------------------------------------------------------------------------------
