@@ -98,6 +98,11 @@ class Ports:
         return any(isinstance(a, DeviceArray) for a in self._inputs)
 
     @property
+    def copies(self) -> bool:
+        """Some array is not used where it lies."""
+        return any(t is None or bool(t.host or t.device) for t in (self._in, self._out))
+
+    @property
     def has_host_outputs(self) -> bool:
         return self._out is not None and bool(self._out.host)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from engineworks.engine.schema import Manifest, Profile, Ref
 from engineworks.errors import RunError
 from engineworks.runtime.cuda.arrays import DeviceArray, handle_of, seen
 from engineworks.runtime.cuda.exchange import Ports, give, new_output
-from engineworks.runtime.cuda.interface import Driver
+from engineworks.runtime.cuda.interface import Driver, Graph
 from engineworks.runtime.cuda.module import CudaModule
 from engineworks.runtime.cuda.places import Places
 from engineworks.runtime.cuda.profiling import profile
@@ -20,6 +21,19 @@ from engineworks.runtime.cuda.stretches import Stretches
 from engineworks.runtime.device import Memory
 from engineworks.runtime.program import RecordTime
 from engineworks.runtime.shapes import Dims, Solution
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A run that is one graph and nothing else, when it comes again with the same arrays and shapes.
+
+    Attributes:
+        asked: the stream that was asked for. stream: the one it ran in.
+    """
+
+    graph: Graph
+    asked: int | None
+    stream: int
 
 
 class CudaProgram:
@@ -46,6 +60,7 @@ class CudaProgram:
         self._end = driver.new_event()
         self._last_stream: int | None = None
         self._asked_stream: int | None = None
+        self._again: _Again | None = None
         self.stretches = Stretches(manifest, driver, module, self.places)
         self._ports = Ports(manifest, driver, self.places.ports)
         self._bounds: Mapping[str, int] = {}
@@ -53,13 +68,16 @@ class CudaProgram:
 
     # -- binding
     def bind_shapes(self, solution: Solution) -> None:
+        self._again = None
         self._bounds = solution.values
         self.values = dict(solution.values)
 
     def bind_input(self, number: int, array: np.ndarray | DeviceArray) -> None:
+        self._again = None
         self._ports.bind_input(number, array)
 
     def bind_output(self, number: int, array: np.ndarray | DeviceArray) -> None:
+        self._again = None
         self._ports.bind_output(number, array)
 
     def seen(self, value: Any) -> DeviceArray | None:
@@ -80,6 +98,11 @@ class CudaProgram:
     # -- running
     def run(self) -> None:
         """Enqueue one inference; waits for it only where host arrays or sizes found by kernels need it."""
+        again = self._again
+        if again is not None and again.asked == self._asked_stream:
+            again.graph.launch(again.stream)
+            self.driver.record(self._end, again.stream)
+            return
         with self.driver.current():
             stream = self.begin()
             position: int | None = 0
@@ -91,6 +114,17 @@ class CudaProgram:
                     self.stretches.run(stretch, self.values, stream)
                     position = stretch.end
             self.finish(stream)
+        self._again = self._simple(stream)
+
+    def _simple(self, stream: int) -> _Again | None:
+        """What the run before was, when it was a single graph in a single stream, without copies."""
+        first = self.stretches.by_first.get(0)
+        if first is None or self.manifest.program[first.end].op != "end" or self._data_slots:
+            return None
+        if self._ports.copies or not self._ports.streams <= {stream}:
+            return None
+        graph = self.stretches.bound(first, self.values).graph
+        return None if graph is None else _Again(graph, self._asked_stream, stream)
 
     def begin(self) -> int:
         """Order the stream of this run after everything it depends on, and copy host inputs; the stream."""

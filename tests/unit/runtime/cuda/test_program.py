@@ -284,3 +284,18 @@ def test_an_output_that_the_user_drops_is_gone(chained, device):
     assert device.driver.free_bytes == free - 40
     del y
     assert device.driver.free_bytes == free
+
+
+def test_bound_arrays_are_run_again_by_a_single_replay(chained, device):
+    context = chained.context()
+    a, y = (on_device(device, np.arange(10, dtype=np.float32)) for _ in range(2))
+    context.bind(a=a, b=a, y=y)
+    context.execute()
+    device.driver.upload(a.address, np.ones(10, np.float32), 0)
+    device.driver.log.clear()
+    context.execute()
+    assert [what for what, _ in device.driver.log if what != "launch"] == ["replay"]
+    assert np.array_equal(y.numpy(), np.full(10, 11))
+    context.enqueue(0x66)
+    context.execute()
+    assert logged(device, "wait")[:2] == [0x66, int(context._program.own_stream)], "each waits for the other"
