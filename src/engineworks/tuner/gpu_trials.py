@@ -47,6 +47,8 @@ SMALL_BYTES = 1 << 15
 COLD = 1.3
 """Copies of the weights together, in sizes of the level-2 cache."""
 ROUNDS = 6
+HOPELESS, HOPELESS_S = 10.0, 50e-6
+"""A candidate whose single run takes so many times as long as the best before it, and at least this long, is out."""
 GIVE_UP = 3.0
 """A candidate this many times slower than the best of the first round is not timed again."""
 WARM_S, FIRST_WARM_S = 2e-3, 60e-3
@@ -90,20 +92,27 @@ class GpuBench:
         problem = Problem(self, job.work, draw(job.work, job.dims, in_memory_order=True))
         results: Results = {}
         right: dict[int, _Trial] = {}
+        quickest_s = float("inf")
         for number, (name, tactic) in enumerate(job.tactics):
             trying(number)
             try:
                 image = backend.provider(name).build(job.work, tactic, setup.isa)
                 trial = _Trial(problem, image, setup, backend, cache, self._repeats(tactic.predicted_s))
-                wrong = trial.wrong()
+                wrong = trial.wrong_once()
+                alone_s = self._seconds(trial.launch_once)
+                is_hopeless = alone_s > max(HOPELESS * quickest_s, HOPELESS_S)
+                wrong = wrong or ("" if is_hopeless else trial.wrong_in_a_row())
             except (BuildError, EngineMismatch, DeviceError) as error:
                 self.driver.synchronize(self.stream)  # raises when the GPU is lost, not only this candidate
                 results[number] = f"it cannot be run: {type(error).__name__}: {str(error)[:300]}"
                 continue
             if wrong:
                 results[number] = wrong
+            elif is_hopeless:
+                results[number] = Timed(alone_s, 0.0)
             else:
                 right[number] = trial
+                quickest_s = min(quickest_s, alone_s)
         results.update(self._time(right, trying))
         return results
 
@@ -114,31 +123,31 @@ class GpuBench:
         """Least seconds of a run each, candidates in turns: what else the GPU does only adds time."""
         if not trials:
             return {}
-        self._warm_up(next(iter(trials.values())).graph)
+        self._warm_up(next(iter(trials.values())).launch_all)
         samples: dict[int, list[float]] = {number: [] for number in sorted(trials)}
         alive = list(samples)
         for round_number in range(ROUNDS):
             for number in alive:
                 trying(number)
                 trial = trials[number]
-                samples[number].append(self._seconds(trial.graph) / trial.repeats)
+                samples[number].append(self._seconds(trial.launch_all) / trial.repeats)
             if round_number == 0:
                 limit = GIVE_UP * min(s[0] for s in samples.values())
                 alive = [n for n in alive if samples[n][0] <= limit]
         return {n: Timed(min(s), max(s) / min(s) - 1) for n, s in samples.items()}
 
-    def _seconds(self, graph: Graph) -> float:
+    def _seconds(self, launch: Callable[[], None]) -> float:
         start, end = self._marks
         self.driver.record(start, self.stream)
-        graph.launch(self.stream)
+        launch()
         self.driver.record(end, self.stream)
         return self.driver.elapsed_s(start, end)
 
-    def _warm_up(self, graph: Graph) -> None:
+    def _warm_up(self, launch: Callable[[], None]) -> None:
         until = time.perf_counter() + (WARM_S if self._is_warm else FIRST_WARM_S)
         self._is_warm = True
         while time.perf_counter() < until:
-            graph.launch(self.stream)
+            launch()
             self.driver.synchronize(self.stream)
 
 
@@ -252,27 +261,29 @@ class _Trial:
         self._others = [launch for k in range(1, self.repeats) for launch in turns[k % copies]]
         self._graph: Graph | None = None
 
-    @property
-    def graph(self) -> Graph:
-        """All repetitions; captured once one launch has made libraries ready."""
-        if self._graph is None:
-            driver = self._problem.bench.driver
-            self._graph = driver.capture([*self._first, *self._others])
-        return self._graph
-
-    def wrong(self) -> str:
-        """Why the result of one run, or of all repetitions in a row, is wrong, or ''."""
-        problem = self._problem
-        stream = problem.bench.stream
-        problem.poison()
+    def launch_once(self) -> None:
+        """Enqueue one run, launch by launch."""
         for launch in self._first:
-            launch.launch(stream)
-        wrong = problem.wrong()
-        if wrong:
-            return wrong
-        problem.poison()
-        self.graph.launch(stream)
-        wrong = problem.wrong()
+            launch.launch(self._problem.bench.stream)
+
+    def launch_all(self) -> None:
+        """Enqueue the graph of all repetitions; captured late, when one run has made libraries ready."""
+        bench = self._problem.bench
+        if self._graph is None:
+            self._graph = bench.driver.capture([*self._first, *self._others])
+        self._graph.launch(bench.stream)
+
+    def wrong_once(self) -> str:
+        """Why the result of one run is wrong, or ''."""
+        self._problem.poison()
+        self.launch_once()
+        return self._problem.wrong()
+
+    def wrong_in_a_row(self) -> str:
+        """Why the result of all repetitions in a row is wrong, or ''."""
+        self._problem.poison()
+        self.launch_all()
+        wrong = self._problem.wrong()
         return f"{wrong} (after {self.repeats} runs in a row)" if wrong else ""
 
     def _grid(self, step: Step) -> tuple[int, int, int]:
