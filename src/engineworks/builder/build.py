@@ -45,6 +45,7 @@ from engineworks.passes.outputs import SeparateOutputs
 from engineworks.passes.partition import PartitionOptions
 from engineworks.passes.precision import DTYPES, LayerPrecision, NarrowProducts, Policy
 from engineworks.passes.sink_reshapes import SinkReshapes
+from engineworks.passes.sink_transposes import SinkTransposes
 from engineworks.passes.tensor_floats import AllowTensorFloats
 from engineworks.rules.sets import canonical_rules, fusion_rules, quantise_rules
 from engineworks.runtime.cpu.pool import available_cores
@@ -207,10 +208,11 @@ def optimising_passes(
         return not type(node.op).has("decompose") or backend.claims(workload_of_node(node), isa)
 
     fold = FoldConstants(kept=QUANTISING)
+    behind = [SinkReshapes(between_pointwise=True)] if backend.part_readers else []
     return [
         fusion_rules(), fold, *integers, fold, CommonValues(), *floats, LowerQuantised(), FoldConstants(),
         fusion_rules(), FoldConstants(), *narrow, FoldConstants(),
-        Decompose(claims), FoldConstants(), CommonValues(), AssignLayouts(), SeparateOutputs(),
+        Decompose(claims), *behind, FoldConstants(), CommonValues(), AssignLayouts(), SeparateOutputs(),
     ]  # fmt: skip
 
 
@@ -276,7 +278,10 @@ class _Optimiser:
     def _merging(self) -> list[Pass]:
         """For backends whose cost at few rows is the launch."""
         readers = self.backend.part_readers
-        return [SinkReshapes(), canonical_rules(), MergeProducts(readers)] if readers else []
+        if not readers:
+            return []
+        rules = canonical_rules()
+        return [SinkReshapes(), rules, SinkTransposes(), rules, MergeProducts(readers)]
 
     def _policy(self, allowed: frozenset[str], tuner: ProcessTuner | None) -> Policy:
         config = self.config

@@ -6,7 +6,7 @@ from engineworks.core.dims import Dim, known_equal, product
 from engineworks.core.types import TensorType
 from engineworks.errors import InvalidModel
 from engineworks.ir import ForeignNode, GraphBuilder, Op, Value, example, f32, from_onnx, from_torch, op
-from engineworks.ops._moments import along_axis, centered, numpy_along_axis, standardised, widened
+from engineworks.ops._moments import centered, numpy_along_axis, standardised, widened
 from engineworks.ops._torch import filled
 
 
@@ -41,18 +41,18 @@ class GroupNormalization(Op):
     def decompose(self, g: GraphBuilder, *inputs: Value | None) -> Value:
         x, scale, bias = inputs
         assert x is not None and scale is not None and bias is not None
-        wide, shape = widened(g, x), x.type.shape
-        whole = known_equal(shape[1], self.groups) is True
-        grouped = (
-            wide
-            if whole
-            else g.reshape_to(wide, (shape[0], self.groups, shape[1] // self.groups, *shape[2:]))
-        )
-        _, low, variance = centered(g, grouped, tuple(range(2, grouped.type.rank)))
-        y = g.reshape_to(g.mul(low, g.rsqrt(g.add(variance, self.epsilon))), shape)
-        y = g.mul(y, along_axis(g, g.cast_to(scale, wide.type.dtype), 1, x.type.rank))
-        y = g.add(y, along_axis(g, g.cast_to(bias, wide.type.dtype), 1, x.type.rank))
-        return g.cast_to(y, x.type.dtype)
+        shape, dtype = x.type.shape, x.type.dtype
+        # All arithmetic is on one side of the reshapes, so that it is one loop nest.
+        split = () if known_equal(shape[1], self.groups) is True else (self.groups, shape[1] // self.groups)
+        if split:
+            x = g.reshape_to(x, (shape[0], *split, *shape[2:]))
+        wide = widened(g, x)
+        _, low, variance = centered(g, wide, tuple(range(2, x.type.rank)))
+        y = g.mul(low, g.rsqrt(g.add(variance, self.epsilon)))
+        channels = (1, *(split or (shape[1],)), *(1 for _ in shape[2:]))
+        y = g.mul(y, g.reshape_to(g.cast_to(scale, wide.type.dtype), channels))
+        y = g.add(y, g.reshape_to(g.cast_to(bias, wide.type.dtype), channels))
+        return g.reshape_to(g.cast_to(y, dtype), shape)
 
     examples = (
         example(f32(2, 6, 5, 3), f32(6, constant=True), f32(6, constant=True), groups=2),

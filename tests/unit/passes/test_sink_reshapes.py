@@ -64,3 +64,33 @@ def test_a_constant_that_differs_by_row_keeps_its_reshape() -> None:
     verify(g.graph)
     adding = next(n for n in g.graph.nodes if n.op.name == "add")
     assert adding.output.type.shape == (10, 6)
+
+
+def _normed(graph: Graph) -> Graph:
+    """An activation behind a norm that is computed on another shape."""
+    g = GraphBuilder(graph)
+    x = g.input("x", dtypes.f16, (2, 6, 5))
+    wide = g.cast_to(g.reshape(g.relu(x), shape=(2, 3, 2, 5)), dtypes.f32)
+    low = g.sub(wide, g.reduce_mean(wide, axes=(2, 3), keepdims=True))
+    g.output(g.silu(g.reshape(g.cast_to(low, dtypes.f16), shape=(2, 6, 5))), "out")
+    return g.graph
+
+
+def test_an_activation_joins_the_norm_in_front_of_a_reshape_and_the_widening_stays_with_it() -> None:
+    graph, before = _normed(Graph("norm")), _normed(Graph("norm"))
+    rewriter = Rewriter(graph)
+    SinkReshapes(between_pointwise=True).run(rewriter)
+    rewriter.tidy()
+    verify(graph)
+    given = {"x": _draw(2, 6, 5).astype(np.float16)}
+    np.testing.assert_array_equal(interpret(graph, given)["out"], interpret(before, given)["out"])
+    assert [n.op.name for n in graph.nodes] == [
+        "relu",
+        "reshape",
+        "cast",
+        "reduce_mean",
+        "sub",
+        "cast",
+        "silu",
+        "reshape",
+    ]
