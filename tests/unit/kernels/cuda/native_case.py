@@ -16,7 +16,7 @@ from engineworks.kernels.workload import Operand, Workload
 from engineworks.testing.gpu_kernels import compile_image, interpret_image
 from engineworks.testing.native import reference
 
-GPUS = [gpu_of(arch) for arch in ("sm_80", "sm_90", "sm_100")]
+GPU = gpu_of("sm_90")
 Shapes = Sequence[tuple[Dim, ...]]
 
 
@@ -55,7 +55,7 @@ def run(
 
 
 def images(
-    provider: TacticProvider, work: Workload, effort: int = 1, gpu: Gpu = GPUS[1]
+    provider: TacticProvider, work: Workload, effort: int = 1, gpu: Gpu = GPU
 ) -> Iterator[tuple[Tactic, KernelImage]]:
     """Every tactic proposed, and what it builds."""
     for tactic in provider.propose(work, gpu, effort):
@@ -63,7 +63,6 @@ def images(
 
 
 def compiles(provider: TacticProvider, work: Workload, effort: int = 0) -> None:
-    """Compile what is proposed for each architecture that the tests know."""
-    for gpu in GPUS:
-        for _, image in images(provider, work, effort, gpu):
-            compile_image(image, gpu)
+    """Compile what is proposed for sm_90; tests/conformance/test_cuda_compiles.py asks for other architectures too."""
+    for _, image in images(provider, work, effort):
+        compile_image(image, GPU)

@@ -13,7 +13,7 @@ from engineworks.kernels.cuda.cumsum import CudaCumSum, Scan
 from engineworks.kernels.tactic import Tactic
 from engineworks.ops.cum_sum import CumSum
 from engineworks.testing.native import reference
-from tests.unit.kernels.cuda.native_case import GPUS, compiles, images, run, workload
+from tests.unit.kernels.cuda.native_case import GPU, compiles, images, run, workload
 
 WAYS = [Scan(1, 64, 1, 2), Scan(1, 16, 8, 1), Scan(3, 16, 4, 1)]
 
@@ -26,7 +26,7 @@ def check(
     if way is None:
         ((_, image),) = images(provider, work, 0)
     else:
-        image = provider.build(work, Tactic(provider.name, way), GPUS[1])
+        image = provider.build(work, Tactic(provider.name, way), GPU)
     (out,) = run(image, work, [x], dims)
     (right,) = reference(op, [x], dims)
     assert out.dtype == right.dtype

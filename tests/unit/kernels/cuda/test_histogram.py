@@ -10,7 +10,7 @@ from engineworks.kernels.cuda.histogram import CudaHistogram, Split
 from engineworks.kernels.tactic import Tactic
 from engineworks.ops.histogram import Histogram
 from engineworks.testing.native import reference
-from tests.unit.kernels.cuda.native_case import GPUS, compiles, run, workload
+from tests.unit.kernels.cuda.native_case import GPU, compiles, run, workload
 
 
 def check(
@@ -18,7 +18,7 @@ def check(
 ) -> None:
     op, arrays = Histogram(bins=bins), [x, np.array(limit, np.float32)]
     work = workload(op, arrays, None if shape is None else [shape, ()])
-    image = CudaHistogram().build(work, Tactic("", Split(pieces, 64)), GPUS[1])
+    image = CudaHistogram().build(work, Tactic("", Split(pieces, 64)), GPU)
     made, right = run(image, work, arrays, dims), reference(op, arrays, dims)
     for a, b in zip(made, right, strict=True):
         np.testing.assert_array_equal(a, b)

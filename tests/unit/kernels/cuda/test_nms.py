@@ -10,7 +10,7 @@ from engineworks.kernels.cuda.nms import CudaNonMaxSuppression, Rounds
 from engineworks.kernels.tactic import Tactic
 from engineworks.ops.non_max_suppression import NonMaxSuppression
 from engineworks.testing.native import reference
-from tests.unit.kernels.cuda.native_case import GPUS, compiles, run, workload
+from tests.unit.kernels.cuda.native_case import GPU, compiles, run, workload
 
 
 def check(
@@ -25,7 +25,7 @@ def check(
     op = NonMaxSuppression(count=symbol("kept", 0), limit=size if limit is None else limit, centre=centre)
     shapes = [(boxes.shape[0], size, 4), (*scores.shape[:2], size), (), (), ()][: len(arrays)]
     work = workload(op, arrays, shapes)
-    image = CudaNonMaxSuppression().build(work, Tactic("", Rounds(block, 4)), GPUS[1])
+    image = CudaNonMaxSuppression().build(work, Tactic("", Rounds(block, 4)), GPU)
     (kept,) = run(image, work, arrays, {"N": count})
     np.testing.assert_array_equal(kept, reference(op, arrays, {"N": count})[0])
     return len(kept)

@@ -13,7 +13,7 @@ from engineworks.kernels.cuda.nonzero import CudaNonZero, Split
 from engineworks.kernels.tactic import Tactic
 from engineworks.ops.non_zero import NonZero
 from engineworks.testing.native import reference
-from tests.unit.kernels.cuda.native_case import GPUS, Shapes, compiles, images, run, workload
+from tests.unit.kernels.cuda.native_case import GPU, Shapes, compiles, images, run, workload
 
 OP = NonZero(count=symbol("count", 0))
 
@@ -24,7 +24,7 @@ def check(x: np.ndarray, way: Split | None = None, shapes: Shapes | None = None,
     if way is None:
         ((_, image),) = images(provider, work, 0)
     else:
-        image = provider.build(work, Tactic(provider.name, way), GPUS[1])
+        image = provider.build(work, Tactic(provider.name, way), GPU)
     (out,) = run(image, work, [x], dims)
     np.testing.assert_array_equal(out, reference(OP, [x], dims)[0])
 

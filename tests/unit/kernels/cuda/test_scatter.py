@@ -76,6 +76,7 @@ def test_integers_have_atomics() -> None:
     assert slices(x, rng.integers(-40, 40, (30, 1)), updates, "min") == 3
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_nan_stays() -> None:
     x, updates = np.array([1, np.nan, 2], np.float32), np.array([np.nan, 5], np.float32)
     for how in ("max", "min", "add"):

@@ -13,7 +13,7 @@ from engineworks.kernels.cuda.topk import CudaTopK, Pieces, SortAll, Whole
 from engineworks.kernels.tactic import Tactic
 from engineworks.ops.top_k import TopK
 from engineworks.testing.native import reference
-from tests.unit.kernels.cuda.native_case import GPUS, compiles, images, run, workload
+from tests.unit.kernels.cuda.native_case import GPU, compiles, images, run, workload
 
 WAYS = [Whole(1, 128, 1), Whole(4, 128, 4), Pieces(1, 128, 4), Pieces(3, 128, 4), SortAll()]
 
@@ -34,7 +34,7 @@ def check(
     if way is None:
         ((_, image),) = images(provider, work, 0)
     else:
-        image = provider.build(work, Tactic(provider.name, way), GPUS[1])
+        image = provider.build(work, Tactic(provider.name, way), GPU)
     values, indices = run(image, work, [x], dims)
     right = reference(op, [x], dims)
     np.testing.assert_array_equal(indices, right[1])
@@ -73,7 +73,7 @@ def test_nan_is_largest_and_both_zeros_are_equal(dtype: Any) -> None:
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_axes_with_neighbours_apart(way: object) -> None:
-    check(np.random.default_rng(3).normal(size=(4, 50, 6)).astype(np.float32), 7, axis=1, way=way)
+    check(np.random.default_rng(3).normal(size=(2, 50, 3)).astype(np.float32), 7, axis=1, way=way)
 
 
 @pytest.mark.parametrize("n", [1, 33, 200])
@@ -85,16 +85,15 @@ def test_sizes_known_at_run_time(n: int, highest: int | None) -> None:
     check(x, 1, shapes=[(2, count)], dims={"N": n})
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("length", [2049, 4500])
-def test_long_lines_are_merged(length: int, dtype: Any) -> None:
+@pytest.mark.parametrize(("dtype", "length"), [(np.float32, 4500), (np.float64, 700)])
+def test_long_lines_are_merged(dtype: Any, length: int) -> None:
     x = np.random.default_rng(5).normal(size=length).astype(dtype)
-    check(x, length, way=SortAll())
+    check(x, 100, way=SortAll())
 
 
 @pytest.mark.parametrize("order", ["random", "rising", "falling", "equal"])
 def test_long_lines_in_any_order_are_searched(order: str) -> None:
-    x = np.random.default_rng(5).normal(size=(2, 3001)).astype(np.float32)
+    x = np.random.default_rng(5).normal(size=(2, 1301)).astype(np.float32)
     x = {"random": x, "rising": np.sort(x), "falling": -np.sort(-x), "equal": np.ones_like(x)}[order]
     check(x, 30, way=Pieces(5, 256, 4))
     check(x, 30, way=Pieces(1, 1024, 4), largest=False)

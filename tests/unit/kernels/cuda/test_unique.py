@@ -13,7 +13,7 @@ from engineworks.kernels.cuda.unique import CudaUnique, Split
 from engineworks.kernels.tactic import Tactic
 from engineworks.ops.unique import Unique
 from engineworks.testing.native import reference
-from tests.unit.kernels.cuda.native_case import GPUS, Shapes, compiles, run, workload
+from tests.unit.kernels.cuda.native_case import GPU, Shapes, compiles, run, workload
 
 
 def check(
@@ -26,7 +26,7 @@ def check(
 ) -> None:
     op = Unique(count=symbol("count", 0), axis=axis, is_sorted=is_sorted)
     work = workload(op, [x], shapes)
-    image = CudaUnique().build(work, Tactic("", Split(pieces)), GPUS[1])
+    image = CudaUnique().build(work, Tactic("", Split(pieces)), GPU)
     for made, right in zip(run(image, work, [x], dims), reference(op, [x], dims), strict=True):
         comparable = np.float32 if right.dtype.kind == "V" else right.dtype
         np.testing.assert_array_equal(made.astype(comparable), right.astype(comparable))
