@@ -104,9 +104,7 @@ def chain_to_matmul(rewriter: Rewriter, value: Value) -> list[Node]:
         moving = [v for v in node.inputs if moves(v)]
         if node.op.name == "matmul":
             rows, weights = node.inputs
-            is_plain = (
-                rows is not None and rows.type.rank == 2 and weights is not None and weights.is_constant
-            )
+            is_plain = weights is not None and weights.is_constant and weights.type.rank == 2
             return chain if is_plain and moving == [rows] else []
         if not isinstance(node.op, Pointwise) or len(moving) != 1 or moving[0] is None:
             return []
