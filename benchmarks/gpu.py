@@ -94,7 +94,7 @@ def dry_run(rows: Sequence[Row]) -> None:
     from engineworks.engine import container
 
     for row in rows:
-        file, seconds = engine_bytes(row)
+        file, seconds, _ = engine_bytes(row)
         manifest = container.read(file).manifest
         calls = sum(r.op == "call" for r in manifest.program)
         print(f"{row.label:12} {calls:4} launches of {len(manifest.kernels):4} kernels, {len(file) / 1e6:7.1f} MB, "
