@@ -118,8 +118,8 @@ def ours(row: Row) -> Runner:
     out = torch.as_tensor(next(iter(made.values())), device="cuda")
     manifest = engine.manifest
     facts = {
-        "export_s": export_s, "build_s": first_s, "rebuild_s": again_s, "load_s": load_s, "file_bytes": float(len(file)),
-        "arena_bytes": float(manifest.arena_bytes),
+        "export_s": export_s, "build_s": first_s, "rebuild_s": again_s, "load_s": load_s,
+        "file_bytes": float(len(file)), "arena_bytes": float(manifest.arena_bytes),
         "weights_bytes": float(sum(s.size for s in manifest.sections if s.name == "weights")),
         "launches": float(sum(r.op == "call" for r in manifest.program)),
     }  # fmt: skip
