@@ -17,6 +17,7 @@ from engineworks.codegen.llvm.loops_reduce import identity
 from engineworks.codegen.schedule import likely
 from engineworks.core import dtypes
 from engineworks.core.dims import Dim, ceil_div, known_equal, product
+from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.ir.kernel import LoopKernel, Reduce, Store
 from engineworks.ir.scalar import Scalar, apply, axis, cast, const, leaves_of, load, size, substitute, where
@@ -33,6 +34,19 @@ _COMBINE = {"sum": "add", "prod": "mul", "max": "max", "min": "min", "any": "or"
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """The sum of squares of what reduction `of` adds up, less `centre`, which is the same for a whole row.
+
+    Each part takes the squares about its own mean, and what that mean is off is put right when parts are combined
+    (Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979): the
+    variance comes from the same walk as the mean, with no difference of large numbers.
+    """
+
+    of: int
+    centre: Scalar
+
+
+@dataclass(frozen=True, slots=True)
 class Phases:
     """Launches in order; each takes the operands of the whole and the partial results of those before it.
 
@@ -46,6 +60,7 @@ class Phases:
 
 def phases_of(kernel: LoopKernel, processors: int) -> Phases | None:
     """The launches of a kernel with few long rows, for a GPU with so many processors; None where one launch will do."""
+    kernel = _without_unit_axes(kernel)
     folds = [s for s in kernel.stages if isinstance(s, Reduce)]
     if not folds or any(f.monoid.startswith("arg") for f in folds):
         return None
@@ -59,6 +74,24 @@ def phases_of(kernel: LoopKernel, processors: int) -> Phases | None:
     cut = _outermost(kernel)
     parts = _parts(kernel.reduced[cut], min(wanted, _MOST_COMBINED if again else _MOST_REDUCED))
     return None if parts < 2 else _Split(kernel, cut, parts).phases(again)
+
+
+def _without_unit_axes(kernel: LoopKernel) -> LoopKernel:
+    """Axes of one position read as 0 everywhere, so that equal expressions are one."""
+    zero = const(0, dtypes.i64)
+    unit = {
+        k: zero for k, d in enumerate((*kernel.parallel, *kernel.reduced)) if isinstance(d, int) and d == 1
+    }
+
+    def read(expr: Scalar) -> Scalar:
+        return _substituted(expr, unit, {})
+
+    stages = tuple(
+        replace(s, body=read(s.body)) if isinstance(s, Reduce)
+        else replace(s, index=tuple(map(read, s.index)), body=read(s.body))
+        for s in kernel.stages
+    )  # fmt: skip
+    return replace(kernel, stages=stages)
 
 
 def _walks_again(kernel: LoopKernel) -> bool:
@@ -123,11 +156,13 @@ class _Split:
         self.reduced = tuple(self.length if k == cut else d for k, d in enumerate(kernel.reduced))
         self.partials: list[TensorType] = []
         self.combined: dict[int, int] = {}
+        self.spreads: dict[int, Spread] = {}
 
     def phases(self, again: bool) -> Phases:
         kernels = []
         waiting = list(enumerate(self.kernel.stages))
         while folds := self._ready(waiting):
+            folds += self._spread(folds, waiting)
             kernels.append(self._partial(folds))
             waiting = [pair for pair in waiting if pair not in folds]
         stores = [s for _, s in waiting if isinstance(s, Store)]
@@ -142,6 +177,33 @@ class _Split:
             and all(s.payload in self.combined for s in leaves_of(stage.body, "stage"))
         ]  # fmt: skip
 
+    def _spread(
+        self, folds: Sequence[tuple[int, Reduce]], waiting: Sequence[tuple[int, Reduce | Store]]
+    ) -> list[tuple[int, Reduce]]:
+        """Sums of squares about a centre that the results of `folds` give; noted in `spreads`."""
+        summed = {f.body: number for number, f in folds if f.monoid == "sum" and f.dtype.is_float}
+        found: list[tuple[int, Reduce]] = []
+        for number, stage in waiting:
+            if not isinstance(stage, Reduce) or stage.monoid != "sum" or not self.is_even:
+                continue
+            square = stage.body
+            off = square.args[0] if square.head == "mul" and square.args[0] is square.args[1] else None
+            if off is None or off.head != "sub" or off.args[0] not in summed:
+                continue
+            of, centre = summed[off.args[0]], off.args[1]
+            known = {of, *self.combined}
+            if self._is_of_row(centre) and {s.payload for s in leaves_of(centre, "stage")} <= known:
+                self.spreads[number] = Spread(of, centre)
+                found.append((number, stage))
+        return found
+
+    def _is_of_row(self, expr: Scalar) -> bool:
+        return all(a.payload < len(self.kernel.parallel) for a in leaves_of(expr, "axis"))
+
+    def _count(self, dtype: DType) -> Scalar:
+        """Positions of a part."""
+        return cast(size(product(self.reduced)), dtype)
+
     def _operands(self) -> tuple[TensorType, ...]:
         return (*self.kernel.operands, *self.partials)
 
@@ -152,7 +214,13 @@ class _Split:
         made: list[TensorType] = []
         for number, fold in folds:
             kind = dtypes.f32 if fold.dtype.is_float and fold.dtype.bits < 32 else fold.dtype
-            body = cast(self._moved(fold.body, self.axes), kind)
+            if number in self.spreads:
+                of = [n for n, _ in folds].index(self.spreads[number].of)
+                own_mean = Scalar.make("stage", (), made[of].dtype, of) / self._count(made[of].dtype)
+                off = stages[of].body - own_mean
+                body = cast(off * off, kind)
+            else:
+                body = cast(self._moved(fold.body, self.axes), kind)
             if not self.is_even:
                 nothing = const(identity(fold.monoid, fold.dtype), kind)
                 body = where(apply("lt", self.place, size(self.extent)), body, nothing)
@@ -173,14 +241,23 @@ class _Split:
         return _substituted(expr, axes, {s: self._combination(s) for s in leaves_of(expr, "stage")})
 
     def _combination(self, result: Scalar) -> Scalar:
-        partial = self.combined[result.payload]
-        type_ = self.partials[partial]
-        rows = [axis(k + 1) for k in range(len(self.kernel.parallel))]
-        number = len(self.kernel.operands) + partial
-        loads = [load(number, (const(p, dtypes.i64), *rows), type_.dtype) for p in range(self.parts)]
+        loads = self._loads(result.payload)
         fold = self.kernel.stages[result.payload]
         assert isinstance(fold, Reduce), "only reductions have results"
+        spread = self.spreads.get(result.payload)
+        if spread is not None:
+            kind = loads[0].dtype
+            centre, count = cast(self._moved(spread.centre, self.axes), kind), self._count(kind)
+            off = [total / count - centre for total in self._loads(spread.of)]
+            loads = [load_ + o * o * count for load_, o in zip(loads, off, strict=True)]
         return cast(reduce(lambda a, b: apply(_COMBINE[fold.monoid], a, b), loads), result.dtype)
+
+    def _loads(self, fold: int) -> list[Scalar]:
+        """Every part's result of a reduction."""
+        partial = self.combined[fold]
+        rows = [axis(k + 1) for k in range(len(self.kernel.parallel))]
+        number, dtype = len(self.kernel.operands) + partial, self.partials[partial].dtype
+        return [load(number, (const(p, dtypes.i64), *rows), dtype) for p in range(self.parts)]
 
     def _writing(self, stores: Sequence[Store]) -> LoopKernel:
         """All writes, part by part; what is written once a row is written by each of its parts."""

@@ -166,3 +166,12 @@ def text_of(kernel: LoopKernel) -> str:
     (tactic,) = CudaLoops().propose(workload(kernel), SM_90, 0)
     (function,) = CudaLoops().build(workload(kernel), tactic, SM_90).functions.values()
     return function.text
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_means_and_variances_of_parts_come_from_one_walk(offset: float) -> None:
+    kernel, inputs, dims = loop_cases.layer_norm(2, 6144)
+    inputs[0] = inputs[0] + np.float32(offset)
+    tactics = [t for t in CudaLoops().propose(workload(kernel), SM_90, 5) if isinstance(t.config, Parts)]
+    assert len(tactics[0].config.schedules) == 2
+    check_parts((kernel, inputs, dims), atol=1e-3 if offset else 1e-5)
