@@ -34,7 +34,7 @@ def KERNEL({parameters}):
     gdc_wait()
     gdc_launch_dependents()
     total = tl.zeros(({rows}, {columns}), {sum})
-    for k in range(0, {depth}):
+    for k in tl.range(0, {depth}, loop_unroll_factor=8):
         left = tl.load(left_at{left_guard}){left_cast}
         right = tl.load(right_at{right_guard}){right_cast}
         total += left[:, None] * right[None, :]
