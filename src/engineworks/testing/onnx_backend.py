@@ -133,7 +133,18 @@ def run_by_engine(graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.nd
     return build(graph, effort=0, timing_cache=False, threads=1)(**feeds)
 
 
-RUNNERS: dict[str, Runner] = {"interpreter": run_by_interpreter, "cpu": run_by_engine}
+def run_by_emulated_gpu(graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The runner that builds an engine for cuda:sm_90 and runs it in Triton's interpreter."""
+    from engineworks.testing.emulated_gpu import build_and_run
+
+    return build_and_run(graph, feeds)
+
+
+RUNNERS: dict[str, Runner] = {
+    "interpreter": run_by_interpreter,
+    "cpu": run_by_engine,
+    "cuda": run_by_emulated_gpu,
+}
 """Ways to run a case; each has its list of expected failures in tests/conformance/expected/."""
 
 
