@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from engineworks.codegen.triton.attention import AttentionText
 from engineworks.codegen.triton.attention_join import join_text
 from engineworks.codegen.triton.attention_parameters import Parameters
 from engineworks.codegen.triton.attention_shape import (
-    LEAST_PART,
     AttentionShape,
     AttentionTiles,
     Precision,
     Strided,
-    parts_of,
 )
 from engineworks.codegen.triton.function import KernelFunction, named
 from engineworks.codegen.triton.gpu import Gpu
 from engineworks.core import dtypes
-from engineworks.core.dims import Dim, bounds, ceil_div
+from engineworks.core.dims import Dim, ceil_div
 from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.attention_problem import Matrix, attention_problem
 from engineworks.kernels.cuda.attention_cost import predict
+from engineworks.kernels.cuda.attention_tiles import tilings
 from engineworks.kernels.tactic import Effort, KernelImage, Size, Step, Tactic, Word, Workspace
 from engineworks.kernels.workload import Workload
 
 WIDEST = 256
 """Columns of a head whose results a program can hold."""
-WHOLE_KEYS = 256
-"""Up to here the scores of all keys are held at once."""
-MOST_HELD = 128
-"""Registers of a thread for the scores, or for keys and values on their way."""
-MOST_HELD_F32: Mapping[Precision, int] = {"tf32": 128, "tf32x3": 64, "ieee": 32}
-"""Of f32, where products by parts or outside of the matrix units hold more besides."""
-FEW_ROWS = 16
-"""Up to here the rows that read one head of keys leave most of the GPU idle unless keys are split."""
 CANDIDATES = {0: 1, 1: 4, 2: 8, 3: 16, 4: 24, 5: 200}
 
 
@@ -49,8 +40,11 @@ class CudaAttention:
         shape = attention_shape(work)
         found = [
             Tactic(self.name, c, predict(shape, c, isa), is_loose=c.precision == "tf32x3")
-            for c in _configs(shape, work, isa)
+            for precision in _precisions(shape, work)
+            for c in tilings(shape, isa, precision)
         ]
+        if not found:
+            raise NoTactic(f"{isa.arch} does not hold one block of keys of size {shape.depth}")
         return _varied(sorted(found, key=lambda t: t.predicted_s), CANDIDATES[effort])
 
     def build(self, work: Workload, tactic: Tactic, isa: Gpu) -> KernelImage:
@@ -109,69 +103,10 @@ def _strided(matrix: Matrix) -> Strided:
     return Strided(matrix.word, matrix.batch, matrix.head, matrix.row, matrix.column)
 
 
-# -- configurations -------------------------------------------------------------------------------------------
-def _configs(shape: AttentionShape, work: Workload, gpu: Gpu) -> Iterable[AttentionTiles]:
-    for precision in _precisions(shape, work):
-        most = MOST_HELD if shape.dtype is not dtypes.f32 else MOST_HELD_F32[precision]
-        for config in (*_whole(shape, most), *_flash(shape, gpu), *_splits(shape, gpu)):
-            yield replace(config, precision=precision)
-
-
 def _precisions(shape: AttentionShape, work: Workload) -> tuple[Precision, ...]:
     if shape.dtype is not dtypes.f32:
         return ("ieee",)
     return ("tf32",) if getattr(work.anchor, "allow_tf32", False) else ("ieee", "tf32x3")
-
-
-def _row_tiles(shape: AttentionShape) -> list[tuple[int, int]]:
-    """(rows, warps) worth trying; on matrix units of f16 64 rows are one group of four warps."""
-    _, most = bounds(shape.queries)
-    tiles = [(16, 1), (16, 2), (16, 4), (32, 2), (32, 4), (64, 4), (128, 8), (128, 4)]
-    if shape.dtype is dtypes.f32:
-        tiles = [(16, 2), (16, 4), (32, 4), (64, 4), (64, 8)]
-    return [t for t in tiles if most is None or t[0] < 2 * most or t[0] == LEAST_PART]
-
-
-def _whole(shape: AttentionShape, most_held: int) -> Iterable[AttentionTiles]:
-    if not isinstance(shape.keys, int) or shape.keys > WHOLE_KEYS:
-        return
-    held = sum(width for _, width in parts_of(shape.keys))
-    sides = sum(width for size in (shape.depth, shape.width) for _, width in parts_of(size))
-    for rows, warps in _row_tiles(shape):
-        threads = 32 * warps
-        loaded = held * sides * shape.dtype.size_bytes // 4
-        if max(rows * held, loaded) <= most_held * threads:
-            yield AttentionTiles("whole", rows, held, warps, 1)
-
-
-def _flash(shape: AttentionShape, gpu: Gpu) -> Iterable[AttentionTiles]:
-    _, most = bounds(shape.keys)
-    depth, width = (sum(w for _, w in parts_of(d)) for d in (shape.depth, shape.width))
-    for rows, warps in _row_tiles(shape):
-        for keys in (32, 64, 128):
-            if most is not None and keys >= most and keys > 32:
-                continue  # one block is better held whole
-            if rows * (keys + width) > 160 * 32 * warps:
-                continue
-            for stages in (2, 3, 4):
-                tile_bytes = (rows * depth + stages * keys * (depth + width)) * shape.dtype.size_bytes
-                useful = most is None or stages <= max(2, 1 + -(-most // keys))
-                if useful and tile_bytes <= gpu.shared_bytes:
-                    yield AttentionTiles("flash", rows, keys, warps, stages)
-
-
-def _splits(shape: AttentionShape, gpu: Gpu) -> Iterable[AttentionTiles]:
-    _, most = bounds(shape.queries)
-    _, keys = bounds(shape.keys)
-    if most is None or most * shape.sharing > 4 * FEW_ROWS or (keys is not None and keys <= WHOLE_KEYS):
-        return
-    rows = LEAST_PART if most * shape.sharing <= 16 else 32 if most * shape.sharing <= 32 else 64
-    for splits in (4, 8, 16, 32, 64):
-        for block in (32, 64, 128):
-            if keys is None or splits * block <= 2 * keys:
-                tile_bytes = 4 * block * (shape.depth + shape.width) * shape.dtype.size_bytes
-                if tile_bytes <= gpu.shared_bytes:
-                    yield AttentionTiles("split", rows, block, 4, 3, splits)
 
 
 # -- images ---------------------------------------------------------------------------------------------------
