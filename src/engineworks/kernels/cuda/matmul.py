@@ -127,7 +127,7 @@ def _form(config: TileConfig) -> tuple[bool, ...]:
 # -- the space ------------------------------------------------------------------------------------------------
 def _configs(work: Workload, problem: Problem, way: Arithmetic, gpu: Gpu) -> Iterator[TileConfig]:
     sizes = cost.sizes_of(problem)
-    item = (problem.left_type.size_bytes, problem.right_type.size_bytes)
+    item = cost.item_bytes(problem)
     most = _most_sums(work, problem, way)
     for rows, columns in _tiles(sizes, way):
         for depth, warps in itertools.product(_depths(sizes.depth, way), (4, 8)):
@@ -218,7 +218,7 @@ def _beside(work: Workload, config: TileConfig) -> int:
 
 def _persistent(work: Workload, problem: Problem, config: TileConfig, gpu: Gpu) -> Iterator[TileConfig]:
     """With as many stages as fit beside the sums on their way out."""
-    item, beside = (problem.left_type.size_bytes, problem.right_type.size_bytes), _beside(work, config)
+    item, beside = cost.item_bytes(problem), _beside(work, config)
     for stages in range(MOST_STAGES, 1, -1):
         found = replace(config, persistent=True, stages=stages)
         if cost.shared_bytes(found, item) + beside <= gpu.shared_bytes - 1024:

@@ -13,6 +13,7 @@ from engineworks.core.dims import Dim
 from engineworks.kernels.cost import typical
 from engineworks.kernels.cpu.matmul_problem import Problem
 from engineworks.kernels.cuda.matmul_arithmetic import Arithmetic
+from engineworks.kernels.cuda.matmul_corrections import normalising_epsilon
 from engineworks.kernels.cuda.matmul_tiling import TileConfig
 from engineworks.kernels.workload import Workload
 
@@ -28,6 +29,10 @@ ONE_BYTES_PER_S = 75e9
 """What one processor gets from the level-2 cache."""
 NEAR_FACTOR = 1.9
 """What all processors get from the level-2 cache, over the rate of device memory."""
+ADD_S = 0.3e-6
+"""Of the launch that adds the parts, beside reading them."""
+NORMALISE_S = 1.2e-11
+"""Of each element of a row that is normalised, in one program."""
 HIDDEN = 0.15
 """Part of the shorter of computing and reading memory that the longer does not hide."""
 MAP_S = 40e-9
@@ -61,66 +66,67 @@ def guess(dim: Dim) -> int:
 
 def predict(work: Workload, problem: Problem, config: TileConfig, way: Arithmetic, gpu: Gpu) -> float:
     """Seconds of one call among other kernels."""
-    sizes = sizes_of(problem)
-    left, right, out = (
-        problem.left_type.size_bytes,
-        problem.right_type.size_bytes,
-        work.outputs[0].dtype.size_bytes,
-    )
+    sizes, item = sizes_of(problem), item_bytes(problem)
     tiles = _over(sizes.rows, config.rows) * _over(sizes.columns, config.columns) * sizes.batch
-    steps = _over(sizes.depth, config.depth)
-    program_s = _program_s(config, way, gpu, steps, (left, right), tiles * config.parts)
-    uncut = config.uncut if config.parts > 1 else tiles
-    units = uncut + (tiles - uncut) * _over(steps, config.parts) / steps * config.parts
-    part_s = program_s * _over(steps, config.parts) / steps if config.parts > 1 else program_s
-    if uncut >= tiles or not uncut:
-        programs = tiles * config.parts
-        body_s = -(-programs // gpu.processors) * part_s
-    else:
-        body_s = max(units * program_s / gpu.processors, program_s) + part_s / 2
-    if config.mapped_store:
-        body_s *= 0.99
-    if not config.persistent:
-        waves = -(-tiles // (gpu.processors * residents(config, (left, right), gpu)))
-        body_s += (waves - 1) * 0.5 * FILL_S
-    memory = sizes.batch * (
-        sizes.rows * (sizes.depth * left + sizes.columns * out) + sizes.depth * sizes.columns * right
-    )
-    memory_s = memory / gpu.bytes_per_s
+    body_s = _body_s(config, way, gpu, tiles, sizes, item)
+    if normalising_epsilon(work) is not None:
+        waves = _over(tiles, gpu.processors)
+        body_s += NORMALISE_S * waves * config.rows * _over(sizes.depth, config.depth) * config.depth
+    stored = sizes.rows * sizes.columns * work.outputs[0].dtype.size_bytes
+    read = sizes.depth * (sizes.rows * item[0] + sizes.columns * item[1])
+    memory_s = sizes.batch * (stored + read) / gpu.bytes_per_s
     seconds = LAUNCH_S + FILL_S + max(body_s, memory_s) + HIDDEN * min(body_s, memory_s)
     if config.maps and not config.persistent:
         seconds += MAP_S * config.stages
-    alone = 2 * shared_bytes(config, (left, right)) > gpu.shared_bytes - 2048
+    alone = 2 * shared_bytes(config, item) > gpu.shared_bytes - 2048
     if alone and gpu.has("pdl") and tiles * config.parts <= gpu.processors:
         seconds += ALONE_S
     if config.parts > 1:
-        partial = (
-            2 * 4 * (tiles - (0 if uncut >= tiles else uncut)) * config.parts * config.rows * config.columns
-        )
-        seconds += LAUNCH_S + 0.3e-6 + partial / (NEAR_FACTOR * gpu.bytes_per_s)
+        partial = (tiles - config.uncut) * config.parts * config.rows * config.columns * way.sum.size_bytes
+        seconds += LAUNCH_S + ADD_S + 2 * partial / (NEAR_FACTOR * gpu.bytes_per_s)
     return seconds
 
 
+def item_bytes(problem: Problem) -> tuple[int, int]:
+    """Of an element of the left and of the right factor."""
+    return problem.left_type.size_bytes, problem.right_type.size_bytes
+
+
+def _body_s(
+    config: TileConfig, way: Arithmetic, gpu: Gpu, tiles: int, sizes: Sizes, item: tuple[int, int]
+) -> float:
+    """Seconds of all programs, without the start of the first and the end of the last."""
+    steps = _over(sizes.depth, config.depth)
+    program_s = _program_s(config, way, gpu, steps, item, tiles * config.parts)
+    part = _over(steps, config.parts) / steps
+    if config.uncut:
+        units = config.uncut + (tiles - config.uncut) * config.parts * part
+        body_s = max(units / gpu.processors, 1.0) * program_s + part * program_s / 2
+    else:
+        body_s = _over(tiles * config.parts, gpu.processors) * part * program_s
+    if config.persistent:
+        return body_s * (0.99 if config.mapped_store else 1.0)
+    waves = _over(tiles, gpu.processors * residents(config, item, gpu))
+    return body_s + (waves - 1) * 0.5 * FILL_S
+
+
 def _program_s(
-    config: TileConfig, way: Arithmetic, gpu: Gpu, steps: int, sizes: tuple[int, int], programs: int
+    config: TileConfig, way: Arithmetic, gpu: Gpu, steps: int, item: tuple[int, int], programs: int
 ) -> float:
     """Seconds of one tile over its whole depth, when so many programs are to run."""
-    busy, busy_twice = (
-        min(programs, gpu.processors),
-        programs > 1.5 * gpu.processors and not config.persistent,
-    )
     elements = config.rows * config.columns
     efficiency = 0.95 * elements / (elements + 2400)
     if config.rows < 64 and not config.turned:
         efficiency *= 0.6  # narrow products take the older instructions
     flops_s = 2 * elements * config.depth / (gpu.half_flops * way.rate / gpu.processors) / efficiency
-    bytes_ = (config.rows * sizes[0] + config.columns * sizes[1]) * config.depth
-    rate = min(ONE_BYTES_PER_S, NEAR_FACTOR * gpu.bytes_per_s / busy)
+    bytes_ = (config.rows * item[0] + config.columns * item[1]) * config.depth
+    rate = min(ONE_BYTES_PER_S, NEAR_FACTOR * gpu.bytes_per_s / min(programs, gpu.processors))
     copy_s = bytes_ / rate * (0.95 if config.maps else 1.0)
-    waiting_s = (COPY_S + copy_s) / max(1, config.stages - 1)
-    resident = residents(config, sizes, gpu)
-    step_s = STEP_S * (0.8 if config.maps else 1.0) / (resident if busy_twice else 1)
-    return steps * (max(flops_s, copy_s, waiting_s / (resident if busy_twice else 1)) + step_s)
+    shares = programs > 1.5 * gpu.processors and not config.persistent
+    resident = residents(config, item, gpu) if shares else 1
+    waiting_s = (COPY_S + copy_s) / max(1, config.stages - 1) / resident
+    step_s = STEP_S * (0.8 if config.maps else 1.0) / resident
+    return steps * (max(flops_s, copy_s, waiting_s) + step_s)
 
 
 def residents(config: TileConfig, sizes: tuple[int, int], gpu: Gpu) -> int:
