@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from engineworks.runtime.cpu.pool import available_cores
 from engineworks.tuner import gpu_facts
 from engineworks.tuner.cache import Conditions, TimingCache
 from engineworks.tuner.measure import ProcessTuner
+
+_LOG = logging.getLogger("engineworks")
 
 
 def make_tuner(
@@ -47,6 +50,8 @@ def _gpu_tuner(
     measures = facts is not None and facts["arch"] == target.arch
     if not measures:
         facts = gpu_facts.newest_of(times.facts, target.arch, tools)
+        how = f"chosen by times of {gpu_facts.described(facts)}" if facts else "predicted, not measured"
+        _LOG.warning("there is no %s here: kernels are %s (effort=0 says that this is meant)", target, how)
     facts = facts or {"arch": target.arch, "tools": tools}
     conditions = gpu_facts.conditions_of(facts)
     return ProcessTuner(target, isa, cache, times, conditions, 1, dims, facts, measures)

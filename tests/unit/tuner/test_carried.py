@@ -86,6 +86,11 @@ def test_the_newest_gpu_of_the_architecture_is_taken_and_no_other(tmp_path: Path
     assert _choice(_tuner(path), work).tactic.text() == newest
 
 
+def test_a_build_without_times_says_so_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _tuner(tmp_path / "none.jsonl")
+    assert "no cuda:sm_90 here: kernels are predicted, not measured" in caplog.text
+
+
 def test_problems_that_are_not_in_the_cache_are_predicted_and_told_of(tmp_path: Path) -> None:
     path = tmp_path / "h200.jsonl"
     _fill(path, _product(128), _facts(), fastest=1)
