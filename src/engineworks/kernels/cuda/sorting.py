@@ -203,7 +203,7 @@ def KERNEL({parameters}):
     key = ordered(tl.load(x + base + place.to({index}) * {inner}, mask=inside, other=0))
     rank = tl.zeros([{run}], tl.int32)
     for other in range(first, tl.minimum(first + {run}, {length})):
-        theirs = ordered(tl.load(x + base + other * {inner}))
+        theirs = ordered(tl.load(x + base + (line * 0 + other) * {inner}))
         rank += ((theirs < key) | ((theirs == key) & (other < place))).to(tl.int32)
     tl.store(target + line * {length} + first + rank, place, mask=inside)
 """
@@ -251,7 +251,7 @@ _COMPARE_KEYS = """\
 _COMPARE_SLICES = """\
         precedes = other < item
         undecided = is_open
-        column = 0
+        column = tl.full((), 0, {index})
         while (column < {columns}) & (tl.max(undecided.to(tl.int32), 0) > 0):
             row = column // {inner} * {length}
             rest = column % {inner}

@@ -76,7 +76,7 @@ def KERNEL({parameters}):
     place = tl.arange(0, {size})[None, :]
     base = (line // {inner} * {length}) * {inner} + line % {inner}
     inside = (line < {lines}) & (place < {length})
-    raw = tl.load(x + base + place * {inner}, mask=inside, other=0)
+    raw = tl.load(x + base + place.to({index}) * {inner}, mask=inside, other=0)
     items = tl.where(inside, packed(raw, place), {last})
 {network}
     number = tl.arange(0, {keep})[None, :]

@@ -147,7 +147,7 @@ _KEYS_DIFFER = """\
 _SLICES_DIFFER = """\
         differs = place < 0
         undecided = inside & (place > 0)
-        column = 0
+        column = tl.full((), 0, {index})
         while (column < {columns}) & (tl.max(undecided.to(tl.int32), 0) > 0):
             row = column // {inner} * {length}
             rest = column % {inner}
