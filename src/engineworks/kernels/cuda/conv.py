@@ -10,7 +10,8 @@ from engineworks.codegen.schedule import likely
 from engineworks.codegen.triton.gpu import Gpu
 from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.conv_epilogue import finish_of
-from engineworks.kernels.cuda.conv_cost import Cost, bytes_together, widened
+from engineworks.kernels.cuda.conv_boxes import boxes_fit
+from engineworks.kernels.cuda.conv_cost import Cost, box_for, bytes_together, tiles_down, widened
 from engineworks.kernels.cuda.conv_image import ImageParts, add_implicit, layout_of, product_operands
 from engineworks.kernels.cuda.conv_implicit import ConvConfig
 from engineworks.kernels.cuda.conv_shape import ConvShape, conv_shape
@@ -24,6 +25,8 @@ KEPT = (1, 4, 8, 14, 28, 1 << 20)
 """Tactics by effort."""
 MOST_PIECES = 12
 """Pieces of 16 bytes of x that a thread copies in a step: the address of each takes registers."""
+LEAST_ROWS = 64
+"""Outputs of a tile by boxes: rows that one instruction of a matrix unit takes."""
 ALIKE = 2
 """Tactics kept, below the highest effort, that differ in depth, stages and warps only."""
 
@@ -111,10 +114,10 @@ def ranked(name: str, work: Workload, shapes: list[ConvShape], isa: Gpu, effort:
 
 def varied(tactics: list[Tactic]) -> list[Tactic]:
     """The first few of each kind of tile, in order."""
-    seen: dict[tuple[int, int, int], int] = {}
+    seen: dict[tuple[object, ...], int] = {}
     kept = []
     for tactic in tactics:
-        kind = (tactic.config.pixels, tactic.config.outputs, tactic.config.split)
+        kind = (tactic.config.pixels, tactic.config.outputs, tactic.config.split, tactic.config.form)
         seen[kind] = seen.get(kind, 0) + 1
         if seen[kind] <= ALIKE:
             kept.append(tactic)
@@ -129,9 +132,10 @@ def cost_of(work: Workload, shape: ConvShape, isa: Gpu) -> Cost:
     full = [o for o, kind in zip(work.inputs[work.anchor_inputs :], kinds, strict=True) if kind == "full"]
     stored = y.dtype.size_bytes + sum(o.type.dtype.size_bytes for o in full if o is not None)
     filters = shape.groups * shape.outputs * shape.channels * shape.taps * dtype.size_bytes
+    boxes = boxes_fit(shape, x.dtype, input_type(work, 1).dtype, isa)
     constant = work.inputs[1] is not None and work.inputs[1].constant
     x_bytes = float(likely(x.count) * x.dtype.size_bytes)
-    return Cost(isa, shape, dtype, tf32, x.dtype.size_bytes, constant, stored, x_bytes, filters)
+    return Cost(isa, shape, dtype, tf32, x.dtype.size_bytes, constant, boxes, stored, x_bytes, filters)
 
 
 def configs(shape: ConvShape, cost: Cost) -> Iterator[ConvConfig]:
@@ -150,8 +154,11 @@ def configs(shape: ConvShape, cost: Cost) -> Iterator[ConvConfig]:
         ):
             continue
         for form in forms(shape, depth, cost):
+            if form == "boxes" and outputs < LEAST_ROWS:
+                continue
+            box = box_for(shape, pixels) if form == "boxes" else (0, 0, 0)
             for warps, split in itertools.product(warps_of(pixels * outputs), (1, 2, 3, 4, 6, 8, 12, 16)):
-                yield from staged(shape, cost, ConvConfig(pixels, outputs, depth, warps, 2, split, form))
+                yield from staged(shape, cost, ConvConfig(pixels, outputs, depth, warps, 2, split, form, box))
 
 
 def staged(shape: ConvShape, cost: Cost, config: ConvConfig) -> Iterator[ConvConfig]:
@@ -160,11 +167,11 @@ def staged(shape: ConvShape, cost: Cost, config: ConvConfig) -> Iterator[ConvCon
     steps = layout_of(wide, config, 1).depth // config.depth
     if config.split > 1 and steps < 2 * config.split:
         return
-    tiles = -(-likely(shape.pixels) // config.pixels) * -(-shape.outputs // config.outputs) * shape.groups
+    tiles = tiles_down(shape, config) * -(-shape.outputs // config.outputs) * shape.groups
     if config.split > 1 and tiles * config.split > 3 * cost.gpu.processors:
         return
     pieces = config.pixels * config.depth * cost.x_item // (16 * 32 * config.warps)
-    if pieces > MOST_PIECES:
+    if pieces > MOST_PIECES and config.form != "boxes":
         return
     most = min(5, -(-steps // config.split) + 1) if cost.together(config) >= 4 else 2
     fitting = [s for s in range(2, max(2, most) + 1) if cost.resident(replace(config, stages=s))]
@@ -185,7 +192,8 @@ def forms(shape: ConvShape, depth: int, cost: Cost) -> tuple[str, ...]:
     if shape.taps == 1 and depth <= max(32, padded):
         return ("taps",)
     if padded <= 1.34 * shape.channels:
-        return ("taps",)
+        alone = shape.groups == 1 or padded == shape.channels
+        return ("boxes", "taps") if cost.boxes and alone else ("taps",)
     whole = shape.channels * shape.taps
     if -(-whole // depth) * depth > max(1.5 * whole, 32):
         return ()

@@ -7,6 +7,7 @@ Constants fit the measurements in docs/developers/gpu-performance.md (H200).
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,8 @@ STEP_S = 0.04e-6
 REGISTERS = 65536
 
 
+BOXES_GAIN = 1.1
+"""How much faster tensor copies bring bytes than threads do."""
 RATES = {16: 1.0, 8: 0.8, 4: 0.5, 2: 0.1, 1: 0.05}
 """Of what the second-level cache gives, by the bytes that are read at once. Fewer than four are not copied ahead."""
 
@@ -42,6 +45,7 @@ class Cost:
     Attributes:
         dtype: of the operands. tf32: f32 operands go through matrix units.
         x_item: bytes of an element of x. constant: the filters are known at build.
+        boxes: tensor copies can bring x.
         stored_bytes: written and read at the end for each result.
         x_bytes, w_bytes: of the inputs, once.
     """
@@ -52,6 +56,7 @@ class Cost:
     tf32: bool
     x_item: int
     constant: bool
+    boxes: bool
     stored_bytes: int
     x_bytes: float
     w_bytes: float
@@ -69,6 +74,8 @@ class Cost:
 
     def together(self, config: ConvConfig) -> int:
         """Bytes of x that a thread reads at once."""
+        if config.form == "boxes":
+            return 16
         shape = widened(self.shape) if config.form == "rows" else self.shape
         return bytes_together(shape, self.x_item)
 
@@ -80,7 +87,7 @@ class Cost:
     def resident(self, config: ConvConfig) -> int:
         """Blocks of one processor; 0 where one does not fit."""
         sums = config.pixels * config.outputs // (32 * config.warps)
-        registers = 32 * config.warps * min(255, sums + 56)
+        registers = 32 * config.warps * min(255, sums + (32 if config.form == "boxes" else 56))
         whole = self.gpu.shared_bytes - 1024
         return min(
             whole // (self.shared_bytes(config) + 1024),
@@ -95,7 +102,7 @@ class Cost:
         if resident == 0:
             return float("inf")
         pixels = likely(shape.pixels)
-        tiles = -(-pixels // config.pixels) * -(-shape.outputs // config.outputs) * shape.groups
+        tiles = tiles_down(shape, config) * -(-shape.outputs // config.outputs) * shape.groups
         blocks, steps = tiles * config.split, -(-depth // (config.depth * config.split))
         full, rest = divmod(blocks, gpu.processors * resident)
         total = full * self._wave(config, steps, resident)
@@ -110,14 +117,37 @@ class Cost:
 
     def _wave(self, config: ConvConfig, steps: int, together: int) -> float:
         """Time of blocks that start together on one processor."""
-        multiply = 2 * config.pixels * config.outputs * config.depth / self.flops(config) + STEP_S
+        multiply = 2 * config.pixels * config.outputs * config.depth / self.flops(config)
+        multiply += STEP_S / 2 if config.form == "boxes" else STEP_S
         moved = (config.pixels + config.outputs) * config.depth * self.dtype.size_bytes
         rate = CACHE_BYTES_PER_S / 132 * RATES[self.together(config)]
+        if config.form == "boxes":
+            rate *= BOXES_GAIN
         rate *= min(1.0, 0.4 + 0.6 * config.depth * self.dtype.size_bytes / 128)
         waiting = LATENCY_S / max(1, config.stages - 1)
         step = max(together * multiply, together * moved / rate, waiting)
         stored = together * config.pixels * config.outputs * 4 / (CACHE_BYTES_PER_S / 132)
         return LATENCY_S + steps * step + stored
+
+
+def tiles_down(shape: ConvShape, config: ConvConfig) -> int:
+    """Tiles of pixels."""
+    if config.form == "boxes":
+        return boxes_of((likely(shape.batch), likely(shape.out[1]), likely(shape.out[2])), config.box)
+    return -(-likely(shape.pixels) // config.pixels)
+
+
+def boxes_of(sizes: tuple[int, ...], box: tuple[int, int, int]) -> int:
+    """How many boxes cover (images, rows, columns)."""
+    return math.prod(-(-size // edge) for size, edge in zip(sizes, box, strict=True))
+
+
+def box_for(shape: ConvShape, pixels: int) -> tuple[int, int, int]:
+    """(images, rows, columns) of the box of so many pixels that covers the outputs with the fewest, squarest."""
+    sizes = (likely(shape.batch), likely(shape.out[1]), likely(shape.out[2]))
+    powers = [1 << k for k in range(pixels.bit_length())]
+    found = [box for box in itertools.product(powers, powers, powers) if math.prod(box) == pixels]
+    return min(found, key=lambda box: (boxes_of(sizes, box), abs(box[1] - box[2]), box))
 
 
 def bytes_together(shape: ConvShape, item: int) -> int:

@@ -29,6 +29,7 @@ class Block:
         channel: name of the channels' numbers [C] in the group.
         group: name of the group's number, or '0'.
         pixels, channels: sizes of the block.
+        gaps: numbers of pixels may lie beyond the last one, whatever their count.
     """
 
     pixel: str
@@ -36,6 +37,7 @@ class Block:
     group: str
     pixels: int
     channels: int
+    gaps: bool = False
 
 
 @dataclass(slots=True)
@@ -99,7 +101,9 @@ def weighted(terms: list[tuple[str, Dim]], words: Words, reach: Dim) -> str:
 
 
 def inside(limit: Dim, block: int, name: str, words: Words) -> str | None:
-    """The condition that `name`, numbers of blocks of this size, is below the limit; None where it always is."""
+    """The condition that `name`, numbers of blocks of a size (0: any), is below the limit; None where it always is."""
+    if block == 0:
+        return f"({name} < {words.size(limit)})"
     whole = limit % block == 0 if isinstance(limit, int) else multiple_of(limit) % block == 0
     return None if whole else f"({name} < {words.size(limit)})"
 
@@ -119,7 +123,7 @@ def emit_results(end: Ending, block: Block, sums: str, output: int = 0, *, epilo
         NoTactic: an operand of the epilogue does not lie like the output.
     """
     work, shape, words, lines = end.work, end.shape, end.words, end.lines
-    rows = inside(shape.pixels, block.pixels, block.pixel, words)
+    rows = inside(shape.pixels, 0 if block.gaps else block.pixels, block.pixel, words)
     columns = inside(shape.outputs, block.channels, block.channel, words)
     mask = masked(rows and f"{rows}[:, None]", columns and f"{columns}[None, :]")
     finish = finish_of(work)

@@ -12,6 +12,7 @@ from engineworks.core import dtypes
 from engineworks.core.dims import Dim
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
+from engineworks.kernels.cuda.conv_boxes import conv_by_boxes
 from engineworks.kernels.cuda.conv_cost import widened
 from engineworks.kernels.cuda.conv_filters import FilterLayout, byte_shifts, pack_filters, pack_step
 from engineworks.kernels.cuda.conv_implicit import ConvConfig, ImplicitMatmul, implicit_matmul
@@ -78,7 +79,7 @@ def layout_of(shape: ConvShape, config: ConvConfig, merged: int) -> FilterLayout
     """How the filters of a shape (with merged groups) are packed for a tile."""
     outputs = -(-shape.outputs // config.outputs) * config.outputs
     channels = -(-shape.channels // config.depth) * config.depth
-    by_tap = config.form == "taps"
+    by_tap = config.form in ("taps", "boxes")
     flat = -(-shape.channels * shape.taps // config.depth) * config.depth
     order = "taps, channels" if by_tap or shape.x_strides[1] == 1 else "channels, taps"
     return FilterLayout(merged, by_tap, order, outputs, channels * shape.taps if by_tap else flat, channels)
@@ -132,6 +133,6 @@ def add_implicit(
     if config.split > 1:
         partial = parts.room(shape.pixels * (shape.outputs * shape.groups * config.split * 4))
     problem = ImplicitMatmul(work, shape, config, layout, filters, shifts, dtype, tf32, partial)
-    parts.add(implicit_matmul(problem))
+    parts.add(conv_by_boxes(problem) if config.form == "boxes" else implicit_matmul(problem))
     if partial is not None:
         parts.add(add_parts(problem, partial))

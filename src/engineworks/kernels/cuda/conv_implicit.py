@@ -47,7 +47,8 @@ class ConvConfig:
         warps, stages: as in `KernelFunction`.
         split: parts of k, summed by a second kernel.
         form: 'taps': a step stays within one tap; 'flat': k runs over everything, element by element; 'rows': likewise
-            over windows whose rows are widened, so that elements are read in pairs (`widened`).
+            over windows whose rows are widened, so that elements are read in pairs (`widened`); 'boxes': tensor copies
+            bring `box` (images, rows, columns) of pixels for each tap.
     """
 
     pixels: int
@@ -57,6 +58,7 @@ class ConvConfig:
     stages: int
     split: int = 1
     form: str = "taps"
+    box: tuple[int, int, int] = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +131,16 @@ def implicit_matmul(problem: ImplicitMatmul) -> tuple[KernelFunction, Step]:
     firsts = _emit_windows(windows, words, problem, x.count)
     a_at = (_emit_tap if config.form == "taps" else _emit_flat)(addresses, words, problem, firsts)
     sums_rows = w.dtype.name == "u8"
-    end = _end(words, problem, sums_rows)
+    end = emit_end(words, problem, sums_rows)
     tiles = layout.outputs // config.outputs
     assert end.constants is not None, "constants are loaded first"
-    _emit_prefetch(end.constants, problem)
+    emit_prefetch(end.constants, problem, "w", tiles_of(shape.pixels, config.pixels), f"tile // {tiles}")
     text = (_TEXT_OF_BYTES if sums_rows else _TEXT).format(
         parameters=words.parameters, tiles=tiles, pixels=config.pixels, outputs=config.outputs, depth=config.depth,
         windows=str(windows).rstrip(), panel=layout.outputs * layout.depth, length=layout.depth,
-        total="tl.int32" if problem.total is dtypes.i32 else "tl.float32", steps=_steps(problem),
-        addresses=str(addresses).rstrip(), a_at=a_at, left=_left(x.dtype, problem.dtype),
-        precision=_precision(problem), constants=str(end.constants).rstrip(), early=str(end.early or "").rstrip(),
+        total="tl.int32" if problem.total is dtypes.i32 else "tl.float32", steps=steps_of(problem),
+        addresses=str(addresses).rstrip(), a_at=a_at, left=left_operand(x.dtype, problem.dtype),
+        precision=precision_option(problem), constants=str(end.constants).rstrip(), early=str(end.early or "").rstrip(),
         end=str(end.lines).rstrip(),
     )  # fmt: skip
     function = named("conv", text, words.arguments, warps=config.warps, stages=config.stages, waits=True)
@@ -247,7 +249,7 @@ def _leaving(
     return found
 
 
-def _steps(problem: ImplicitMatmul) -> str:
+def steps_of(problem: ImplicitMatmul) -> str:
     """Bounds of the loop along k."""
     steps, split = problem.layout.depth // problem.config.depth, problem.config.split
     if split == 1:
@@ -256,14 +258,15 @@ def _steps(problem: ImplicitMatmul) -> str:
     return f"part * {share}, tl.minimum(part * {share} + {share}, {steps})"
 
 
-def _left(x: DType, to: DType) -> str:
+def left_operand(x: DType, to: DType) -> str:
     """The products' left operand; u8 becomes i8, less 128."""
     if x.name == "u8":
         return f"(a ^ {BYTE_SHIFT}).to(tl.int8, bitcast=True)"
     return "a" if x is to else "a.to(tl.float32)"
 
 
-def _precision(problem: ImplicitMatmul) -> str:
+def precision_option(problem: ImplicitMatmul) -> str:
+    """The last argument of the product, with its comma."""
     if problem.dtype is dtypes.i8:
         return ", out_dtype=tl.int32"
     if problem.dtype is dtypes.f32:
@@ -271,36 +274,48 @@ def _precision(problem: ImplicitMatmul) -> str:
     return ""
 
 
-def _emit_prefetch(lines: Lines, problem: ImplicitMatmul) -> None:
-    """Packed filters are asked for while the kernels ahead still run: blocks that share a panel take a slice each."""
+def emit_prefetch(lines: Lines, problem: ImplicitMatmul, pointer: str, down: Dim, row: str) -> None:
+    """Packed filters are asked for while the kernels ahead still run: blocks that share a panel take a slice each.
+
+    Args:
+        pointer: to the filters. down, row: tiles of pixels, and the block's.
+    """
     shape, config, layout = problem.shape, problem.config, problem.layout
-    pixels = tiles_of(shape.pixels, config.pixels)
-    panel, size = config.outputs * layout.depth, problem.dtype.size_bytes
-    down = pixels if isinstance(pixels, int) else 1
-    blocks = down * config.split * shape.groups * (layout.outputs // config.outputs)
-    if not isinstance(problem.filters, Packed) or blocks > MOST_PREFETCHING:
+    tiles, panel, size = (
+        layout.outputs // config.outputs,
+        config.outputs * layout.depth,
+        problem.dtype.size_bytes,
+    )
+    shared = down if isinstance(down, int) else 1
+    if (
+        not isinstance(problem.filters, Packed)
+        or shared * config.split * shape.groups * tiles > MOST_PREFETCHING
+    ):
         return
-    whole = panel * size // 16
-    slices = -(-whole // (down * config.split))
-    own = f"(tile // {layout.outputs // config.outputs}) * {config.split} + part" if down > 1 else "part"
+    slices = -(-(panel * size // 16) // (shared * config.split))
+    own = f"({row}) * {config.split} + part" if shared > 1 else "part"
     start = f"tl.minimum(({own}) * {slices * 16 // size}, {panel - slices * 16 // size})"
-    place = f"group * {layout.outputs * layout.depth} + (tile % {layout.outputs // config.outputs}) * {panel}"
-    lines.line(f"prefetch(w + {place} + {start}, {slices * 16})")
+    place = f"group * {layout.outputs * layout.depth} + (tile % {tiles}) * {panel}"
+    lines.line(f"prefetch({pointer} + {place} + {start}, {slices * 16})")
 
 
-def _end(words: Words, problem: ImplicitMatmul, sums_rows: bool) -> Ending:
-    """What follows the loop, and what of it can be loaded before."""
+def emit_end(words: Words, problem: ImplicitMatmul, sums_rows: bool, *, gaps: bool = False) -> Ending:
+    """What follows the loop, and what of it can be loaded before.
+
+    Args:
+        gaps: numbers of pixels may lie beyond the last one, whatever their count.
+    """
     config = problem.config
     few = config.pixels * config.outputs <= MOST_EARLY * 32 * config.warps
     end = Ending(problem.work, problem.shape, words, constants=Lines(1), early=Lines(1) if few else None)
     if sums_rows:
         end.lines.line(f"sums += rows[:, None] * {BYTE_SHIFT}")
-    block = Block("m", "n", "group", config.pixels, config.outputs)
+    block = Block("m", "n", "group", config.pixels, config.outputs, gaps)
     if problem.partial is None:
         emit_shifts(end, problem)
         emit_results(end, block, "sums")
     else:
-        _emit_partial(end, problem, problem.partial)
+        _emit_partial(end, problem, problem.partial, gaps)
     return end
 
 
@@ -311,14 +326,14 @@ def emit_shifts(end: Ending, problem: ImplicitMatmul) -> None:
         end.lines.line(f"sums += tl.load({base} + group * {problem.layout.outputs} + n)[None, :]")
 
 
-def _emit_partial(end: Ending, problem: ImplicitMatmul, partial: Word) -> None:
+def _emit_partial(end: Ending, problem: ImplicitMatmul, partial: Word, gaps: bool) -> None:
     shape, words, config = problem.shape, end.words, problem.config
     base = words.pointer("partial", problem.total, partial)
     wide = "" if is_narrow(shape.pixels * shape.outputs * shape.groups * config.split) else ".to(tl.int64)"
     end.lines.line(
         f"to = ((part * {shape.groups} + group){wide} * {words.size(shape.pixels)} + m) * {shape.outputs}"
     )
-    rows = inside(shape.pixels, config.pixels, "m", words)
+    rows = inside(shape.pixels, 0 if gaps else config.pixels, "m", words)
     columns = inside(shape.outputs, config.outputs, "n", words)
     mask = masked(rows and f"{rows}[:, None]", columns and f"{columns}[None, :]")
     end.lines.line(f"tl.store({base} + to[:, None] + n[None, :], sums{mask})")

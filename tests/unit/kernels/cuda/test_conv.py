@@ -17,7 +17,7 @@ from engineworks.kernels.tactic import Tactic
 from engineworks.ops.conv import Conv
 from engineworks.ops.conv_transpose import ConvTranspose
 from tests.unit.kernels.conv_case import last, rows
-from tests.unit.kernels.cuda.conv_gpu_case import H200, GpuCase, check
+from tests.unit.kernels.cuda.conv_gpu_case import GPUS, H200, GpuCase, check
 
 N, H, W = symbol("N", 1, 4), symbol("H", 1), symbol("W", 1)
 SIZES = {"N": 2, "H": 5, "W": 4}
@@ -41,6 +41,7 @@ CASES = {
     "wide groups": GpuCase(Conv(pads=ONE, groups=2), last(1, 64, 4, 5), (40, 32, 3, 3), ends=("bias", "residual")),
     "49 taps": GpuCase(Conv(pads=(3, 3, 3, 3)), last(1, 32, 5, 6), (12, 32, 7, 7), MIXED),
     "one axis": GpuCase(Conv(pads=(2, 2)), last(2, 20, 17), (8, 20, 5), F32, ("relu",)),
+    "one axis of bytes": GpuCase(Conv(pads=(1, 2)), last(2, 64, 20), (48, 64, 3), ("i8", "i8", "i32"), ("bias",)),
     "three axes": GpuCase(Conv((1, 2, 1), (1,) * 6), last(1, 8, 5, 6, 7), (12, 8, 3, 3, 3), BF16),
     "filters of the run": GpuCase(Conv(pads=ONE), last(1, 17, 4, 5), (19, 17, 3, 3), constant=False),
     "grouped filters of the run": GpuCase(
@@ -63,6 +64,11 @@ FORCED = {
     "split, taken together": ("groups taken together", ConvConfig(16, 64, 32, 4, 2, 3)),
     "tile larger than all": ("17 channels, uneven pads", ConvConfig(64, 32, 16, 4, 2, 1, "taps")),
     "pairs of columns": ("stem on planes", ConvConfig(32, 32, 32, 4, 2, 1, "rows")),
+    "boxes": ("3x3, everything behind it", ConvConfig(32, 64, 64, 4, 3, 1, "boxes", (2, 4, 4))),
+    "boxes and split": ("3x3, everything behind it", ConvConfig(32, 64, 32, 4, 3, 3, "boxes", (1, 4, 8))),
+    "boxes of sizes that vary": ("dynamic batch", ConvConfig(16, 64, 32, 4, 3, 1, "boxes", (1, 4, 4))),
+    "boxes of bytes": ("one axis of bytes", ConvConfig(32, 64, 32, 4, 3, 1, "boxes", (2, 1, 16))),
+    "boxes of a group": ("wide groups", ConvConfig(32, 64, 32, 4, 3, 1, "boxes", (1, 4, 8))),
     "flat": ("dilated", ConvConfig(16, 16, 64, 4, 2, 1, "flat")),
     "flat and split": ("three axes", ConvConfig(32, 16, 32, 4, 2, 3, "flat")),
     "short last step of a tap": ("1x1 of 40 channels", ConvConfig(16, 16, 64, 4, 2)),
@@ -154,6 +160,26 @@ def test_windows_of_planes_are_read_by_pairs_and_copied_ahead():
     )
 
 
+def test_boxes_go_from_shared_memory_to_matrix_units():
+    work = GpuCase(Conv(pads=ONE), last(32, 64, 56, 56), (64, 64, 3, 3), ends=("bias", "relu")).workload()
+    tactic = next(t for t in CudaConv().propose(work, H200, 3) if t.config.form == "boxes")
+    (function,) = CudaConv().build(work, tactic, H200).functions.values()
+    ptx = compile_cubin(function, H200).ptx
+    assert "cp.async.bulk.tensor.4d" in ptx
+    assert "wgmma" in ptx
+    assert "ldmatrix" not in ptx
+
+
+def test_boxes_need_tensor_copies_and_an_aligned_layout():
+    case = GpuCase(Conv(pads=ONE), last(1, 64, 14, 14), (64, 64, 3, 3))
+    narrow = GpuCase(Conv(pads=ONE), last(1, 68, 14, 14), (64, 68, 3, 3))
+    forms = [
+        {t.config.form for t in CudaConv().propose(c.workload(), gpu, 5)}
+        for c, gpu in ((case, GPUS[0]), (narrow, H200), (case, H200))
+    ]
+    assert ["boxes" in f for f in forms] == [False, False, True]
+
+
 def test_patches_of_planes_are_read_sixteen_bytes_at_once():
     work = GpuCase(Conv((16, 16)), rows(1, 3, 224, 224), (768, 3, 16, 16), ends=("bias",)).workload()
     (tactic,) = CudaConv().propose(work, H200, 0)
@@ -189,7 +215,8 @@ def test_kernels_of_resnet_use_matrix_units_and_do_not_spill(shape, batch, tmp_p
     (tactic,) = CudaConv().propose(work, H200, 0)
     function = next(iter(CudaConv().build(work, tactic, H200).functions.values()))
     cubin = compile_cubin(function, H200)
-    assert ("wgmma.mma_async" if tactic.config.pixels >= 64 else "mma.sync") in cubin.ptx
+    rows = tactic.config.outputs if tactic.config.form == "boxes" else tactic.config.pixels
+    assert ("wgmma.mma_async" if rows >= 64 else "mma.sync") in cubin.ptx
     assert spilled_bytes(cubin.code, tmp_path) == 0
 
 
