@@ -43,6 +43,7 @@ from engineworks.ops.matmul import MatMul
 
 MOST_STEPS = 512
 """Up to so many launches a layer."""
+WHOLE_SPACE: Effort = 5
 STEP_S = 2.5e-6
 """One step as a launch of its own, with few sequences."""
 READ_BYTES_PER_S = 60e9
@@ -209,15 +210,14 @@ def _product(work: Workload, layer: RecurrentLayer, gpu: Gpu) -> KernelImage:
 
 def _best_product(product: Workload, gpu: Gpu) -> KernelImage:
     """The matmul family's first choice that rounds as the op says, else the generic one's."""
-    tiled = CudaMatMul()
-    try:
-        exact = [t for t in tiled.propose(product, gpu, 3) if not t.is_loose]
-    except NoTactic:
-        exact = []
-    if exact:
-        return tiled.build(product, exact[0], gpu)
-    generic = CudaMatMulGeneric()
-    return generic.build(product, next(iter(generic.propose(product, gpu, 0))), gpu)
+    for provider in (CudaMatMul(), CudaMatMulGeneric()):
+        try:
+            exact = [t for t in provider.propose(product, gpu, WHOLE_SPACE) if not t.is_loose]
+        except NoTactic:
+            continue
+        if exact:
+            return provider.build(product, exact[0], gpu)
+    raise NoTactic(f"no kernel multiplies {product.inputs[0]} by {product.inputs[1]}")
 
 
 def _placed(image: KernelImage, columns: int) -> KernelImage:

@@ -188,7 +188,7 @@ def test_kernels_compile(cell: Recurrent, arch: str) -> None:
 
 
 def test_steps_compile() -> None:
-    work = Case(Gru(), 3, 2, 40, 200, "bhc").work()
+    work = Case(Gru(linear_before_reset=True), 32, 8, 128, 200, "bh").work()
     (tactic,) = CudaRecurrent().propose(work, GPU, 0)
     assert tactic.config.form == "steps"
     compile_image(CudaRecurrent().build(work, tactic, GPU), GPU)
