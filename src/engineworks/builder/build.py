@@ -30,6 +30,7 @@ from engineworks.ir.group import Group
 from engineworks.ir.passes import Pass, run_passes
 from engineworks.ir.rewriter import Rewriter
 from engineworks.kernels.backend import Backend, Binding, find
+from engineworks.kernels.tactic import KernelImage
 from engineworks.passes.calibrated_pairs import CalibratedPairs
 from engineworks.passes.common_values import CommonValues
 from engineworks.passes.decompose import Decompose
@@ -110,7 +111,8 @@ def build_engine(
         with phases.phase("tune"):
             # Only a measurement tells how fast a library is.
             sources = () if tuner is None else config.tactic_sources
-            chooser = Chooser(backend, isa, config.effort, tuner, config.strict_math, sources)
+            compiles = partial(_compile, backend, isa, cache) if target.device == "cuda" else None
+            chooser = Chooser(backend, isa, config.effort, tuner, config.strict_math, sources, compiles)
             plan.choose(chooser.choose_all(plan.named_works(), progress))
         with phases.phase("emit"):
             emitter = Emitter(
@@ -127,6 +129,11 @@ def build_engine(
     made = _report(emitter, emitted, rewriter, optimiser, config)
     emitted.sections["report"] = report.encode(made)
     return emitted
+
+
+def _compile(backend: Backend, isa: Any, cache: Any, image: KernelImage) -> None:
+    """Compile an image's functions. Raises BuildError: one needs more than the target has."""
+    backend.prepare(image.functions, image.declarations, isa, cache)
 
 
 def _binding(config: BuildConfig, tuner: ProcessTuner | None) -> Binding:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from engineworks.errors import NoTactic
+from engineworks.errors import BuildError, NoTactic
 from engineworks.kernels.backend import Backend, Candidate
-from engineworks.kernels.tactic import Effort, Hardware
+from engineworks.kernels.tactic import Effort, Hardware, KernelImage
 from engineworks.kernels.workload import Workload
 from engineworks.tuner.choice import Alternative, Choice
 
@@ -23,6 +23,8 @@ class Tuner(Protocol):
     def measure(self, work: Workload, candidates: list[Candidate]) -> dict[str, float | str]: ...
 
 
+WIDER_EFFORT = 2
+"""Of the proposals that are asked for when the predicted best does not compile."""
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what)."""
 
@@ -35,6 +37,8 @@ class Chooser:
         tuner: None predicts only.
         strict: leave out tactics that round more coarsely than the direct form.
         sources: vendors' libraries that may be called; None: all.
+        compile: the functions of an image; what is not measured is compiled before it is taken, and left out where that
+            raises BuildError. None: every candidate is known to compile.
     """
 
     backend: Backend
@@ -43,6 +47,7 @@ class Chooser:
     tuner: Tuner | None = None
     strict: bool = False
     sources: Collection[str] | None = None
+    compile: Callable[[KernelImage], None] | None = None
 
     def choose_all(
         self, works: Iterable[tuple[Workload, str]], progress: Progress | None = None
@@ -102,7 +107,11 @@ class Chooser:
                 f"every kernel for {work.anchor or 'the loop nest'} at '{name}' was rejected:\n  {why}"
             )
         measured = [c for c in legal if time_of(c) is not None]
-        best = min(measured, key=lambda c: (time_of(c), c.tactic.text())) if measured else legal[0]
+        best = (
+            min(measured, key=lambda c: (time_of(c), c.tactic.text()))
+            if measured
+            else self._predicted(work, name, legal, times)
+        )
         ordered = [best, *[c for c in candidates if c is not best]]
         alternatives = tuple(
             Alternative(
@@ -113,3 +122,32 @@ class Chooser:
         )  # fmt: skip
         image = best.provider.build(work, best.tactic, self.isa)
         return Choice(work, best.tactic, image, time_of(best), alternatives, refused)
+
+    def _predicted(
+        self, work: Workload, name: str, legal: list[Candidate], times: dict[str, float | str]
+    ) -> Candidate:
+        """The best prediction that compiles; notes in `times` why others do not."""
+        if self.compile is None:
+            return legal[0]
+        wider = self.effort
+        while True:
+            for candidate in legal:
+                text = candidate.tactic.text()
+                if text in times:
+                    continue
+                try:
+                    self.compile(candidate.provider.build(work, candidate.tactic, self.isa))
+                except BuildError as error:
+                    times[text] = f"it does not compile: {str(error)[:300]}"
+                    break  # others of its family may be better than the next family's
+                return candidate
+            else:
+                why = "\n  ".join(f"{text}: {reason}" for text, reason in times.items())
+                raise NoTactic(
+                    f"no kernel for {work.anchor or 'the loop nest'} at '{name}' compiles:\n  {why}"
+                )
+            if wider == self.effort:
+                wider = max(self.effort, WIDER_EFFORT)
+                legal = self.backend.propose(work, self.isa, wider, strict=self.strict, sources=self.sources)[
+                    0
+                ]
