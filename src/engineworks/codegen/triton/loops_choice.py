@@ -9,7 +9,7 @@ from engineworks.codegen.schedule import likely
 from engineworks.codegen.triton.gpu import Gpu
 from engineworks.codegen.triton.loops import UNROLLED
 from engineworks.codegen.triton.loops_access import Access, accesses_of, memory_order, run_through
-from engineworks.codegen.triton.loops_cost import predicted_s
+from engineworks.codegen.triton.loops_cost import loop_work, predicted_s
 from engineworks.codegen.triton.loops_schedule import Dimension, GpuSchedule
 from engineworks.core.dims import bounds, product
 
@@ -20,7 +20,8 @@ _REGISTER_ELEMENTS = 64
 def schedules_of(nest: Nest, gpu: Gpu) -> list[tuple[float, GpuSchedule]]:
     """(predicted seconds, schedule) of those worth trying, best first."""
     found = dict.fromkeys(_pointwise(nest) if not nest.reduced else _reductions(nest))
-    ranked = [(predicted_s(nest, schedule, gpu), place, schedule) for place, schedule in enumerate(found)]
+    work = loop_work(nest)
+    ranked = [(predicted_s(work, schedule, gpu), place, schedule) for place, schedule in enumerate(found)]
     return [(seconds, schedule) for seconds, _, schedule in sorted(ranked)]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from engineworks.codegen.llvm.loops_nest import Fold, Nest
 from engineworks.codegen.schedule import likely
@@ -29,30 +30,56 @@ _RESIDENT_WARPS = 48
 Extents = dict[int, Dim]
 
 
-def predicted_s(nest: Nest, schedule: GpuSchedule, gpu: Gpu) -> float:
+@dataclass(frozen=True, slots=True)
+class LoopWork:
+    """What a nest does, as the model counts it, whatever its schedule.
+
+    Attributes:
+        once: the accesses that differ. folds, walks: reductions; stages that walk over the reduced axes.
+        instructions: of one position.
+    """
+
+    extents: Extents
+    accesses: tuple[Access, ...]
+    once: tuple[Access, ...]
+    folds: int
+    walks: int
+    instructions: float
+
+
+def loop_work(nest: Nest) -> LoopWork:
+    """The work of a nest."""
+    accesses = tuple(accesses_of(nest))
+    once = {(a.type, a.form, a.is_store): a for a in accesses}
+    folds = sum(isinstance(s, Fold) for s in nest.stages)
+    walks = folds + sum(not isinstance(s, Fold) and s.over_reduced for s in nest.stages)
+    return LoopWork(
+        dict(nest.extents), accesses, tuple(once.values()), folds, max(1, walks), instructions_of(nest)
+    )
+
+
+def predicted_s(work: LoopWork, schedule: GpuSchedule, gpu: Gpu) -> float:
     """Seconds of one launch."""
-    extents = dict(nest.extents)
-    accesses = accesses_of(nest)
+    extents = work.extents
     programs = max(1, likely(schedule.programs(extents)))
     held = schedule.holds_rows(extents)
-    once = {(a.type, a.form, a.is_store): a for a in accesses}
-    walked = list(once.values()) if held else accesses
-    memory = sum(a.unique_bytes(extents) for a in once.values())
-    sectors = sum(_sector_bytes(a, nest, schedule) for a in walked)
+    walked = work.once if held else work.accesses
+    memory = sum(a.unique_bytes(extents) for a in work.once)
+    sectors = sum(_sector_bytes(a, extents, schedule) for a in walked)
     warps = programs * schedule.warps
     transfer = max(memory / gpu.bytes_per_s, sectors / (gpu.bytes_per_s * _CACHE_SPEED))
     transfer /= min(1.0, warps / (gpu.processors * 12))
-    operations = _padded(nest, schedule) * _operations(nest, schedule, walked)
+    operations = _padded(extents, schedule) * _operations(work, schedule, walked)
     arithmetic = operations / (gpu.processors * 128 * _CLOCK) / min(1.0, warps / (gpu.processors * 4))
     waves = -(-programs // (gpu.processors * max(1, min(32, _RESIDENT_WARPS // schedule.warps))))
-    return LAUNCH_S + max(transfer, arithmetic) + _program_s(nest, schedule, held) * (0.7 + 0.3 * waves)
+    return LAUNCH_S + max(transfer, arithmetic) + _program_s(work, schedule, held) * (0.7 + 0.3 * waves)
 
 
-def _padded(nest: Nest, schedule: GpuSchedule) -> float:
+def _padded(extents: Extents, schedule: GpuSchedule) -> float:
     """Positions that are computed, those beyond the ends included."""
     total = 1.0
     for dimension in _dimensions(schedule):
-        extent = max(1, likely(dimension.extent(dict(nest.extents))))
+        extent = max(1, likely(dimension.extent(extents)))
         total *= -(-extent // dimension.block) * dimension.block
     return total
 
@@ -61,13 +88,12 @@ def _dimensions(schedule: GpuSchedule) -> list[Dimension]:
     return [*schedule.parallel, *([schedule.reduced] if schedule.reduced else [])]
 
 
-def _operations(nest: Nest, schedule: GpuSchedule, walked: list[Access]) -> float:
+def _operations(work: LoopWork, schedule: GpuSchedule, walked: Sequence[Access]) -> float:
     """Instructions of one position: arithmetic, and accesses, which move up to 16 bytes each."""
-    extents = dict(nest.extents)
     a_thread = _elements(schedule) / (32 * schedule.warps)
-    total = instructions_of(nest)
+    total = work.instructions
     for access in walked:
-        run = min(_longest_run(access, schedule, extents), max(1.0, a_thread))
+        run = min(_longest_run(access, schedule, work.extents), max(1.0, a_thread))
         a_row = 1.0 if access.over_reduced or schedule.reduced is None else 1.0 / schedule.reduced.block
         total += 5.0 * a_row / min(run, 16 / access.element_bytes)
     return total
@@ -77,9 +103,8 @@ def _longest_run(access: Access, schedule: GpuSchedule, extents: Extents) -> flo
     return max(_run(access, d, extents, 1)[0] for d in _dimensions(schedule)) if access.axes else 1.0
 
 
-def _sector_bytes(access: Access, nest: Nest, schedule: GpuSchedule) -> float:
+def _sector_bytes(access: Access, extents: Extents, schedule: GpuSchedule) -> float:
     """Bytes that pass between level-2 cache and processors for one access, in whole sectors."""
-    extents = dict(nest.extents)
     positions, stride = 1.0, 64.0
     moved = [d for d in _dimensions(schedule) if d is not schedule.reduced or access.over_reduced]
     for dimension in moved:
@@ -126,24 +151,22 @@ def _run(access: Access, dimension: Dimension, extents: Extents, reach: float) -
     return max(1.0, min(length, dimension.block)), float(stride)
 
 
-def _program_s(nest: Nest, schedule: GpuSchedule, held: bool) -> float:
+def _program_s(work: LoopWork, schedule: GpuSchedule, held: bool) -> float:
     """Of one program from start to end: latencies that nothing hides."""
-    folds = sum(isinstance(s, Fold) for s in nest.stages)
     across = 0.0
     if schedule.reduced and schedule.reduced.block > 1:
         barriers = 4e-8 + 1.2e-8 * schedule.warps if schedule.warps > 1 else 0.0
-        across = folds * (
+        across = work.folds * (
             6e-8 + barriers + 4e-8 * math.log2(max(2, _elements(schedule) // schedule.reduced.block))
         )
     a_thread = _elements(schedule) / (32 * schedule.warps)
-    busy = a_thread * instructions_of(nest) * max(1, schedule.warps / 4) / _CLOCK
+    busy = a_thread * work.instructions * max(1, schedule.warps / 4) / _CLOCK
     crowded = 2e-7 * max(0.0, math.log2(max(a_thread, 1) / 16))
     if held or schedule.reduced is None:
         return _LATENCY_S + across + busy + crowded
-    pieces = -(-likely(schedule.reduced.extent(dict(nest.extents))) // schedule.reduced.block)
+    pieces = -(-likely(schedule.reduced.extent(work.extents)) // schedule.reduced.block)
     in_flight = 16 if schedule.reduced.block == 1 and pieces <= 32 else 1.5
-    walks = max(1, folds + sum(not isinstance(s, Fold) and s.over_reduced for s in nest.stages))
-    return across + _LATENCY_S + pieces * (walks * _LATENCY_S / in_flight + busy) + crowded
+    return across + _LATENCY_S + pieces * (work.walks * _LATENCY_S / in_flight + busy) + crowded
 
 
 def _elements(schedule: GpuSchedule) -> int:

@@ -17,6 +17,8 @@ from engineworks.kernels.workload import Workload
 
 _CANDIDATES = (1, 4, 8, 12, 16, 256)
 """Schedules proposed at each effort."""
+_SMALL_S, _SMALL_CANDIDATES = 2.6e-6, 5
+"""Launches that take little longer than nothing gain little by a choice: fewer of them are measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def _varied(
     ranked = sorted(found, key=lambda pair: pair[0])
     if count == 1:
         return ranked[:1]
+    if count < _CANDIDATES[-1] and ranked[0][0] < _SMALL_S:
+        count = min(count, _SMALL_CANDIDATES)
     seen: dict[object, int] = {}
     places = []
     for seconds, config in ranked:
