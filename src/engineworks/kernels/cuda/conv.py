@@ -192,7 +192,8 @@ def forms(shape: ConvShape, depth: int, cost: Cost) -> tuple[str, ...]:
     if shape.taps == 1 and depth <= max(32, padded):
         return ("taps",)
     if padded <= 1.34 * shape.channels:
-        alone = shape.groups == 1 or padded == shape.channels
+        # What a step has beyond its channels must lie outside of x, where it is zero.
+        alone = padded == shape.channels or (shape.groups == 1 and shape.strides[2] == 1)
         return ("boxes", "taps") if cost.boxes and alone else ("taps",)
     whole = shape.channels * shape.taps
     if -(-whole // depth) * depth > max(1.5 * whole, 32):

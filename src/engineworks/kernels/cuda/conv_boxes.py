@@ -1,7 +1,9 @@
-"""Convolutions of stride 1 whose operands the GPU's tensor copies bring: boxes of pixels, shifted by each tap.
+"""Convolutions whose operands the GPU's tensor copies bring: boxes of pixels, shifted by each tap.
 
-What a box has outside of x arrives as zeros, so padding needs no masks. Outputs are the rows of the product and pixels
-its columns: so both operands go from shared memory to the matrix units without passing through registers.
+What a box has outside of x arrives as zeros, so padding needs no masks. With strides, x is seen as [images, rows /
+stride, stride, columns / stride, stride x channels]: a tap then reads neighbours of one remainder. Outputs are the rows
+of the product and pixels its columns: so both operands go from shared memory to the matrix units without passing
+through registers.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def KERNEL({parameters}):
     sums = tl.zeros(({outputs}, {pixels}), {total})
     for step in range({steps}):
 {addresses}
-        a = {x}.load([first_image, {at_h}, {at_w}, {c}]).reshape({pixels}, {depth})
+        a = {x}.load([first_image, {places}, {c}]).reshape({pixels}, {depth})
         b = {filters}.load([group * {panel_outputs} + (tile % {tiles}) * {outputs}, step * {depth}])
         sums = tl.dot(b, {left}.T, sums{precision})
     sums = sums.T
@@ -64,11 +66,17 @@ def KERNEL({parameters}):
 def boxes_fit(shape: ConvShape, x: DType, w: DType, gpu: Gpu) -> bool:
     """Tensor copies can bring the windows."""
     image, channel, _, row, column = shape.x_strides
+    channels = shape.channels * shape.groups
+    divided = all(
+        shape.strides[a] == 1
+        or (multiple_of(shape.size[a]) % shape.strides[a] == 0 and isinstance(shape.before[a], int))
+        for a in (1, 2)
+    ) and (shape.strides[2] == 1 or column == channels)
     plane = shape.size[0] == 1 and shape.kernel[0] == 1 and shape.out[0] == 1 and shape.before[0] == 0
     aligned = all(multiple_of(s) * x.size_bytes % ALIGNMENT == 0 for s in (image, row, column) if s != 0)
-    whole = shape.strides == (1,) * AXES == shape.divisors and shape.scatter == (1,) * AXES
+    whole = shape.divisors == (1,) * AXES and shape.scatter == (1,) * AXES
     return (
-        gpu.has("tma") and plane and aligned and whole and channel == 1 and not shape.reads_pixels
+        gpu.has("tma") and plane and aligned and whole and divided and channel == 1 and not shape.reads_pixels
         and x is w and x.name in ("f16", "bf16", "i8")
     )  # fmt: skip
 
@@ -91,7 +99,7 @@ def conv_by_boxes(problem: ImplicitMatmul) -> tuple[KernelFunction, Step]:
     tiles = layout.outputs // config.outputs
     x_map, w_map = _maps(words, problem, x.dtype)
     addresses, beyond = Lines(2), Lines(1)
-    c, at_h, at_w = _emit_tap(addresses, words, problem)
+    c, places = _emit_tap(addresses, words, problem)
     gaps = any(multiple_of(d) % b for d, b in zip(sizes, config.box, strict=True))
     if gaps:
         inside = " & ".join(
@@ -109,7 +117,7 @@ def conv_by_boxes(problem: ImplicitMatmul) -> tuple[KernelFunction, Step]:
         down=words.size(ceil_div(sizes[1], height)), all_height=words.size(sizes[1]), all_width=words.size(sizes[2]),
         beyond=str(beyond).rstrip(), constants=str(end.constants).rstrip(), early=str(end.early or "").rstrip(),
         total="tl.int32" if problem.total is dtypes.i32 else "tl.float32", steps=steps_of(problem),
-        addresses=str(addresses).rstrip(), x=x_map, filters=w_map, at_h=at_h, at_w=at_w, c=c,
+        addresses=str(addresses).rstrip(), x=x_map, filters=w_map, places=places, c=c,
         panel_outputs=layout.outputs, left=left_operand(x.dtype, problem.dtype),
         precision=precision_option(problem), end=str(end.lines).rstrip(), parameters="PARAMETERS",
     ).replace("PARAMETERS", words.parameters)  # fmt: skip
@@ -123,10 +131,19 @@ def conv_by_boxes(problem: ImplicitMatmul) -> tuple[KernelFunction, Step]:
 def _maps(words: Parameters, problem: ImplicitMatmul, x: DType) -> tuple[str, str]:
     """Names of the maps of x and of the packed filters."""
     shape, config, layout = problem.shape, problem.config, problem.layout
-    block = (*config.box, config.depth)
-    sizes = (shape.batch, shape.size[1], shape.size[2], shape.channels * shape.groups)
+    images, height, width = config.box
+    down, across = shape.strides[1:]
+    rows, columns, channels = shape.size[1], shape.size[2], shape.channels * shape.groups
     image, _, _, row, column = shape.x_strides
-    strides = (image, row if shape.size[1] != 1 and row != 0 else column * shape.size[2], column, 1)
+    row = row if row != 0 else column * columns  # one axis alone
+    if down == across == 1:
+        block: tuple[int, ...] = (*config.box, config.depth)
+        sizes: tuple[Dim, ...] = (shape.batch, rows, columns, channels)
+        strides: tuple[Dim, ...] = (image, row, column, 1)
+    else:
+        block = (images, height, 1, width, config.depth)
+        sizes = (shape.batch, rows // down, down, columns // across, channels * across)
+        strides = (image, row * down, row, column * across, 1)
     pixels = TensorMap(Input(0), x, sizes, strides, box_of(block, x))
     panel = (config.outputs, config.depth)
     base = problem.filters
@@ -138,15 +155,30 @@ def _maps(words: Parameters, problem: ImplicitMatmul, x: DType) -> tuple[str, st
     return words.map("x_map", pixels, block), words.map("w_map", filters, panel)
 
 
-def _emit_tap(lines: Lines, words: Parameters, problem: ImplicitMatmul) -> tuple[str, str, str]:
-    """Where the box of a step begins along channels, rows and columns."""
+def _emit_tap(lines: Lines, words: Parameters, problem: ImplicitMatmul) -> tuple[str, str]:
+    """Where the box of a step begins along channels, and along the axes between images and channels."""
     shape, depth = problem.shape, problem.config.depth
-    per_tap = problem.layout.channels // depth
+    per_tap, (_, down, across) = problem.layout.channels // depth, shape.strides
     tap = "0" if shape.taps == 1 else "step" if per_tap == 1 else lines.let(f"step // {per_tap}", "tap")
     c = f"step * {depth}" if shape.taps == 1 else "0" if per_tap == 1 else f"(step % {per_tap}) * {depth}"
+    c = f"group * {shape.channels} + {c}" if shape.groups > 1 else c
     taps = tap_digits(lines, tap, shape.kernel)
-    places = [
-        f"first_{name} + {taps[a]} * {shape.steps[a]} - {words.size(shape.before[a])}"
-        for a, name in ((1, "h"), (2, "w"))
-    ]
-    return (f"group * {shape.channels} + {c}" if shape.groups > 1 else c), places[0], places[1]
+    moved = [f"{taps[a]} * {shape.steps[a]} - {words.size(shape.before[a])}" for a in (1, 2)]
+    if down == across == 1:
+        return c, f"first_h + {moved[0]}, first_w + {moved[1]}"
+    (h, h_rest), (w, w_rest) = (
+        _divided(lines, text, shape, a) for text, a in zip(moved, (1, 2), strict=True)
+    )
+    c = f"{w_rest} * {shape.channels * shape.groups} + {c}" if across > 1 else c
+    return c, f"first_h + {h}, {h_rest}, first_w + {w}"
+
+
+def _divided(lines: Lines, text: str, shape: ConvShape, axis: int) -> tuple[str, str]:
+    """A tap's distance from its pixel as whole strides (rounded down) and the rest."""
+    stride, before = shape.strides[axis], shape.before[axis]
+    if stride == 1:
+        return text, "0"
+    assert isinstance(before, int), "strides divide known paddings"
+    lift = -(-max(before, 0) // stride)  # what is divided is not negative
+    lifted = lines.let(f"{text} + {lift * stride}", "lifted")
+    return f"{lifted} // {stride} - {lift}", f"({lifted} % {stride})"

@@ -41,6 +41,10 @@ CASES = {
     "wide groups": GpuCase(Conv(pads=ONE, groups=2), last(1, 64, 4, 5), (40, 32, 3, 3), ends=("bias", "residual")),
     "49 taps": GpuCase(Conv(pads=(3, 3, 3, 3)), last(1, 32, 5, 6), (12, 32, 7, 7), MIXED),
     "one axis": GpuCase(Conv(pads=(2, 2)), last(2, 20, 17), (8, 20, 5), F32, ("relu",)),
+    "strided, with groups": GpuCase(
+        Conv((2, 1), ONE, groups=2), last(N, 64, 2 * H, 5), (48, 32, 3, 3), ends=("bias",), dims=SIZES
+    ),
+    "dilated and strided": GpuCase(Conv((1, 3), (3, 4, 1, 2), (1, 2)), last(1, 32, 5, 12), (48, 32, 3, 3)),
     "one axis of bytes": GpuCase(Conv(pads=(1, 2)), last(2, 64, 20), (48, 64, 3), ("i8", "i8", "i32"), ("bias",)),
     "three axes": GpuCase(Conv((1, 2, 1), (1,) * 6), last(1, 8, 5, 6, 7), (12, 8, 3, 3, 3), BF16),
     "filters of the run": GpuCase(Conv(pads=ONE), last(1, 17, 4, 5), (19, 17, 3, 3), constant=False),
@@ -67,6 +71,8 @@ FORCED = {
     "boxes": ("3x3, everything behind it", ConvConfig(32, 64, 64, 4, 3, 1, "boxes", (2, 4, 4))),
     "boxes and split": ("3x3, everything behind it", ConvConfig(32, 64, 32, 4, 3, 3, "boxes", (1, 4, 8))),
     "boxes of sizes that vary": ("dynamic batch", ConvConfig(16, 64, 32, 4, 3, 1, "boxes", (1, 4, 4))),
+    "strided boxes": ("strided, with groups", ConvConfig(32, 64, 32, 4, 3, 1, "boxes", (2, 4, 4))),
+    "boxes of distant columns": ("dilated and strided", ConvConfig(32, 64, 32, 4, 3, 1, "boxes", (1, 8, 4))),
     "boxes of bytes": ("one axis of bytes", ConvConfig(32, 64, 32, 4, 3, 1, "boxes", (2, 1, 16))),
     "boxes of a group": ("wide groups", ConvConfig(32, 64, 32, 4, 3, 1, "boxes", (1, 4, 8))),
     "flat": ("dilated", ConvConfig(16, 16, 64, 4, 2, 1, "flat")),
