@@ -69,17 +69,17 @@ def _tiles(nest: Nest, accesses: list[Access], order: tuple[int, ...]) -> Iterat
     most = max(a.unique_bytes(extents) for a in accesses)
     if inner < 0:
         return
-    for load in accesses:
-        across = load.unit_axis(extents)
+    for other in accesses:
+        across = other.unit_axis(extents)
         if (
-            load.is_store
+            other is store
             or across in (-1, inner)
-            or inner not in load.axes
-            or load.unique_bytes(extents) < most / 8
+            or inner not in other.axes
+            or other.unique_bytes(extents) < most / 8
         ):
             continue
         columns = run_through(store, inner, [a for a in nest.parallel if a != across], extents)
-        rows = run_through(load, across, [a for a in nest.parallel if a not in columns], extents)
+        rows = run_through(other, across, [a for a in nest.parallel if a not in columns], extents)
         rest = tuple(a for a in order if a not in columns and a not in rows)
         wide = 32 if store.element_bytes >= 4 else 64
         for sides in ((wide, wide), (wide, wide // 2), (wide // 2, wide), (wide * 2, wide), (32, 32)):
@@ -165,5 +165,6 @@ def _rows(nest: Nest, order: tuple[int, ...], reduced: tuple[int, ...]) -> Itera
                     yield GpuSchedule((Dimension(order, height),), Dimension(reduced, depth), warps)
         for piece in (8, 16, 32):
             block = piece * 32 * warps
-            if warps >= 4 and block < depth:
+            # 16 warps have 128 registers a thread: 32 elements of each and what is made of them spill.
+            if warps >= 4 and block < depth and block <= 1 << 13:
                 yield GpuSchedule((Dimension(order, 1),), Dimension(reduced, block), warps)

@@ -25,7 +25,7 @@ from tests.unit.codegen.test_loops import MONOIDS, same, workload
 SM_90 = gpu_of("sm_90")
 
 
-def check(case: Case, *, atol: float = 1e-5, most: int = 4) -> None:
+def check(case: Case, *, atol: float = 1e-5, most: int = 3) -> None:
     """The first proposed schedule and some of all the others give numpy's result."""
     kernel, inputs, dims = case
     expected = reference_loops(kernel, inputs, dims)
@@ -42,7 +42,7 @@ def check(case: Case, *, atol: float = 1e-5, most: int = 4) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_kernel_matches_numpy(name: str) -> None:
     # Narrow floats are computed in fp32 here and rounded at casts only: one step of f8 at most.
-    check(CASES[name](), atol=0.26 if name == "narrow_floats" else 1e-5)
+    check(CASES[name](), atol=0.26 if name == "narrow_floats" else 1e-5, most=2 if "pool" in name else 4)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -87,8 +87,8 @@ def test_arg_reduction_matches_numpy(monoid: MonoidName, dtype: DType) -> None:
     if dtype.is_float:
         values[1, 7, 2] = values[1, 9, 2] = values[3, :, 1] = np.nan
         values[2, :, 3] = -np.inf if "max" in monoid else np.inf
-    check(reduction(monoid, dtype, (5, 50, 9), (1,), values), most=2)
-    check(reduction(monoid, dtype, (5, 50, 9), (2,), values), most=2)
+    check(reduction(monoid, dtype, (5, 50, 9), (1,), values), most=1)
+    check(reduction(monoid, dtype, (5, 50, 9), (2,), values), most=1)
 
 
 @pytest.mark.parametrize("over", [(0,), (1,)], ids=str)
