@@ -189,9 +189,7 @@ def warps_of(area: int) -> tuple[int, ...]:
 def forms(shape: ConvShape, depth: int, cost: Cost) -> tuple[str, ...]:
     """Steps within taps where that does not multiply many zeros, else over everything."""
     padded = -(-shape.channels // depth) * depth
-    if shape.taps == 1 and depth <= max(32, padded):
-        return ("taps",)
-    if padded <= 1.34 * shape.channels:
+    if padded <= 1.34 * shape.channels or (shape.taps == 1 and depth <= 32):
         # What a step has beyond its channels must lie outside of x, where it is zero.
         alone = padded == shape.channels or (shape.groups == 1 and shape.strides[2] == 1)
         return ("boxes", "taps") if cost.boxes and alone else ("taps",)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engineworks.codegen.schedule import likely
 from engineworks.codegen.triton.gpu import Gpu
-from engineworks.core.dims import Dim
+from engineworks.core.dims import Dim, multiple_of
 from engineworks.kernels.cuda.conv_cost import LAUNCH_S
 from engineworks.kernels.cuda.conv_shape import ConvShape
 from engineworks.kernels.tactic import Tactic
@@ -68,5 +69,16 @@ def _seconds(work: Workload, shape: ConvShape, channels: int, config: BlockConfi
     blocks = down * across
     uneven = -(-blocks // resident) * resident / blocks if blocks > resident else 1.0
     near = pixels * channels * shape.taps * max(2, x.dtype.size_bytes) / NEAR_BYTES_PER_S * waste * uneven
+    near *= (16 / _read_at_once(shape, config, x.dtype.size_bytes)) ** 0.5
+    moved *= 1 + 0.1 * (waste * uneven - 1)
     alone = max(4.0, config.pixels * config.channels / (32 * config.warps)) * shape.taps * ELEMENT_S
-    return LAUNCH_S + max(moved, near) + alone
+    return LAUNCH_S + max(moved, near) + 0.3 * min(moved, near) + alone
+
+
+def _read_at_once(shape: ConvShape, config: BlockConfig, item: int) -> int:
+    """Bytes of one load of a thread: what it has of a block, where that lies side by side and aligned."""
+    own = config.pixels * config.channels // (32 * config.warps)
+    row = config.channels if shape.x_strides[1] == 1 else 1
+    apart = [multiple_of(s) for s in (shape.x_strides[0], *shape.x_strides[2:]) if s != 0]
+    together = math.gcd(16 // item, row, *apart) if shape.x_strides[1] == 1 else 1
+    return max(item, min(16, item * min(max(1, own), together)))
