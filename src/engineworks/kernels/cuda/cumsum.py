@@ -19,6 +19,7 @@ from engineworks.kernels.cuda.native import (
     bytes_of,
     image,
     lines_of,
+    piece_of,
     power_of_two,
 )
 from engineworks.kernels.cuda.words import Launch, Part, conversions, index_cast, sum_type
@@ -165,7 +166,9 @@ def _step(work: Workload, way: Scan, what: str) -> Part:
         launch.numbers("totals", Workspace(0), _SUMS[sum_type(x.dtype)])
     sums = op.combine == "sum"
     place = "place - 1" if op.exclusive else "place"
-    launch.sizes(length=length, inner=inner, lines=outer * inner, piece=ceil_div(length, way.pieces))
+    launch.sizes(
+        length=length, inner=inner, lines=outer * inner, piece=piece_of(length, way.pieces, way.block)
+    )
     launch.fill(
         conversions=conversions(x.dtype), index=index_cast(x.count), sums=sum_type(x.dtype), held=held_type(x.dtype),
         pieces=way.pieces, width=way.width, block=way.block, room=power_of_two(way.pieces),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from engineworks.codegen.triton.gpu import Gpu
 from engineworks.core import dtypes
-from engineworks.core.dims import ceil_div
 from engineworks.kernels.cost import typical
 from engineworks.kernels.cuda.native import (
     LAUNCH_S,
@@ -15,6 +14,7 @@ from engineworks.kernels.cuda.native import (
     NativeKernels,
     Way,
     image,
+    piece_of,
     power_of_two,
     streamed_s,
 )
@@ -128,7 +128,7 @@ def _launch(work: Workload, way: Split) -> Launch:
     assert isinstance(op, Histogram)
     launch = Launch().elements("x", Input(0), dtypes.f32).elements("seen", Workspace(0), dtypes.f32)
     launch.elements("counts", Output(0), dtypes.i32)
-    launch.sizes(total=total, piece=ceil_div(total, way.pieces))
+    launch.sizes(total=total, piece=piece_of(total, way.pieces, way.block))
     return launch.fill(
         index=index_cast(total), pieces=way.pieces, block=way.block, bins=op.bins, mantissa=BELOW_EXPONENT
     )

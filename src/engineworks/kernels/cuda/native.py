@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engineworks.codegen.triton.gpu import Gpu
-from engineworks.core.dims import Dim, product
+from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.kernels.cost import typical
@@ -99,6 +99,11 @@ def image(parts: Sequence[Part], *, workspace: Sequence[Dim] = (), writes: Seque
 def lines_of(shape: Sequence[Dim], axis: int) -> tuple[Dim, Dim, Dim]:
     """(lines outside, elements of a line, distance between neighbours) along `axis` of a row-major tensor."""
     return product(shape[:axis]), shape[axis], product(shape[axis + 1 :])
+
+
+def piece_of(count: Dim, pieces: int, block: int) -> Dim:
+    """Elements of one of so many pieces: whole blocks, so that accesses stay aligned; the last pieces may be empty."""
+    return ceil_div(count, pieces * block) * block
 
 
 def power_of_two(number: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engineworks.codegen.triton.gpu import Gpu
 from engineworks.core import dtypes
-from engineworks.core.dims import ceil_div, product
+from engineworks.core.dims import product
 from engineworks.kernels.cost import typical
 from engineworks.kernels.cuda.native import (
     LAUNCH_S,
@@ -15,6 +15,7 @@ from engineworks.kernels.cuda.native import (
     NativeKernels,
     Way,
     image,
+    piece_of,
     power_of_two,
     streamed_s,
 )
@@ -118,7 +119,7 @@ def _step(work: Workload, way: Split, text: str) -> Part:
     if way.pieces > 1:
         launch.elements("counts", Workspace(0), dtypes.i32)
     total = product(x.shape)
-    launch.sizes(total=total, piece=ceil_div(total, way.pieces))
+    launch.sizes(total=total, piece=piece_of(total, way.pieces, way.block))
     # Without its sign a float is zero where all its bits are: -0 counts as zero.
     mask = (1 << (8 * x.dtype.size_bytes - 1)) - 1
     launch.fill(

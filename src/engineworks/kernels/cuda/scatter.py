@@ -295,9 +295,14 @@ def _launch(p: Problem, *, moves: bool = False) -> Launch:
         total=total, places=p.places, inner=p.inner, count=p.updates, looked_at=p.looked_at
     )
     return launch.fill(
-        conversions=conversions(dtype), index=index_cast(total, p.updates * p.inner), block=BLOCK,
-        combined=_COMBINED[p.how].format(nan=nan),
+        conversions=conversions(dtype), index=index_cast(total, p.updates * p.inner),
+        block=_moved(p) if moves else BLOCK, combined=_COMBINED[p.how].format(nan=nan),
     )  # fmt: skip
+
+
+def _moved(p: Problem) -> int:
+    """Elements that a block of 128 threads moves, 16 bytes each."""
+    return 128 * 16 // p.dtype.size_bytes
 
 
 def _each(p: Problem) -> Part:
@@ -385,13 +390,13 @@ def _last_wins(p: Problem) -> list[Part]:
     return [
         clear.step("scatter_clear", _CLEAR, (ceil_div(p.places, BLOCK),)),
         find.step("scatter_winners", _WINNERS, (ceil_div(p.updates, BLOCK),)),
-        take.step("scatter_take", _TAKE, (ceil_div(product(p.x), BLOCK),)),
+        take.step("scatter_take", _TAKE, (ceil_div(product(p.x), _moved(p)),)),
     ]
 
 
 def _copy(p: Problem) -> Part:
     launch = _launch(p, moves=True).bits("x", Input(0), p.dtype).bits("y", Output(0), p.dtype)
-    return launch.step("scatter_copy", _COPY, (ceil_div(product(p.x), BLOCK),))
+    return launch.step("scatter_copy", _COPY, (ceil_div(product(p.x), _moved(p)),))
 
 
 def _atomics(p: Problem) -> Part:

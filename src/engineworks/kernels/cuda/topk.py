@@ -19,6 +19,7 @@ from engineworks.kernels.cuda.native import (
     Way,
     image,
     lines_of,
+    piece_of,
     power_of_two,
     streamed_s,
 )
@@ -244,7 +245,7 @@ def _wholes(lines: LineSet, rows: int) -> list[Whole]:
 def _pieces(gpu: Gpu, rows: int, length: int, keep: int) -> list[Pieces]:
     found = []
     for block, warps in ((1024, 4), (2048, 8), (4096, 8)):
-        most = max(1, length // max(block, 2 * keep))
+        most = max(1, -(-length // max(block, 2 * keep)))
         counts = {min(most, max(1, gpu.processors * w // max(1, rows))) for w in (1, 2, 4)} | {
             1,
             min(most, 16),
@@ -300,7 +301,11 @@ def _search(
         launch.bits("values", Output(0), dtype).elements("indices", Output(1), dtypes.i64)
     items: Dim = source[1] if source else lines.length
     launch.sizes(
-        length=lines.length, inner=lines.inner, count=count, items=items, piece=ceil_div(items, way.pieces)
+        length=lines.length,
+        inner=lines.inner,
+        count=count,
+        items=items,
+        piece=piece_of(items, way.pieces, way.block),
     )
     network = Lines(3)
     maker = Network(network, 1, way.block)

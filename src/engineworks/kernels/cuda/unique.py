@@ -16,6 +16,7 @@ from engineworks.kernels.cuda.native import (
     Way,
     image,
     lines_of,
+    piece_of,
     power_of_two,
     streamed_s,
 )
@@ -215,7 +216,7 @@ class _Slices:
                 launch.elements(name, Workspace(2 + _BUFFERS.index(name)), dtypes.i32)
         lines, way = self.lines, self.way
         launch.sizes(length=lines.length, inner=lines.inner, outer=lines.outer, columns=lines.count)
-        launch.sizes(piece=ceil_div(lines.length, way.pieces))
+        launch.sizes(piece=piece_of(lines.length, way.pieces, BLOCK))
         return launch.fill(
             index=index_cast(self.x.count),
             pieces=way.pieces,
