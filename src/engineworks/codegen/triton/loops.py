@@ -7,7 +7,7 @@ are walked in a loop for each stage, with one accumulator a position that is fol
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from engineworks.codegen.llvm.loops_nest import Fold, Nest, Write, plain_nest_of
 from engineworks.codegen.triton.casts import portable_pointer, rounded
@@ -16,7 +16,7 @@ from engineworks.codegen.triton.lines import Lines
 from engineworks.codegen.triton.loops_narrow import is_wide, narrowed, with_narrow_indices
 from engineworks.codegen.triton.loops_reduce import Monoid
 from engineworks.codegen.triton.loops_schedule import GpuSchedule
-from engineworks.codegen.triton.loops_scope import Emission, Scope, _tuple
+from engineworks.codegen.triton.loops_scope import Emission, Scope, shape_text
 from engineworks.core.dims import Dim, ceil_div, multiple_of
 from engineworks.ir.kernel import LoopKernel
 from engineworks.ir.scalar import Scalar, leaves_of
@@ -210,11 +210,11 @@ class _Loops:
         """(values, places) before anything was seen."""
         e = self.emission
         shape = e.shape(self.everything)
-        full = f"tl.broadcast_to({monoid.identity}, {_tuple(shape)})" if shape else monoid.identity
+        full = f"tl.broadcast_to({monoid.identity}, {shape_text(shape)})" if shape else monoid.identity
         value = e.lines.let(full, "acc")
         if not monoid.has_place:
             return value, ""
-        nothing = f"tl.full({_tuple(shape) if shape else '()'}, -1, {e.index_type})"
+        nothing = f"tl.full({shape_text(shape) if shape else '()'}, -1, {e.index_type})"
         return value, e.lines.let(nothing, "acc")
 
     def _accumulate(self, scope: Scope, stage: Fold, monoid: Monoid, accumulator: tuple[str, str]) -> None:
@@ -237,8 +237,3 @@ def _expressions(stage: Fold | Write) -> list[Scalar]:
 def _walks(stage: Fold | Write) -> bool:
     """True when the stage does something for every position of the reduced domain."""
     return isinstance(stage, Fold) or stage.over_reduced
-
-
-def with_warps(schedule: GpuSchedule, warps: int) -> GpuSchedule:
-    """The same blocks with another number of warps."""
-    return replace(schedule, warps=warps)

@@ -39,7 +39,7 @@ class Monoid:
         self.has_place = name.startswith("arg")
         self.function = f"{name}_of_{dtype}"
         self.helper = self._helper()
-        self.identity = constant(_identity(name, dtype), dtype)
+        self.identity = constant(identity(name, dtype), dtype)
 
     def _helper(self) -> str:
         if self.has_place:
@@ -82,7 +82,3 @@ class Monoid:
             f"{best}, {where} = tl.reduce(({value}, {place}), {axis}, {self.function}, keep_dims={rank > 1})"
         )
         return where
-
-
-def _identity(name: MonoidName, dtype: DType) -> bool | int | float:
-    return identity(name, dtype)

@@ -231,7 +231,9 @@ class Scope:
         """The value as a block that varies along all of these dimensions."""
         shape = self.emission.shape(reach)
         return (
-            text if not shape or all(s == 1 for s in shape) else f"tl.broadcast_to({text}, {_tuple(shape)})"
+            text
+            if not shape or all(s == 1 for s in shape)
+            else f"tl.broadcast_to({text}, {shape_text(shape)})"
         )
 
     def store(self, output: int, offset: Scalar, body: Scalar, reach: Reach) -> None:
@@ -247,7 +249,8 @@ class Scope:
         e.lines.line(f"tl.store(out{output} + {place}, {value}{f', mask={mask}' if mask else ''})")
 
 
-def _tuple(shape: tuple[int, ...]) -> str:
+def shape_text(shape: tuple[int, ...]) -> str:
+    """A block's shape in Triton text."""
     return f"({', '.join(map(str, shape))},)"
 
 
