@@ -166,7 +166,8 @@ def _emit_windows(lines: Lines, words: Words, problem: ImplicitMatmul, reach: Di
     firsts = []
     for a, place in enumerate(places):
         moved = place if shape.strides[a] == 1 else f"{place} * {shape.strides[a]}"
-        plain = "0" if place == "0" and shape.before[a] == 0 else f"{moved} - {words.size(shape.before[a])}"
+        still = place == "0" and shape.before[a] == 0 and not shape.may_leave(a)
+        plain = "0" if still else f"{moved} - {words.size(shape.before[a])}"
         firsts.append(
             plain if plain == "0" else lines.let(plain if place != "0" else f"{plain} + m * 0", AXIS_NAMES[a])
         )

@@ -40,6 +40,10 @@ CASES = {
     "groups taken together": GpuCase(Conv(pads=ONE, groups=8), last(1, 32, 4, 5), (40, 4, 3, 3), ends=("bias",)),
     "wide groups": GpuCase(Conv(pads=ONE, groups=2), last(1, 64, 4, 5), (40, 32, 3, 3), ends=("bias", "residual")),
     "49 taps": GpuCase(Conv(pads=(3, 3, 3, 3)), last(1, 32, 5, 6), (12, 32, 7, 7), MIXED),
+    "one window along an axis, padded behind": GpuCase(
+        Conv(pads=(0, 0, 1, 1)), last(1, 16, 2, 4), (5, 16, 3, 5), ends=("bias",)
+    ),
+    "few channels, padded behind": GpuCase(Conv(pads=(0, 0, 1, 1)), rows(1, 3, 2, 4), (5, 3, 3, 5), F32),
     "one axis": GpuCase(Conv(pads=(2, 2)), last(2, 20, 17), (8, 20, 5), F32, ("relu",)),
     "strided, with groups": GpuCase(
         Conv((2, 1), ONE, groups=2), last(N, 64, 2 * H, 5), (48, 32, 3, 3), ends=("bias",), dims=SIZES
