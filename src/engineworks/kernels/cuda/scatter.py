@@ -15,6 +15,7 @@ from engineworks.core.dims import Dim, bounds, ceil_div, product
 from engineworks.core.dtypes import DType
 from engineworks.errors import NoTactic
 from engineworks.kernels.cost import typical
+from engineworks.kernels.cuda import scatter_text as text
 from engineworks.kernels.cuda.native import LAUNCH_S, TYPICAL, NativeKernels, Way, bytes_of, image
 from engineworks.kernels.cuda.sorting import LineSet, sorted_lines
 from engineworks.kernels.cuda.words import Launch, Part, conversions, index_cast, unsigned
@@ -86,131 +87,6 @@ class Problem:
     def looked_at(self) -> Dim:
         """Updates that could name one element."""
         return self.indices[self.axis] if self.axis is not None else self.updates
-
-
-# -- texts ----------------------------------------------------------------------------------------------------
-_COMBINED = {
-    "none": "update",
-    "add": "value + update",
-    "mul": "value * update",
-    "max": "tl.maximum(value, update{nan})",
-    "min": "tl.minimum(value, update{nan})",
-}
-_EACH_ELEMENT = """
-{conversions}
-@triton.jit
-def KERNEL({parameters}):
-    {wait}
-    element = tl.program_id(0).to({index}) * {block} + tl.arange(0, {block})
-    inside = element < {total}
-    value = held(tl.load(x + element, mask=inside, other=0))
-{line}
-    for number in range(0, {looked_at}):
-        at = source + number * {apart}
-        place = tl.load(indices + at, mask=reached, other=0).to({index})
-        place = tl.where(place < 0, place + {extent}, place)
-        named = reached & (place == coordinate)
-        update = held(tl.load(updates + at, mask=named, other=0))
-        value = tl.where(named, {combined}, value)
-    tl.store(y + element, stored(value), mask=inside)
-"""
-_EACH_SLICE = """
-{conversions}
-@triton.jit
-def KERNEL({parameters}):
-    {wait}
-    element = tl.program_id(0).to({index}) * {block} + tl.arange(0, {block})
-    inside = element < {total}
-    value = held(tl.load(x + element, mask=inside, other=0))
-    place = element // {inner}
-    column = element % {inner}
-    for number in range(0, {looked_at}):
-{target}
-        named = inside & (place == target)
-        update = held(tl.load(updates + (column * 0 + number) * {inner} + column, mask=named, other=0))
-        value = tl.where(named, {combined}, value)
-    tl.store(y + element, stored(value), mask=inside)
-"""
-_CLEAR = """
-@triton.jit
-def KERNEL({parameters}):
-    {wait}
-    at = tl.program_id(0).to({index}) * {block} + tl.arange(0, {block})
-    tl.store(winners + at, -1, mask=at < {places})
-"""
-_WINNERS = """
-@triton.jit
-def KERNEL({parameters}):
-    {wait}
-    number = tl.program_id(0).to({index}) * {block} + tl.arange(0, {block})
-    given = number < {count}
-{target}
-    tl.atomic_max(winners + target, number.to(tl.int32), mask=given & (target >= 0), sem="relaxed")
-"""
-_TAKE = """
-@triton.jit
-def KERNEL({parameters}):
-    {wait}
-    element = tl.program_id(0).to({index}) * {block} + tl.arange(0, {block})
-    inside = element < {total}
-    winner = tl.load(winners + element // {inner}, mask=inside, other=-1).to({index})
-    taken = inside & (winner >= 0)
-    update = tl.load(updates + winner * {inner} + element % {inner}, mask=taken, other=0)
-    kept = tl.load(x + element, mask=inside & (winner < 0), other=0)
-    tl.store(y + element, tl.where(taken, update, kept), mask=inside)
-"""
-_COPY = """
-@triton.jit
-def KERNEL({parameters}):
-    {wait}
-    element = tl.program_id(0).to({index}) * {block} + tl.arange(0, {block})
-    inside = element < {total}
-    tl.store(y + element, tl.load(x + element, mask=inside, other=0), mask=inside)
-"""
-_ATOMICS = """
-@triton.jit
-def KERNEL({parameters}):
-    {wait}
-    at = tl.program_id(0).to({index}) * {block} + tl.arange(0, {block})
-    given = at < {count} * {inner}
-    number = at // {inner}
-{target}
-    update = tl.load(updates + at, mask=given, other=0)
-    tl.atomic_{how}(y + target * {inner} + at % {inner}, update, mask=given & (target >= 0), sem="relaxed")
-"""
-_PLACES = """
-@triton.jit
-def KERNEL({parameters}):
-    {wait}
-    number = tl.program_id(0).to({index}) * {block} + tl.arange(0, {block})
-    given = number < {count}
-{target}
-    tl.store(keys + number, target.to(tl.uint32), mask=given)
-"""
-_COMBINE = """
-{conversions}
-@triton.jit
-def KERNEL({parameters}):
-    {wait}
-    program = tl.program_id(0)
-    column = program % {columns} * {width} + tl.arange(0, {width})[None, :]
-    position = (program // {columns}).to({index}) * {block} + tl.arange(0, {block})[:, None]
-    key = tl.load(items + position, mask=position < {count}, other={last}) >> 32
-    before = tl.load(items + position - 1, mask=(position > 0) & (position < {count}), other={last}) >> 32
-    active = (key != {nowhere}) & ((position == 0) | (key != before))
-    to = key.to({index}) * {inner} + column
-    wanted = active & (column < {inner})
-    value = held(tl.load(x + to, mask=wanted, other=0))
-    next = position
-    while tl.max(tl.max(active.to(tl.int32), 1), 0) > 0:
-        item = tl.load(items + next, mask=active & (next < {count}), other={last})
-        active = active & (next < {count}) & ((item >> 32) == key)
-        number = (item & 0xFFFFFFFF).to({index})
-        update = held(tl.load(updates + number * {inner} + column, mask=active & (column < {inner}), other=0))
-        value = tl.where(active, {combined}, value)
-        next += 1
-    tl.store(y + to, stored(value), mask=wanted)
-"""
 
 
 class _CudaScatter(NativeKernels):
@@ -296,7 +172,7 @@ def _launch(p: Problem, *, moves: bool = False) -> Launch:
     )
     return launch.fill(
         conversions=conversions(dtype), index=index_cast(total, p.updates * p.inner),
-        block=_moved(p) if moves else BLOCK, combined=_COMBINED[p.how].format(nan=nan),
+        block=_moved(p) if moves else BLOCK, combined=text.COMBINED[p.how].format(nan=nan),
     )  # fmt: skip
 
 
@@ -311,9 +187,9 @@ def _each(p: Problem) -> Part:
     grid = (ceil_div(product(p.x), BLOCK),)
     if p.axis is None:
         launch.fill(target=_indented(_target(p, launch, "number"), 4))
-        return launch.step("scatter_each", _EACH_SLICE, grid)
+        return launch.step("scatter_each", text.EACH_SLICE, grid)
     launch.sizes(extent=p.x[p.axis], apart=product(p.indices[p.axis + 1 :])).fill(line=_line(p, launch))
-    return launch.step("scatter_each", _EACH_ELEMENT, grid)
+    return launch.step("scatter_each", text.EACH_ELEMENT, grid)
 
 
 def _line(p: Problem, launch: Launch) -> str:
@@ -388,22 +264,22 @@ def _last_wins(p: Problem) -> list[Part]:
     for name, word in (("x", Input(0)), ("updates", Input(2)), ("y", Output(0))):
         take.bits(name, word, p.dtype)
     return [
-        clear.step("scatter_clear", _CLEAR, (ceil_div(p.places, BLOCK),)),
-        find.step("scatter_winners", _WINNERS, (ceil_div(p.updates, BLOCK),)),
-        take.step("scatter_take", _TAKE, (ceil_div(product(p.x), _moved(p)),)),
+        clear.step("scatter_clear", text.CLEAR, (ceil_div(p.places, BLOCK),)),
+        find.step("scatter_winners", text.WINNERS, (ceil_div(p.updates, BLOCK),)),
+        take.step("scatter_take", text.TAKE, (ceil_div(product(p.x), _moved(p)),)),
     ]
 
 
 def _copy(p: Problem) -> Part:
     launch = _launch(p, moves=True).bits("x", Input(0), p.dtype).bits("y", Output(0), p.dtype)
-    return launch.step("scatter_copy", _COPY, (ceil_div(product(p.x), _moved(p)),))
+    return launch.step("scatter_copy", text.COPY, (ceil_div(product(p.x), _moved(p)),))
 
 
 def _atomics(p: Problem) -> Part:
     launch = _launch(p).numbers("indices", Input(1), p.index_dtype)
     launch.numbers("updates", Input(2), p.dtype).numbers("y", Output(0), p.dtype)
     launch.fill(target=_target(p, launch, "number", "given"), how=p.how)
-    return launch.step("scatter_atomics", _ATOMICS, (ceil_div(p.updates * p.inner, BLOCK),))
+    return launch.step("scatter_atomics", text.ATOMICS, (ceil_div(p.updates * p.inner, BLOCK),))
 
 
 def _sorted(p: Problem) -> KernelImage:
@@ -418,10 +294,10 @@ def _sorted(p: Problem) -> KernelImage:
     columns = ceil_div(p.inner, width)
     combine.sizes(columns=columns).fill(nowhere=_NOWHERE, last=(1 << 64) - 1, width=width, block=block)
     parts = [
-        places.step("scatter_places", _PLACES, (ceil_div(p.updates, BLOCK),)),
+        places.step("scatter_places", text.PLACES, (ceil_div(p.updates, BLOCK),)),
         *order.parts,
         _copy(p),
-        combine.step("scatter_combine", _COMBINE, (ceil_div(p.updates, block) * columns,)),
+        combine.step("scatter_combine", text.COMBINE, (ceil_div(p.updates, block) * columns,)),
     ]
     return image(parts, workspace=[p.updates * 4, *order.workspace])
 
