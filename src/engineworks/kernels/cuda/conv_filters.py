@@ -47,7 +47,8 @@ def pack_filters(w: np.ndarray, groups: int, layout: FilterLayout, to: DType) ->
     if w.dtype == np.uint8:
         flat = (flat.astype(np.int16) - BYTE_SHIFT).astype(np.int8)
     taps = flat.shape[-1]
-    wide = np.zeros((groups // merged, merged, outputs, merged, channels, taps), to.numpy)
+    between = -BYTE_SHIFT if w.dtype == np.uint8 else 0  # what a zero becomes
+    wide = np.full((groups // merged, merged, outputs, merged, channels, taps), between, to.numpy)
     for member in range(merged):
         wide[:, member, :, member] = flat[:, member].astype(to.numpy)
     joined = wide.reshape(groups // merged, merged * outputs, merged * channels, taps)

@@ -128,7 +128,9 @@ def test_convolution_equals_torch(name):
 
 
 @pytest.mark.parametrize("types", BYTES, ids=str)
-@pytest.mark.parametrize("name", ["17 channels, uneven pads", "3x3, everything behind it"])
+@pytest.mark.parametrize(
+    "name", ["17 channels, uneven pads", "3x3, everything behind it", "groups taken together"]
+)
 def test_sums_of_bytes_are_exact(name, types):
     case = CASES[name].of(*types)
     check(CudaConv(), GpuCase(case.op, case.x, case.filters, types, ("bias", "relu")))
