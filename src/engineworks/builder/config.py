@@ -12,6 +12,9 @@ from engineworks.errors import BuildError
 MAX_EFFORT = 5
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "best")
 TACTIC_SOURCES = ("triton", "cublaslt", "cudnn")
+USUAL_SOURCES = ("triton", "cublaslt")
+"""Without cuDNN, whose convolutions gave wrong results and damaged the measuring process's memory where they were tried
+(9.19 on an H200); it competes when it is asked for, and what it computes is checked before it is timed."""
 MAX_THREADS = 256
 ShapeRange = tuple[Sequence[int], Sequence[int], Sequence[int]]
 """Smallest, typical and largest shape of one input."""
@@ -41,7 +44,8 @@ class BuildConfig:
         threads: that the kernels are tuned for; None takes the physical cores.
         timing_cache: file with earlier measurements, read and extended; None keeps the user's own cache
             (ENGINEWORKS_CACHE_DIR), False keeps none.
-        tactic_sources: on GPUs, where kernels may come from: 'triton' (ours), 'cublaslt', 'cudnn'.
+        tactic_sources: on GPUs, where kernels may come from: 'triton' (ours), 'cublaslt', and when
+            asked for 'cudnn'.
         hardware_compatibility: which GPUs may load the engine: 'exact' the model it was tuned on (any of the
             architecture, where there was none); 'same_compute_capability' other models, for which its kernels may not
             be the fastest; 'ampere_plus' every GPU from Ampere on, with kernels for cuda:sm_80 that newer ones compile
@@ -67,7 +71,7 @@ class BuildConfig:
     effort: int = 3
     threads: int | None = None
     timing_cache: Path | Literal[False] | None = None
-    tactic_sources: Collection[str] = TACTIC_SOURCES
+    tactic_sources: Collection[str] = USUAL_SOURCES
     hardware_compatibility: Literal["exact", "same_compute_capability", "ampere_plus"] = "exact"
     strict_math: bool = False
     verify: bool = False

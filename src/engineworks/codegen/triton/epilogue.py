@@ -47,7 +47,8 @@ def emit_epilogue(
             return f"{accumulator_name}.to({held_type(node.dtype)})"
         return load(node.payload - 1, epilogue.kinds[node.payload - 1])
 
-    return emit_scalar(lines, epilogue.expression, leaf)
+    result = epilogue.expression.dtype
+    return emit_scalar(lines, epilogue.expression, leaf, rough=result.is_float and result.bits <= 16)
 
 
 def accumulated_dtype(epilogue: PointwiseWork | None, default: DType) -> DType:

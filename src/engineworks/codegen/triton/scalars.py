@@ -8,7 +8,7 @@ from collections.abc import Callable
 from engineworks.codegen.triton import casts
 from engineworks.codegen.triton.casts import held, held_type, stored
 from engineworks.codegen.triton.lines import Lines
-from engineworks.codegen.triton.prims import EMIT, divide_exactly
+from engineworks.codegen.triton.prims import EMIT, ROUGH, divide_exactly
 from engineworks.core.dtypes import DType
 from engineworks.ir import prims as _table  # noqa: F401  (fills PRIMS)
 from engineworks.ir.scalar import LEAVES, Scalar, fold
@@ -26,10 +26,14 @@ class ScalarEmitter:
 
     Values are names of Triton tensors (blocks or scalars, which broadcast). Narrow floats are computed in fp32 and
     are rounded by explicit casts only.
+
+    Args:
+        rough: what is computed is rounded to 16 bits in the end.
     """
 
-    def __init__(self, lines: Lines, leaf: Leaf) -> None:
+    def __init__(self, lines: Lines, leaf: Leaf, *, rough: bool = False) -> None:
         self.lines, self.leaf = lines, leaf
+        self._rules = EMIT | ROUGH if rough else EMIT
         self.values: dict[Scalar, str] = {}
         self._exact: set[Scalar] = set()
 
@@ -64,18 +68,19 @@ class ScalarEmitter:
             return divide_exactly(*args)
         if node.head == "pow" and node.args[1].head == "const" and node.args[1].payload in (2, 3):
             return " * ".join(args[:1] * int(node.args[1].payload))
-        return casts.wrapped(EMIT[node.head](self.lines, node.args[-1].dtype, *args), node.dtype)
+        return casts.wrapped(self._rules[node.head](self.lines, node.args[-1].dtype, *args), node.dtype)
 
 
-def emit_scalar(lines: Lines, expr: Scalar, leaf: Leaf) -> str:
+def emit_scalar(lines: Lines, expr: Scalar, leaf: Leaf, *, rough: bool = False) -> str:
     """Append the statements of `expr` and return the name of its value in held form.
 
     Args:
         leaf: answers the leaves; asked once for each distinct one.
+        rough: the value is rounded to 16 bits in the end.
     Raises:
         NoTactic: a primitive has no meaning on the dtype it is applied to.
     """
-    return ScalarEmitter(lines, leaf).value(expr)
+    return ScalarEmitter(lines, leaf, rough=rough).value(expr)
 
 
 def constant(value: bool | float, dtype: DType) -> str:
