@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import functools
 import linecache
-from collections.abc import Callable
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from engineworks.codegen.triton.function import KernelFunction
@@ -69,7 +74,9 @@ def compile_cubin(function: KernelFunction, gpu: Gpu) -> Cubin:
         "maxnreg": function.max_registers, "launch_pdl": gpu.has("pdl") and function.waits,
     }  # fmt: skip
     try:
-        made = triton.compile(source, target=GPUTarget("cuda", gpu.capability, 32), options=options)
+        with _own_folder(triton):
+            made = triton.compile(source, target=GPUTarget("cuda", gpu.capability, 32), options=options)
+            shutil.rmtree(Path(next(iter(made.metadata_group.values()))).parent)
     except Exception as error:  # Triton raises many kinds
         raise BuildError(
             f"{function.name} does not compile for {gpu.arch}: {type(error).__name__}: {str(error)[:2000]}"
@@ -121,6 +128,26 @@ def jit_function(
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     exec(compile(text, file, "exec"), space)
     return space[function.name]
+
+
+_lock = threading.Lock()
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Where Triton keeps files of this process, removed with the process."""
+    return tempfile.TemporaryDirectory(prefix="engineworks-triton-", ignore_cleanup_errors=True)
+
+
+@contextmanager
+def _own_folder(triton: Any) -> Iterator[None]:
+    """Triton's cache is not the user's: what is compiled is kept by its callers, under their own keys.
+
+    Another thread's use of Triton meanwhile finds this folder, which stays as long as the process.
+    """
+    with _lock, triton.knobs.cache.scope():
+        triton.knobs.cache.dir = _folder().name
+        yield
 
 
 _OVERLAP = """
