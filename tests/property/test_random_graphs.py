@@ -85,10 +85,10 @@ def test_dynamic_engine_computes_what_the_graph_means_at_every_size(data: st.Dat
 @given(st.data())
 def test_every_pass_keeps_the_meaning(symbolic: bool, data: st.DataObject) -> None:
     from engineworks.builder.build import canonical_passes, optimising_passes
-    from engineworks.kernels.cpu.backend import BACKEND
     from engineworks.codegen.llvm.function import AVX2
     from engineworks.ir.rewriter import Rewriter
     from engineworks.ir.verify import verify
+    from engineworks.kernels.cpu.backend import BACKEND
 
     graph = _grow(data, dims=(1, 7) if symbolic else None)
     arrays = arrays_for(graph, {"N": 3})

@@ -113,7 +113,7 @@ def run_image(
             return evaluate(w.dim, values)
         if isinstance(w, Symbols):
             return slots.ctypes.data + 8 * list(symbols).index(w.name)
-        # pyrefly: ignore[missing-attribute]
+        # pyrefly: ignore[bad-index, missing-attribute]
         return blocks[type(w)][w.index].address + w.offset
 
     for step in image.steps:

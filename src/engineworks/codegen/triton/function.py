@@ -1,9 +1,10 @@
 """One kernel as Triton text, with everything that decides its machine code.
 
-The text defines one function, called `KernelFunction.name`, under `@triton.jit`; helpers may stand above it. These
-names are there without an import: `triton`, `tl`, `libdevice`, `gdc_wait`, `gdc_launch_dependents` and `prefetch(address,
-size)`, which asks for bytes to be brought into the level-2 cache, a multiple of 16 from a multiple of 16. These three do
-nothing where the target has no programmatic dependent launch, and in the interpreter.
+The text defines one function, called `KernelFunction.name`, under `@triton.jit`; helpers may stand above it.
+These names are there without an import: `triton`, `tl`, `libdevice`, `gdc_wait`, `gdc_launch_dependents` and
+`prefetch(address, size)`, which asks for bytes to be brought into the level-2 cache, a multiple of 16 from a
+multiple of 16. The last three do nothing where the target has no programmatic dependent launch, and in the
+interpreter.
 """
 
 from __future__ import annotations
