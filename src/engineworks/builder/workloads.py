@@ -65,7 +65,7 @@ def flops(work: Workload) -> float:
         return 0.0
     out = _numbers(work.outputs[0])
     match work.anchor.name, types:
-        case "matmul", [_, TensorType() as right, *_]:
+        case "matmul" | "normalised_matmul", [_, TensorType() as right, *_]:
             return 2.0 * prod(out) * _numbers(right)[-2]
         case "conv", [_, TensorType() as filters, *_]:
             return 2.0 * prod(out) * prod(_numbers(filters)) / _numbers(filters)[0]

@@ -181,6 +181,8 @@ class Builder(GraphBuilder):
         """i64 [count, 3]: batch, class, box of each box kept, by batch, class and falling score (ties: lower box first)."""
     def non_zero(self, *inputs: Operand, count: Dim) -> Value:
         """Indices of the elements that are not zero, in row-major order: i64 [rank, count]; NaN is not zero."""
+    def normalised_matmul(self, *inputs: Operand, epsilon: float = ..., out_dtype: DType | None = ..., allow_tf32: bool = ...) -> Value:
+        """out[..., n] = Σ_k (x[..., k] - mean) / √(variance + epsilon) * w[k, n], moments over the last axis of x."""
     def one_hot(self, *inputs: Operand, depth: Dim, axis: int = ...) -> Value:
         """A new axis of size `depth` at `axis` of the result: values[1] where it equals the index, else values[0]."""
     def pad(self, *inputs: Operand, before: tuple[Dim, ...], after: tuple[Dim, ...], mode: Literal['constant', 'reflect', 'edge', 'wrap'] = ...) -> Value:

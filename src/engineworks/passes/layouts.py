@@ -23,6 +23,8 @@ MOST_PLANES = 4
 """Channels of an image that convolutions read as planes."""
 STRIDED_OPS = frozenset({"matmul", "attention"})
 """Native ops that read their inputs through strides, as long as one of the last two axes is innermost."""
+ROW_OPS = STRIDED_OPS | {"normalised_matmul"}
+"""Native ops that would rather have rows."""
 ANY_ORDER_OPS = frozenset({"histogram"})
 """Native ops whose meaning does not depend on the order of elements."""
 
@@ -217,8 +219,8 @@ def _is_wanted_in_rows(value: Value, depth: int = 6) -> bool:
             seen.add(id(user))
             if user.op.name in CHANNELS_LAST_OPS:
                 wishes.add("channels")
-            elif user.op.name in STRIDED_OPS or isinstance(user.op, Reduction):
-                wishes.add("rows" if user.op.name in STRIDED_OPS or _folds_last(user) else "")
+            elif user.op.name in ROW_OPS or isinstance(user.op, Reduction):
+                wishes.add("rows" if user.op.name in ROW_OPS or _folds_last(user) else "")
             elif user.op.name not in ("transpose", "reshape") and is_fusible(user):
                 found.append(user.output)
         frontier = found

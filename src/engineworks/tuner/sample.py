@@ -106,7 +106,7 @@ def _chosen(work: Workload, data: TrialData, rng: np.random.Generator) -> Chosen
         return None
     shape = tuple(bound(n, data.dims) for n in work.outputs[0].shape)
     match work.anchor.name:
-        case "matmul":
+        case "matmul" | "normalised_matmul":
             return _product(work, data.arrays, shape, rng)
         case "conv":
             return _convolution(work, data.arrays, shape, rng)
@@ -199,7 +199,7 @@ def _smaller(
 def _offset(work: Workload, array: np.ndarray, rank: int) -> int:
     """Axes of the output that an input lacks on the left; filters and biases count their own axes from 0."""
     assert work.anchor is not None
-    return rank - array.ndim if work.anchor.name in ("matmul", "attention") else 0
+    return rank - array.ndim if work.anchor.name in ("matmul", "normalised_matmul", "attention") else 0
 
 
 def _epilogue_operand(

@@ -25,7 +25,7 @@ class CudaBackend(Backend):
 
     name = "cuda"
     home = "engineworks.kernels.cuda"
-    epilogue_ops = frozenset({"conv", "conv_transpose", "matmul"})
+    epilogue_ops = frozenset({"conv", "conv_transpose", "matmul", "normalised_matmul"})
     part_readers = frozenset({"attention"})
     resolves_by_kernel = False
 
