@@ -28,11 +28,11 @@ class ScalarEmitter:
     are rounded by explicit casts only.
 
     Args:
-        rough: what is computed is rounded to 16 bits in the end.
+        rough: what is computed is rounded to 16 bits in the end, so that it is not on the way.
     """
 
     def __init__(self, lines: Lines, leaf: Leaf, *, rough: bool = False) -> None:
-        self.lines, self.leaf = lines, leaf
+        self.lines, self.leaf, self._rough = lines, leaf, rough
         self._rules = EMIT | ROUGH if rough else EMIT
         self.values: dict[Scalar, str] = {}
         self._exact: set[Scalar] = set()
@@ -60,6 +60,8 @@ class ScalarEmitter:
             return constant(node.payload, node.dtype)
         if node.head in LEAVES:
             return self.leaf(node, args)
+        if self._rough and _rounds(node):
+            return args[0]
         if node.head == "cast":
             return casts.cast(self.lines, args[0], node.args[0].dtype, node.dtype)
         if node.head == "bitcast":
@@ -71,12 +73,18 @@ class ScalarEmitter:
         return casts.wrapped(self._rules[node.head](self.lines, node.args[-1].dtype, *args), node.dtype)
 
 
+def _rounds(node: Scalar) -> bool:
+    """An explicit rounding of held fp32 to 16 bits: conversions are slow instructions."""
+    is_narrow = node.dtype.is_float and node.dtype.bits == 16
+    return node.head == "cast" and is_narrow and node.args[0].dtype.is_float and node.args[0].dtype.bits <= 32
+
+
 def emit_scalar(lines: Lines, expr: Scalar, leaf: Leaf, *, rough: bool = False) -> str:
     """Append the statements of `expr` and return the name of its value in held form.
 
     Args:
         leaf: answers the leaves; asked once for each distinct one.
-        rough: the value is rounded to 16 bits in the end.
+        rough: the value is rounded to 16 bits in the end, so that it is not on the way.
     Raises:
         NoTactic: a primitive has no meaning on the dtype it is applied to.
     """
