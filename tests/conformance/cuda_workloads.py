@@ -82,11 +82,12 @@ def run_case(case: Case, rank: int = 0, **options: Any) -> RankedBackend:
     with np.errstate(all="ignore"):
         results = engine.run(**feeds)
     for (name, right), value in zip(expected.items(), graph.outputs, strict=True):
-        assert_close(results[name], right, _allowed(case, right, value.type), name)
+        assert_close(results[name], right, allowed(case, right, value.type), name)
     return backend
 
 
-def _allowed(case: Case, output: np.ndarray, type_: TensorType) -> Tolerance:
+def allowed(case: Case, output: np.ndarray, type_: TensorType) -> Tolerance:
+    """How far an engine's output may be off."""
     largest = max([int(np.size(a)) for a in case.arrays() if a is not None], default=1)
     length = max(1, largest // max(1, output.size))
     return tolerance(type_.dtype, length, ("exp", "log", "div", "pow"), case.example.rtol)
