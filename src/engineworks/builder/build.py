@@ -36,6 +36,7 @@ from engineworks.passes.common_values import CommonValues
 from engineworks.passes.decompose import Decompose
 from engineworks.passes.float_products import FloatProducts
 from engineworks.passes.fold_constants import FoldConstants
+from engineworks.passes.fold_layer_norms import FoldLayerNorms
 from engineworks.passes.layouts import AssignLayouts
 from engineworks.passes.lower_quantised import LowerQuantised
 from engineworks.passes.merge_products import MergeProducts
@@ -87,13 +88,17 @@ def build_bytes(model: Model, config: BuildConfig, progress: Progress | None = N
 def build_engine(
     model: Model, config: BuildConfig, progress: Progress | None = None, backend: Backend | None = None
 ) -> Emitted:
-    """The engine of a model, before it is written.
+    """The engine of a model, before it is written; of several targets, with a plan for each.
 
     Args:
-        model: see `Model`; a Graph is optimised in place.
+        model: see `Model`; a Graph is optimised in place, for one target.
         progress: called with (done, total, what) while kernels are tuned.
-        backend: in place of the target's, for tests.
+        backend: in place of the target's, for tests; of several targets, of those for its device.
     """
+    if len(config.targets) > 1:
+        from engineworks.builder.fat import build_fat
+
+        return build_fat(model, config, progress, backend)
     phases = _Phases()
     target = target_of(config)
     backend = backend or find(target.device)
@@ -280,6 +285,7 @@ class _Optimiser:
         narrow = [*self._merging(), NarrowAttention(policy, record), NarrowProducts(policy, record, reasons)]
         if self.backend.name == "cuda" and self.config.tf32 and not self.config.strict_math:
             narrow.append(AllowTensorFloats())
+        narrow += [FoldLayerNorms()] if self.backend.part_readers and not self.config.strict_math else []
         return optimising_passes(self.backend, self.isa, [*calibrated, quantise_rules()], floats, narrow)
 
     def _merging(self) -> list[Pass]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 import pytest
 
@@ -14,22 +11,15 @@ from engineworks.core.dims import symbol
 from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
-from engineworks.ir.op import Op
 from engineworks.kernels.cuda.matmul import CudaMatMul
-from engineworks.kernels.cuda.matmul_corrections import NORMALISED
 from engineworks.kernels.cuda.matmul_tiling import TileConfig
 from engineworks.kernels.tactic import Tactic
 from engineworks.kernels.workload import Operand, Workload
+from engineworks.ops.normalised_matmul import NormalisedMatMul
 from engineworks.testing.gpu_kernels import compile_image, interpret_image
 from tests.unit.kernels.cuda.matmul_case import tensor
 
 PROVIDER, GPU = CudaMatMul(), gpu_of("sm_90")
-
-
-@dataclass(frozen=True)
-class NormalisedMatMul(Op):
-    name: ClassVar[str] = NORMALISED
-    epsilon: float = 1e-5
 
 
 def normalised(a: TensorType, b: TensorType, *, rows_too: bool = False, constant: bool = True) -> Workload:
