@@ -42,12 +42,13 @@ class Interpreted:
         Args:
             words: one for each argument: an address, a number or a tensor map.
         """
+        import numpy as np
         from triton.runtime import interpreter
 
         given = [_argument(a, w) for a, w in zip(self.function.arguments, words, strict=True)]
         sizes = (*grid, 1, 1, 1)[:3]
         body = self._jitted.rewrite()
-        with _patched_language(body):
+        with _patched_language(body), np.errstate(all="ignore"):  # GPUs do not warn
             interpreter.interpreter_builder.set_grid_dim(*sizes)
             for x, y, z in itertools.product(*(range(n) for n in sizes)):
                 interpreter.interpreter_builder.set_grid_idx(x, y, z)
