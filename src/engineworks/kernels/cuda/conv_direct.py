@@ -16,7 +16,7 @@ from engineworks.kernels.cuda.conv_cost import LAUNCH_S
 from engineworks.kernels.cuda.conv_end import Block, Ending, emit_results, inside, masked, tap_digits
 from engineworks.kernels.cuda.conv_image import ImageParts
 from engineworks.kernels.cuda.conv_shape import conv_shape, tiles_of
-from engineworks.kernels.cuda.conv_windows import emit_firsts, emit_tap, widened
+from engineworks.kernels.cuda.conv_windows import emit_firsts, emit_tap
 from engineworks.kernels.cuda.conv_words import Words
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Step, Tactic
 from engineworks.kernels.workload import Workload, input_type
@@ -91,7 +91,7 @@ class CudaConvDirect:
         firsts = emit_firsts(windows, words, shape, config.pixels)
         taps = tap_digits(addresses, "tap", shape.kernel)
         at, conditions, _ = emit_tap(addresses, words, shape, firsts, taps, x.count)
-        c = f"({widened('group', x.count)} * {shape.channels} + c) * {words.size(shape.x_strides[1])}"
+        c = f"({in_reach('group', x.count)} * {shape.channels} + c) * {words.size(shape.x_strides[1])}"
         a = f"tl.load(x + ({at} + {c}){masked(*conditions, other='0')})"
         filters, per_group = w.strides(), "group * {} + {}"
         order = ("c", "n") if isinstance(work.anchor, ConvTranspose) else ("n", "c")

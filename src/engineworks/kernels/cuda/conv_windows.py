@@ -61,6 +61,6 @@ def tap_range(taps: int) -> str:
     return f"{'tl.static_range' if taps <= MOST_UNROLLED_TAPS else 'range'}({taps})"
 
 
-def widened(name: str, reach: Dim) -> str:
+def in_reach(name: str, reach: Dim) -> str:
     """An index in i64 where elements may not be counted in 31 bits."""
     return name if is_narrow(reach) else f"{name}.to(tl.int64)"

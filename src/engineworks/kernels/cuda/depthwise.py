@@ -20,7 +20,7 @@ from engineworks.kernels.cuda.conv_direct import sums_type
 from engineworks.kernels.cuda.conv_end import Block, Ending, emit_results, inside, masked, tap_digits
 from engineworks.kernels.cuda.conv_image import ImageParts
 from engineworks.kernels.cuda.conv_shape import conv_shape, tiles_of
-from engineworks.kernels.cuda.conv_windows import emit_firsts, emit_tap, tap_range, widened
+from engineworks.kernels.cuda.conv_windows import emit_firsts, emit_tap, in_reach, tap_range
 from engineworks.kernels.cuda.conv_words import Words
 from engineworks.kernels.cuda.pool_blocks import ranked_blocks
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Step, Tactic
@@ -87,7 +87,7 @@ class CudaDepthwise:
         columns = inside(outputs, config.channels, "n", words)
         rows = [f"{c}[:, None]" for c in conditions]
         mask = masked(*rows, columns and f"{columns}[None, :]", other="0")
-        channel = f"({widened('c', x.count)} * {words.size(shape.x_strides[1])})[None, :]"
+        channel = f"({in_reach('c', x.count)} * {words.size(shape.x_strides[1])})[None, :]"
         a = f"tl.load(x + (({at})[:, None] + {channel}){mask})"
         place = f"tap * {outputs} + n" if taps_first else f"n * {shape.taps} + tap"
         b = f"tl.load(w + {place}{masked(columns, other='0')})"

@@ -20,7 +20,7 @@ from engineworks.kernels.cpu.pool_loops import Pool, pool_of
 from engineworks.kernels.cuda.conv_end import Block, Ending, emit_results, inside, masked, tap_digits
 from engineworks.kernels.cuda.conv_image import ImageParts
 from engineworks.kernels.cuda.conv_shape import AXES, ConvShape, leading, spread, tiles_of
-from engineworks.kernels.cuda.conv_windows import emit_firsts, emit_tap, tap_range, widened
+from engineworks.kernels.cuda.conv_windows import emit_firsts, emit_tap, in_reach, tap_range
 from engineworks.kernels.cuda.conv_words import Words
 from engineworks.kernels.cuda.pool_blocks import BlockConfig, ranked_blocks
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Step, Tactic
@@ -99,7 +99,7 @@ class CudaPool:
         columns = inside(x.shape[1], config.channels, "n", words)
         lies = [f"{c}[:, None]" for c in conditions]
         mask = masked(*lies, columns and f"{columns}[None, :]", other=_neutral(op, x.dtype))
-        channel = f"({widened('n', x.count)} * {words.size(shape.x_strides[1])})[None, :]"
+        channel = f"({in_reach('n', x.count)} * {words.size(shape.x_strides[1])})[None, :]"
         begin = _emit_fold(fold, kernel, [" & ".join(lies)] if lies else [], indices)
         end = _end(kernel)
         tiles = ceil_div(x.shape[1], config.channels)
