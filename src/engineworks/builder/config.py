@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,8 @@ class BuildConfig:
 
     Attributes:
         target: 'cpu' (this machine), 'cpu:avx512', 'cpu:avx2'; 'cuda' (this machine's GPU), 'cuda:sm_90' and other
-            architectures, which need no GPU to build for.
+            architectures, which need no GPU to build for. Several with commas between them make one file with a plan
+            for each; the best that a machine runs is loaded there.
         precision: that products may be computed in, wherever one is faster: 'bf16', 'fp16', 'int8' (with calibration or
             a model's own Q/DQ), several of them, 'best' for all that the CPU is fast at; 'fp32' computes in the
             model's own types ('tf32' says the same).
@@ -93,6 +94,8 @@ class BuildConfig:
             raise BuildError(
                 f"precision_constraints '{self.precision_constraints}' is none of 'obey', 'prefer', 'none'"
             )
+        if len(set(self.targets)) < len(self.targets) or not all(self.targets):
+            raise BuildError(f"target '{self.target}' names a target twice, or none between two commas")
         self._check_gpu()
         if not 0 <= self.max_clipped <= 1:
             raise BuildError(f"max_clipped={self.max_clipped} is not a share from 0 to 1")
@@ -115,11 +118,29 @@ class BuildConfig:
                 f"hardware_compatibility '{self.hardware_compatibility}' is none of 'exact', "
                 f"'same_compute_capability', 'ampere_plus'"
             )
-        if self.hardware_compatibility == "ampere_plus" and self.target != "cuda:sm_80":
+        if self.hardware_compatibility == "ampere_plus" and "cuda:sm_80" not in self.targets:
             raise BuildError(
                 f"hardware_compatibility 'ampere_plus' is for target 'cuda:sm_80', which every later GPU can run; the "
                 f"target is '{self.target}'"
             )
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names in `target`."""
+        return tuple(t.strip() for t in self.target.split(","))
+
+    def for_each_target(self) -> tuple[BuildConfig, ...]:
+        """The configuration of each target's plan.
+
+        'ampere_plus' holds for cuda:sm_80; plans for other GPUs then run on any model of their architecture.
+        """
+        return tuple(self._for_target(t) for t in self.targets)
+
+    def _for_target(self, target: str) -> BuildConfig:
+        wanted = self.hardware_compatibility
+        if wanted == "ampere_plus" and target != "cuda:sm_80":
+            wanted = "same_compute_capability"
+        return replace(self, target=target, hardware_compatibility=wanted)
 
     @property
     def precisions(self) -> frozenset[str]:

@@ -47,11 +47,16 @@ from engineworks.tuner.choice import Choice
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """An engine before it is written: manifest, sections, and the memory plan for the report."""
+    """An engine before it is written: manifest, sections, and the memory plan for the report.
+
+    Attributes:
+        tensors: where each lies in the weights section.
+    """
 
     manifest: Manifest
     sections: dict[str, bytes | bytearray]
     memory: MemoryPlan
+    tensors: tuple[schema.Piece, ...] = ()
 
 
 @dataclass(slots=True)
@@ -102,7 +107,8 @@ class Emitter:
         code = self.backend.code(self.functions, self.declarations, self.isa, self.cache, self.binding)
         manifest = self._manifest(memory, code)
         sections: dict[str, bytes | bytearray] = {"code": code.image, "weights": self.weights.tobytes()}
-        return Emitted(manifest, sections, memory)
+        tensors = tuple(schema.Piece(at, chunk.nbytes) for at, chunk in self.weights.chunks())
+        return Emitted(manifest, sections, memory, tensors)
 
     # -- launches ---------------------------------------------------------------------------------------------
     def launch_plan(self, plan: Planned, outputs: Sequence[Storage], prefix: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 
 import msgspec
 
@@ -47,4 +48,4 @@ def with_useful_threads(
 
 def _limited(emitted: Emitted) -> Emitted:
     manifest = msgspec.structs.replace(emitted.manifest, max_threads=1)
-    return Emitted(manifest, emitted.sections, emitted.memory)
+    return replace(emitted, manifest=manifest)

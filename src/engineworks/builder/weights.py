@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 
+from engineworks.engine.schema import WEIGHTS_ALIGNMENT as ALIGNMENT
 from engineworks.ir.graph import Value
-
-ALIGNMENT = 64
 
 
 class WeightsSection:
@@ -37,13 +37,18 @@ class WeightsSection:
             self._plain[id(value)] = self.add(value.array)
         return self._plain[id(value)]
 
+    def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Each run of bytes that was added, at its offset, in order."""
+        position = 0
+        for chunk in self._chunks:
+            position = -(-position // ALIGNMENT) * ALIGNMENT
+            yield position, chunk
+            position += chunk.nbytes
+
     def tobytes(self) -> bytearray:
         """The section's bytes."""
         out = bytearray(self.size)
         view = np.frombuffer(out, np.uint8)
-        position = 0
-        for chunk in self._chunks:
-            position = -(-position // ALIGNMENT) * ALIGNMENT
+        for position, chunk in self.chunks():
             view[position : position + chunk.nbytes] = chunk
-            position += chunk.nbytes
         return out

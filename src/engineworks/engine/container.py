@@ -59,7 +59,7 @@ class Container:
             if names and section.name not in names:
                 continue
             if hashlib.sha256(self.sections[section.name]).hexdigest() != section.sha256:
-                raise _corrupt(self.origin, f"section '{section.name}' does not match its checksum")
+                raise corrupt(self.origin, f"section '{section.name}' does not match its checksum")
 
 
 def read(source: str | os.PathLike[str] | Bytes) -> Container:
@@ -75,7 +75,7 @@ def read(source: str | os.PathLike[str] | Bytes) -> Container:
     origin = os.fspath(source)
     with open(origin, "rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
-            raise _corrupt(origin, "the file is empty")
+            raise corrupt(origin, "the file is empty")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return _parse(memoryview(mapped), origin, is_mapped=True)
 
@@ -114,17 +114,41 @@ def write(path: str | os.PathLike[str], manifest: Manifest, sections: Mapping[st
     return length
 
 
-def _pieces(manifest: Manifest, sections: Mapping[str, Bytes]) -> Iterator[Bytes]:
+def complete(manifest: Manifest, sections: Mapping[str, Bytes]) -> Manifest:
+    """The manifest with its sections described."""
     described: list[Section] = []
     offset = 0
     for name, content in sections.items():
         size = memoryview(content).nbytes
         described.append(Section(name, offset, size, hashlib.sha256(content).hexdigest()))
         offset += -(-size // ALIGNMENT) * ALIGNMENT
-    complete = msgspec.structs.replace(manifest, sections=tuple(described))
-    wrong = problems(complete)
+    made = msgspec.structs.replace(manifest, sections=tuple(described))
+    wrong = problems(made)
     assert not wrong, f"the builder made an inconsistent manifest: {wrong[0]}"
-    text = _encoder.encode(complete)
+    return made
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """A complete manifest as `decode` reads it."""
+    return _encoder.encode(manifest)
+
+
+def decode(text: Bytes, origin: str) -> Manifest:
+    """A manifest from its bytes, checked. Raises CorruptEngine."""
+    try:
+        manifest = _decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise corrupt(origin, f"the manifest is not valid: {error}") from None
+    wrong = problems(manifest)
+    if wrong:
+        raise corrupt(origin, f"the manifest contradicts itself: {wrong[0]}")
+    return manifest
+
+
+def _pieces(manifest: Manifest, sections: Mapping[str, Bytes]) -> Iterator[Bytes]:
+    manifest = complete(manifest, sections)
+    described = manifest.sections
+    text = encode_manifest(manifest)
     start = _aligned(HEADER.size + len(text))
     length = start + (described[-1].offset + described[-1].size if described else 0)
     yield HEADER.pack(MAGIC, versions.CURRENT, 0, len(text), length, hashlib.sha256(text).digest())
@@ -142,14 +166,8 @@ def _parse(view: memoryview, origin: str, *, is_mapped: bool) -> Container:
     manifest_length = _check_header(view, origin)
     text = view[HEADER.size : HEADER.size + manifest_length]
     if hashlib.sha256(text).digest() != bytes(view[32:64]):
-        raise _corrupt(origin, "the manifest does not match its checksum")
-    try:
-        manifest = _decoder.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _corrupt(origin, f"the manifest is not valid: {error}") from None
-    wrong = problems(manifest)
-    if wrong:
-        raise _corrupt(origin, f"the manifest contradicts itself: {wrong[0]}")
+        raise corrupt(origin, "the manifest does not match its checksum")
+    manifest = decode(text, origin)
     sections = _cut(view, HEADER.size + manifest_length, manifest.sections, origin)
     return Container(manifest, sections, origin, is_mapped)
 
@@ -158,9 +176,9 @@ def _check_header(view: memoryview, origin: str) -> int:
     """Length of the manifest, after the fixed fields have been checked."""
     head = bytes(view[: HEADER.size])
     if len(head) < 8 or head[:8] != MAGIC:
-        raise _corrupt(origin, _why_not_magic(head))
+        raise corrupt(origin, _why_not_magic(head))
     if len(head) < HEADER.size:
-        raise _corrupt(origin, f"cut short: {len(head)} bytes, the header alone takes {HEADER.size}")
+        raise corrupt(origin, f"cut short: {len(head)} bytes, the header alone takes {HEADER.size}")
     _, version, flags, manifest_length, file_length, _ = HEADER.unpack(head)
     if version > versions.CURRENT:
         raise NewerFormat(
@@ -168,15 +186,15 @@ def _check_header(view: memoryview, origin: str) -> int:
             f"  Update Engineworks, or build the engine again with this version."
         )
     if version < versions.OLDEST:
-        raise _corrupt(origin, f"format version {version} never existed")
+        raise corrupt(origin, f"format version {version} never existed")
     if flags:
-        raise _corrupt(origin, f"unknown header flags {flags:#x}")
+        raise corrupt(origin, f"unknown header flags {flags:#x}")
     if len(view) < file_length:
-        raise _corrupt(origin, f"cut short: {len(view):,} of {file_length:,} bytes")
+        raise corrupt(origin, f"cut short: {len(view):,} of {file_length:,} bytes")
     if len(view) > file_length:
-        raise _corrupt(origin, f"{len(view) - file_length:,} bytes follow the end of the engine")
+        raise corrupt(origin, f"{len(view) - file_length:,} bytes follow the end of the engine")
     if not 2 <= manifest_length <= min(MAX_MANIFEST, file_length - HEADER.size):
-        raise _corrupt(origin, f"a manifest of {manifest_length:,} bytes does not fit")
+        raise corrupt(origin, f"a manifest of {manifest_length:,} bytes does not fit")
     return manifest_length
 
 
@@ -196,13 +214,13 @@ def _cut(view: memoryview, end: int, described: tuple[Section, ...], origin: str
     for section in described:
         first = start + section.offset
         if first != _aligned(position) or first + section.size > len(view):
-            raise _corrupt(origin, f"section '{section.name}' lies outside the file or off its place")
+            raise corrupt(origin, f"section '{section.name}' lies outside the file or off its place")
         if view[position:first] != bytes(first - position):
-            raise _corrupt(origin, f"the padding before section '{section.name}' is not zero")
+            raise corrupt(origin, f"the padding before section '{section.name}' is not zero")
         sections[section.name] = view[first : first + section.size]
         position = first + section.size
     if max(position, start) != len(view):
-        raise _corrupt(origin, "bytes that belong to no section")
+        raise corrupt(origin, "bytes that belong to no section")
     return sections
 
 
@@ -210,7 +228,8 @@ def _aligned(position: int) -> int:
     return -(-position // ALIGNMENT) * ALIGNMENT
 
 
-def _corrupt(origin: str, why: str) -> CorruptEngine:
+def corrupt(origin: str, why: str) -> CorruptEngine:
+    """The error about a damaged file."""
     return CorruptEngine(
         f"{origin}: {why}.\n  Build the engine again, or copy the file again in binary mode."
     )

@@ -276,6 +276,32 @@ class Section(Strict):
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
+class Piece(Strict):
+    """A run of bytes of the weights section; `offset` is a multiple of 64."""
+
+    offset: Count
+    size: Count
+
+
+class Variant(Strict):
+    """One plan of an engine for several targets: an engine of its own, whose sections are those named here.
+
+    Attributes:
+        target: the plan's.
+        manifest: section with the plan's manifest, JSON. It describes the sections 'code', 'weights' and 'report' as
+            they would be in a file of the plan alone.
+        code, report: section that is the plan's 'code', 'report'; '': it has none.
+        weights: pieces of the section 'weights' that are the plan's, each at the next multiple of 64 after the end of
+            the one before.
+    """
+
+    target: TargetRecord
+    manifest: Name
+    code: Text = ""
+    report: Text = ""
+    weights: tuple[Piece, ...] = ()
+
+
 class Manifest(Strict):
     """Everything about an engine but its bulk bytes.
 
@@ -290,6 +316,8 @@ class Manifest(Strict):
         arena_bytes: of the memory plan, unless a profile has its own.
         arena_lower_bound: peak of the bytes alive at once, for the report.
         sections: filled in by the writer.
+        variants: plans for several targets in one file, whose own manifest then has no program, kernels or buffers;
+            target, inputs, outputs, symbols and profiles are those of the first plan.
     """
 
     package: Text
@@ -312,7 +340,11 @@ class Manifest(Strict):
     arena_lower_bound: Count = 0
     weights: tuple[Weight, ...] = ()
     sections: tuple[Section, ...] = ()
+    variants: tuple[Variant, ...] = ()
 
+
+WEIGHTS_ALIGNMENT = 64
+"""Of tensors in the weights section, and of the pieces of a variant; bytes."""
 
 RECORD_WORDS = 8
 """int64 words of one record in the plan."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from engineworks.core import dtypes, expression
 from engineworks.engine.gpu_rules import gpu_kernel_problems, gpu_problems
 from engineworks.engine.schema import Buffer, Dim, Manifest, Record, Ref, Symbol, Tensor, words_base
+from engineworks.engine.variant_rules import variant_problems
 
 
 def problems(manifest: Manifest) -> list[str]:
@@ -34,6 +35,7 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     if manifest.scratch_bytes % 64:
         yield f"{manifest.scratch_bytes} bytes of scratch, which must be a multiple of 64"
     yield from _program_problems(manifest, names)
+    yield from variant_problems(manifest)
     if manifest.target.device == "cuda":
         yield from gpu_kernel_problems(manifest)
         for number, each in enumerate(manifest.maps):

@@ -10,5 +10,6 @@ OLDEST = 1
 
 NOTES: dict[int, str] = {
     1: "First format: CPU engines, symbolic dims, profiles, run-time checks, records with jumps.",
-    2: "GPU engines: cubins, grids, overlapping launches, tensor maps, library calls, sizes resolved by the runtime.",
+    2: "GPU engines: cubins, grids, overlapping launches, tensor maps, library calls, sizes resolved by the runtime; "
+    "plans for several targets in one file.",
 }

@@ -11,10 +11,10 @@ from engineworks.core.target import Target
 from engineworks.engine import container
 from engineworks.engine.schema import Manifest, Profile, Tensor
 from engineworks.errors import EngineMismatch, InvalidInput
-from engineworks.runtime import device as devices
 from engineworks.runtime.compatibility import advice, differences
 from engineworks.runtime.context import Context
 from engineworks.runtime.device import Device
+from engineworks.runtime.variants import first_that_loads
 
 MAX_THREADS = 256
 
@@ -23,13 +23,25 @@ class Engine:
     """Immutable; may be used from any number of threads.
 
     Attributes:
-        manifest: everything the file says about itself.
+        manifest: everything the file says about itself; of a file with plans for several targets, what the plan says
+            that was loaded.
         inputs, outputs: names, dtypes and dims.
         default_threads: of contexts that do not ask for a number.
     """
 
-    def __init__(self, file: container.Container, device: Device, *, threads: int | None = None) -> None:
-        """Use `open`; this takes a container already read and a device already found."""
+    def __init__(
+        self,
+        file: container.Container,
+        device: Device,
+        *,
+        threads: int | None = None,
+        whole: container.Container | None = None,
+    ) -> None:
+        """Use `open`; this takes a container already read and a device already found.
+
+        Args:
+            whole: the file that `file` is a plan of.
+        """
         manifest = file.manifest
         _check_target(file.origin, manifest, device)
         file.verify("code")
@@ -37,7 +49,8 @@ class Engine:
         self.inputs: tuple[Tensor, ...] = manifest.inputs
         self.outputs: tuple[Tensor, ...] = manifest.outputs
         self.default_threads = _checked_threads(threads) or device.default_threads()
-        self._file = file
+        self._whole = whole or file
+        self._report = file.sections.get("report", memoryview(b""))
         self._device = device
         code = file.sections.get("code", memoryview(b""))
         self._module = device.load(code, manifest)
@@ -62,12 +75,14 @@ class Engine:
         Args:
             device: which GPU, where the machine has several: its number among those that the process sees; None
                 takes the one of the calling thread's current CUDA context, else the first. Or a device in place of
-                the one that the engine names, for tests.
+                the one that the engine names. Of plans for several targets the best that runs here is loaded, or that
+                runs on the device given (`runtime.variants`).
             threads: of contexts that do not ask for a number; as many as there are physical cores by default.
             verify: compare the checksums of all sections, which reads the whole file.
         Raises:
             CorruptEngine, NewerFormat: the file is not one that this package can read.
-            EngineMismatch: it was built for another device, or for CPU features that are missing here.
+            EngineMismatch: it was built for another device, or for CPU features that are missing here; each of its
+                plans, where it has several.
             MissingExtra: a package that the device needs is not installed.
             DeviceError: no memory for the weights.
             OSError: the file cannot be opened.
@@ -75,9 +90,9 @@ class Engine:
         file = container.read(source)
         if verify:
             file.verify()
-        if device is None or isinstance(device, int):
-            device = devices.find(file.manifest.target.device, device)
-        return cls(file, device, threads=threads)
+        return first_that_loads(
+            file, device, lambda plan, found: cls(plan, found, threads=threads, whole=file)
+        )
 
     @property
     def name(self) -> str:
@@ -87,7 +102,7 @@ class Engine:
     @property
     def report(self) -> bytes:
         """The build report as JSON; empty when the engine was built without one."""
-        return bytes(self._file.sections.get("report", b""))
+        return bytes(self._report)
 
     def context(self, profile: int | str = 0, *, threads: int | None = None) -> Context:
         """A new execution state, for one thread.
@@ -141,12 +156,12 @@ class Engine:
     __call__ = run
 
     def serialize(self) -> bytes:
-        """The engine file's bytes."""
-        return container.encode(self.manifest, self._file.sections)
+        """The engine file's bytes, with the plans for all of its targets."""
+        return container.encode(self._whole.manifest, self._whole.sections)
 
     def save(self, path: str | os.PathLike[str]) -> int:
         """Write the engine file in one step; its length in bytes. Raises OSError."""
-        return container.write(path, self.manifest, self._file.sections)
+        return container.write(path, self._whole.manifest, self._whole.sections)
 
     def _profile(self, wanted: int | str) -> Profile | None:
         profiles = self.manifest.profiles
