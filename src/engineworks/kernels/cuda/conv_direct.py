@@ -16,7 +16,7 @@ from engineworks.kernels.cuda.conv_cost import LAUNCH_S
 from engineworks.kernels.cuda.conv_end import Block, Ending, emit_results, inside, masked, tap_digits
 from engineworks.kernels.cuda.conv_image import ImageParts
 from engineworks.kernels.cuda.conv_shape import conv_shape, tiles_of
-from engineworks.kernels.cuda.conv_windows import emit_firsts, emit_tap
+from engineworks.kernels.cuda.conv_windows import emit_firsts, emit_tap, in_reach
 from engineworks.kernels.cuda.conv_words import Words
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Step, Tactic
 from engineworks.kernels.workload import Workload, input_type
