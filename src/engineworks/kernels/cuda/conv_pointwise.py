@@ -17,7 +17,6 @@ from engineworks.errors import NoTactic
 from engineworks.kernels.cpu.conv_epilogue import finish_of
 from engineworks.kernels.cuda.conv_shape import conv_shape
 from engineworks.kernels.cuda.matmul import CudaMatMul
-from engineworks.kernels.cuda.matmul_cublaslt import CublasltMatmul
 from engineworks.kernels.cuda.matmul_rows import CudaMatMulRows
 from engineworks.kernels.tactic import (
     Effort,
@@ -34,9 +33,7 @@ from engineworks.kernels.workload import Epilogue, Operand, Workload, input_type
 from engineworks.ops.conv import Conv
 from engineworks.ops.matmul import MatMul
 
-FAMILIES: Mapping[str, TacticProvider] = {
-    family.name: family for family in (CudaMatMul(), CudaMatMulRows(), CublasltMatmul())
-}
+FAMILIES: Mapping[str, TacticProvider] = {family.name: family for family in (CudaMatMul(), CudaMatMulRows())}
 """By name."""
 
 
