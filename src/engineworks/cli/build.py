@@ -12,6 +12,7 @@ from engineworks.cli.console import duration, emit_json, progress, say, size
 from engineworks.cli.flags import BuildFlags, config_of
 
 if TYPE_CHECKING:
+    from engineworks.engine.container import Container
     from engineworks.engine.schema import Manifest
 
 Shapes = Annotated[list[str], Parameter(alias="-s", negative="", consume_multiple=True)]
@@ -45,17 +46,31 @@ def build(
     with progress("build") as report:
         emitted = build_engine(model, config_of(flags, shapes or [], name=flags.name or model.stem), report)
     written = container.write(path, emitted.manifest, emitted.sections)
-    result = summary(emitted.manifest, len(emitted.sections.get("weights", b""))) | {
-        "file": str(path),
-        "file_bytes": written,
-        "build_s": time.perf_counter() - started,
-    }
+    shown = {"file": str(path), "file_bytes": written, "build_s": time.perf_counter() - started}
+    plans = plan_summaries(container.read(path)) if emitted.manifest.variants else []
+    whole = summary(emitted.manifest, len(emitted.sections.get("weights", b"")))
     if json:
-        emit_json(result)
+        emit_json(whole | shown | ({"plans": plans} if plans else {}))
         return
-    say(f"{path}: {size(written)}, built in {duration(result['build_s'])} for {result['target']}")
-    say(f"  {result['kernels']} kernels in {result['launches']} launches, weights {size(result['weights_bytes'])}, "
-        f"activations {size(result['arena_bytes'])}")  # fmt: skip
+    targets = ", ".join(p["target"] for p in plans or [whole])
+    say(f"{path}: {size(written)}, built in {duration(shown['build_s'])} for {targets}")
+    for plan in plans or [whole]:
+        prefix = f"{plan['target']}: " if plans else ""
+        say(f"  {prefix}{plan['kernels']} kernels in {plan['launches']} launches, weights "
+            f"{size(plan['weights_bytes'])}, activations {size(plan['arena_bytes'])}")  # fmt: skip
+    if plans:
+        say(f"  weights {size(whole['weights_bytes'])} in all: what plans share is there once")
+
+
+def plan_summaries(file: Container) -> list[dict[str, Any]]:
+    """The summary of each plan of a file for several targets; none for other files."""
+    from engineworks.engine.variants import plan_manifest
+
+    made = []
+    for number in range(len(file.manifest.variants)):
+        manifest = plan_manifest(file, number)
+        made.append(summary(manifest, sum(s.size for s in manifest.sections if s.name == "weights")))
+    return made
 
 
 def summary(manifest: Manifest, weights_bytes: int) -> dict[str, Any]:

@@ -21,6 +21,7 @@ def explain(
     rewrites: Annotated[bool, Parameter(negative="")] = False,
     precision: Annotated[bool, Parameter(negative="")] = False,
     html: Path | None = None,
+    plan: int = 0,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Say what was fused, which kernels won, and what was not done and why.
@@ -32,9 +33,10 @@ def explain(
         rewrites: list every rewrite that applied.
         precision: list what each product computes in, and why; warnings of calibration.
         html: write one self-contained page there instead.
+        plan: which one, of an engine with plans for several targets; `engineworks inspect` numbers them.
         json: print the report as JSON.
     """
-    report = read_report(engine)
+    report = read_report(engine, plan)
     if json:
         emit_json(report)
     elif precision:
@@ -48,19 +50,25 @@ def explain(
         _print(report, tactics, missed, rewrites)
 
 
-def read_report(engine: Path) -> dict[str, Any]:
-    """The report section of an engine file.
+def read_report(engine: Path, plan: int = 0) -> dict[str, Any]:
+    """The report section of an engine file, or of one of its plans.
 
     Raises:
-        Error: the engine has none.
+        Error: the engine has none; no such plan.
     """
     import msgspec
 
     from engineworks.engine import container
 
     opened = container.read(engine)
-    opened.verify("report")
-    data = bytes(opened.sections.get("report", b""))
+    variants = opened.manifest.variants
+    if not 0 <= plan < (len(variants) or 1):
+        raise Error(f"{engine} has no plan {plan}: it has {len(variants) or 1}, from 0 on.")
+    name = variants[plan].report if variants else "report"
+    data = b""
+    if name in opened.sections:
+        opened.verify(name)
+        data = bytes(opened.sections[name])
     if not data:
         raise Error(f"{engine} was written without a build report. Build it again.")
     return msgspec.json.decode(data)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from engineworks.cli.build import summary
+from engineworks.cli.build import plan_summaries, summary
 from engineworks.cli.console import emit_json, say, size, table
+from engineworks.core.target import Target
 
 if TYPE_CHECKING:
-    from engineworks.engine.schema import Manifest, Record
+    from engineworks.engine.container import Container
+    from engineworks.engine.schema import Manifest, Record, TargetRecord
 
 
 def inspect(
@@ -43,13 +45,19 @@ def inspect(
     if json:
         import msgspec
 
-        emit_json(msgspec.to_builtins(manifest))
+        plans = {"plans": msgspec.to_builtins(_plans(opened))} if manifest.variants else {}
+        emit_json(msgspec.to_builtins(manifest) | plans)
         return
-    _say_facts(file, manifest)
+    if manifest.variants:
+        _say_plans(file, opened)
+    else:
+        _say_facts(file, manifest)
     _show_tables(manifest)
     if kernels:
-        rows = [_launch(number, r, manifest) for number, r in enumerate(manifest.program) if r.op == "call"]
-        table(["record", "source nodes", "tactic", "tasks"], rows)
+        for plan in _plans(opened) or [manifest]:
+            rows = [_launch(number, r, plan) for number, r in enumerate(plan.program) if r.op == "call"]
+            title = f"{plan.target.device}:{plan.target.arch}" if manifest.variants else ""
+            table(["record", "source nodes", "tactic", "tasks"], rows, title)
     if verify:
         say("all checksums are right")
 
@@ -66,6 +74,40 @@ def _say_facts(file: Path, manifest: Manifest) -> None:
         + (f" (at least {size(bound)} is needed)" if bound else "")
     )
     say(f"  program  {facts['launches']} launches of {facts['kernels']} kernels")
+
+
+def _plans(opened: Container) -> list[Manifest]:
+    """Manifests of the plans for several targets."""
+    from engineworks.engine.variants import plan_manifest
+
+    return [plan_manifest(opened, number) for number in range(len(opened.manifest.variants))]
+
+
+def _say_plans(file: Path, opened: Container) -> None:
+    manifest = opened.manifest
+    plans = plan_summaries(opened)
+    weights = sum(s.size for s in manifest.sections if s.name == "weights")
+    say(
+        f"{file}: engine '{manifest.name}' for {len(plans)} targets, written by Engineworks {manifest.package}"
+    )
+    say(f"  weights  {size(weights)}, those of several plans once")
+    rows = [
+        (
+            number, _bound(variant.target), p["kernels"], p["launches"], size(p["weights_bytes"]),
+            size(p["arena_bytes"]), size(len(opened.sections[variant.code])),
+        )
+        for number, (variant, p) in enumerate(zip(manifest.variants, plans, strict=True))
+    ]  # fmt: skip
+    table(
+        ["plan", "target", "kernels", "launches", "weights", "activations", "code"], rows, right=range(2, 7)
+    )
+
+
+def _bound(target: TargetRecord) -> str:
+    """The target, the GPU that it is bound to, and who else may load it."""
+    text = str(Target(target.device, target.arch, target.features))
+    gpu = target.facts.get("gpu") if not target.compatible else ""
+    return text + (f" ({gpu})" if gpu else "") + (f" ({target.compatible})" if target.compatible else "")
 
 
 def _show_tables(manifest: Manifest) -> None:

@@ -33,7 +33,10 @@ def tune(
     started = time.perf_counter()
     with progress("tune") as report:
         emitted = build_engine(model, config_of(flags, shapes or []), report)
-    groups = [g for g in json_text.loads(emitted.sections["report"])["groups"] if g.get("tactic")]
+    reports = [
+        json_text.loads(s) for name, s in emitted.sections.items() if name.partition(".")[0] == "report"
+    ]
+    groups = [g for report in reports for g in report["groups"] if g.get("tactic")]
     if json:
         emit_json({"seconds": time.perf_counter() - started, "groups": groups})
         return
