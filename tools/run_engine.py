@@ -14,7 +14,7 @@ import numpy as np
 
 import engineworks
 
-COMPILERS = ("llvmlite", "onnx", "torch", "cyclopts", "rich")
+COMPILERS = ("llvmlite", "triton", "cuda", "onnx", "torch", "cyclopts", "rich")
 
 
 def main(folder: str) -> None:
