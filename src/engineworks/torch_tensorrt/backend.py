@@ -6,6 +6,7 @@ to. Sizes that change get a range; a call beyond it builds the engine again with
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import operator
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from engineworks.errors import InvalidInput
 from engineworks.ir.foreign import spellings
 from engineworks.torch_tensorrt import operator as engine_operator
 from engineworks.torch_tensorrt.extract import Program
+from engineworks.torch_tensorrt.places import place_of_graph, settled
 from engineworks.torch_tensorrt.plan import Planner
 from engineworks.torch_tensorrt.settings import CompilationSettings, settings_of
 
@@ -113,7 +115,8 @@ class CompiledGraph:
     ) -> None:
         graph = module.graph
         self._module = module
-        self._settings = settings
+        # Graph breaks leave graphs on the CPU beside those on a GPU: where its tensors lie decides for each.
+        self._settings = settled(dataclasses.replace(settings, device=None), place_of_graph(graph))
         self._static = static
         self._variants: dict[tuple[int, ...], _Variant] = {}
         placeholders = graph.find_nodes(op="placeholder")

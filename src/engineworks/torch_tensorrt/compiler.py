@@ -24,6 +24,7 @@ from engineworks.torch_tensorrt.extract import ENGINE
 from engineworks.torch_tensorrt.input import Input
 from engineworks.torch_tensorrt.module import EngineModule
 from engineworks.torch_tensorrt.operator import execute_engine
+from engineworks.torch_tensorrt.places import place_of_graph, place_of_module, settled
 from engineworks.torch_tensorrt.plan import Plan, Planner
 from engineworks.torch_tensorrt.script import script
 from engineworks.torch_tensorrt.settings import CompilationSettings, settings_of
@@ -46,7 +47,8 @@ def compile(
     """A module that computes what `module` computes, in engines.
 
     Args:
-        module: a torch.nn.Module, whose eval mode is compiled, or a torch.export.ExportedProgram.
+        module: a torch.nn.Module, whose eval mode is compiled, or a torch.export.ExportedProgram. Where it lies its
+            engines will compute: `model.cuda()` is compiled for this machine's GPU, and takes and gives tensors there.
         ir: 'default', 'dynamo' and 'ts' give a TorchScript module that torch.jit.save writes; 'torch_compile' gives
             torch.compile(module, backend="engineworks").
         inputs, arg_inputs: an `Input` or an example tensor for each positional argument, in tuples, lists and dicts as
@@ -105,7 +107,8 @@ def _exported(
             f"compile({type(module).__name__}): inputs must be given: an Input(shape, dtype=…) or an example tensor "
             f"for each argument."
         )
-    program, names = export(module, args, kwargs, truncate_double=settings.truncate_double)
+    place = place_of_module(module, leaves((args, kwargs)), settings)
+    program, names = export(module, args, kwargs, truncate_double=settings.truncate_double, place=place)
     return program, names, type(module).__name__
 
 
@@ -113,6 +116,7 @@ def _compiled(
     program: Any, names: Sequence[str], name: str, inputs: Sequence[Input], settings: CompilationSettings
 ) -> Any:
     program = decomposed(program)
+    settings = settled(settings, place_of_graph(program.graph))
     whole = program_of(program, inputs)
     planner = Planner(whole, settings, settings.config(name))
     planner.cut()
@@ -165,6 +169,7 @@ def convert_method_to_trt_engine(
     settings = dataclasses.replace(settings_of(options), require_full_compilation=True, dryrun=False)
     args, kwargs = described(_given(inputs, arg_inputs)), described(kwarg_inputs or {})
     program, _, name = _exported(module, args, kwargs, settings)
+    settings = settled(settings, place_of_graph(program.graph))
     planner = Planner(
         program_of(decomposed(program), leaves((args, kwargs))), settings, settings.config(name)
     )

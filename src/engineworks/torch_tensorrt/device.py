@@ -1,4 +1,4 @@
-"""Device: where a program wants its engines. They run on the CPU."""
+"""Device: where a program wants its engines."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ _log = logging.getLogger("engineworks")
 class Device:
     """A device as Torch-TensorRT's programs name it: 'cpu', 'cuda:0', 'gpu:0', or by keywords.
 
-    A GPU is taken for a wish: engines run on the CPU, and a line in the log says so.
+    Where PyTorch sees no GPU, one that is asked for is taken for a wish: engines run on the CPU, and a line in the log
+    says so.
 
     Attributes:
         device_type: as it was asked for.
-        gpu_id, dla_core, allow_gpu_fallback: kept, and without effect.
+        gpu_id: the GPU's number; -1: the current one of PyTorch.
+        dla_core, allow_gpu_fallback: kept, and without effect.
     """
 
     def __init__(
@@ -39,25 +41,28 @@ class Device:
             raise Unsupported(f"torch_tensorrt.Device: {NO_DLA}.")
         if kind not in ("", "cpu", "cuda", "gpu"):
             raise Unsupported(
-                f"torch_tensorrt.Device('{spec}'): engines run on the CPU. Give 'cpu', or leave it out."
+                f"torch_tensorrt.Device('{spec}'): engines run on the CPU and on NVIDIA GPUs. Give 'cpu' or 'cuda', "
+                f"or leave it out: then the model's own device is taken."
             )
         wants_gpu = kind in ("cuda", "gpu") or gpu_id >= 0 or device_type is DeviceType.GPU
         self.device_type = DeviceType.GPU if wants_gpu else DeviceType.CPU
         self.gpu_id = int(number) if number else gpu_id
         self.dla_core = dla_core
         self.allow_gpu_fallback = allow_gpu_fallback
-        if wants_gpu:
-            _log.warning("torch_tensorrt.Device: a GPU was asked for; engines are built for the CPU.")
+        if wants_gpu and not torch.cuda.is_available():
+            _log.warning("torch_tensorrt.Device: PyTorch sees no GPU here; engines are built for the CPU.")
 
     @classmethod
     def _from(cls, value: Any) -> Self:
         return value if isinstance(value, cls) else cls(value)
 
     def to(self, kind: Any) -> torch.device:
-        """The device as torch's: the CPU. Raises Unsupported: `kind` is not torch.device."""
+        """The device as torch's: the CPU where PyTorch sees no GPU. Raises Unsupported: `kind` is not torch.device."""
         if kind is not torch.device:
             raise Unsupported(f"torch_tensorrt.Device has no twin in {kind}")
-        return torch.device("cpu")
+        if self.device_type is not DeviceType.GPU or not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", self.gpu_id if self.gpu_id >= 0 else torch.cuda.current_device())
 
     def __repr__(self) -> str:
         return f"Device(device_type={self.device_type.name}, gpu_id={self.gpu_id})"

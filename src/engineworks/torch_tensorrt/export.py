@@ -66,20 +66,26 @@ def leaves(inputs: Any) -> list[Input]:
 
 
 def export(
-    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], *, truncate_double: bool = False
+    module: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    truncate_double: bool = False,
+    place: torch.device | None = None,
 ) -> tuple[Any, tuple[str, ...]]:
     """The ExportedProgram of a module in eval mode, and the names of forward's parameters that it takes.
 
     Args:
         args, kwargs: what forward takes, with an Input for each tensor.
         truncate_double: export with float64 weights as float32.
+        place: where the example call is made; None: examples stay where they lie.
     Raises:
         InvalidModel: torch.export fails; the sentence has torch's own words.
     """
     names = _parameter_names(module, args, kwargs)
     if truncate_double:
         module = copy.deepcopy(module).float()
-    positional, named = _pytree.tree_map(example_of, (tuple(args), dict(kwargs)), is_leaf=is_input)
+    positional, named = examples_of((tuple(args), dict(kwargs)), place)
     dims = _dynamic_shapes(module, args, kwargs)
     with evaluating(module), _border(module, leaves((args, kwargs))):
         try:
@@ -115,6 +121,16 @@ def _forget_own_frames(program: Any) -> None:
         if trace and __file__ in trace:
             frames = [f for f in re.split(r'(?=  File ")', trace) if __file__ not in f]
             node.meta["stack_trace"] = "".join(frames)
+
+
+def examples_of(inputs: Any, place: torch.device | None = None) -> Any:
+    """The same structure with a tensor at `place` for each Input."""
+
+    def example(value: Any) -> Any:
+        made = example_of(value)
+        return made if value is made or place is None else made.to(place)
+
+    return _pytree.tree_map(example, inputs, is_leaf=is_input)
 
 
 def example_of(value: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import Any, NoReturn, Self
 
 import torch
 
+from engineworks.engine import container
+from engineworks.engine.schema import TargetRecord
 from engineworks.errors import InvalidInput, Unsupported
 from engineworks.torch_tensorrt import operator as engine_operator
 from engineworks.torch_tensorrt.structure import Result
@@ -17,7 +19,6 @@ _DTYPES = (
     "the dtypes of an engine are fixed when it is built: compile again, with Input(…, dtype=…) and "
     "enabled_precisions={…}"
 )
-_CPU_ONLY = "its engines are code for the CPU: keep the module and its inputs there"
 _NO_TRAINING = "an engine computes no gradients: train the model, then compile it again"
 
 
@@ -69,6 +70,12 @@ class EngineModule(torch.jit.RecursiveScriptModule):
         return returned if rebuilt is None else rebuilt.rebuilt(returned)
 
     # -- what is inside
+    @property
+    def device(self) -> torch.device:
+        """The kind of device that its engines are for: 'cpu' or 'cuda'; of a module without engines, the CPU."""
+        kinds = {target_of(engine).device for engine in self.engines().values()}
+        return torch.device("cuda" if "cuda" in kinds else "cpu")
+
     def engines(self) -> dict[str, torch.Tensor]:
         """The engine files, by the name of their buffer: [bytes] uint8, as `engineworks.load` takes them."""
         return {name: tensor for name, tensor in self.named_buffers() if name.startswith("engine_")}
@@ -120,26 +127,40 @@ class EngineModule(torch.jit.RecursiveScriptModule):
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Itself for the CPU. Raises Unsupported: a dtype or another device."""
+        """Itself for the CPU, or the current GPU, which it was compiled for. Raises Unsupported: a dtype, elsewhere."""
         device, dtype, _, _ = torch._C._nn._parse_to(*args, **kwargs)
-        if device is not None and device.type != "cpu":
-            raise Unsupported(f"a compiled module cannot move to '{device}': {_CPU_ONLY}.")
+        if device is not None and not self._is_at_home(device):
+            self._refuse_device(f"'{device}'")
         if dtype is not None:
             raise Unsupported(f"a compiled module cannot become {dtype}: {_DTYPES}.")
         return self
 
+    def _is_at_home(self, device: torch.device) -> bool:
+        if device.type != self.device.type:
+            return False
+        return device.type == "cpu" or device.index in (None, torch.cuda.current_device())
+
     def cpu(self) -> Self:
-        """Itself."""
-        return self
+        """Itself. Raises Unsupported: its engines are for GPUs."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = None) -> Self:
+        """Itself. Raises Unsupported: its engines are for the CPU, or on another GPU."""
+        given = "cuda" if device is None else device
+        return self.to(torch.device("cuda", given) if isinstance(given, int) else given)
 
     def _refuse_dtype(self, *_: Any) -> NoReturn:
         raise Unsupported(f"a compiled module cannot change its dtype: {_DTYPES}.")
 
-    def _refuse_device(self, *_: Any, **__: Any) -> NoReturn:
-        raise Unsupported(f"a compiled module cannot move to another device: {_CPU_ONLY}.")
+    def _refuse_device(self, device: Any = "another device", *_: Any, **__: Any) -> NoReturn:
+        has, wants = ("the current GPU", "cpu") if self.device.type == "cuda" else ("the CPU", "cuda")
+        raise Unsupported(
+            f"a compiled module cannot move to {device}: its engines are code for {has}. Keep the module and its "
+            f"inputs there, or compile model.{wants}()."
+        )
 
     half = float = double = bfloat16 = type = _refuse_dtype
-    cuda = xpu = ipu = to_empty = _refuse_device
+    xpu = ipu = to_empty = _refuse_device
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Itself for False. Raises Unsupported for True."""
@@ -159,6 +180,11 @@ class EngineModule(torch.jit.RecursiveScriptModule):
             "weights are inside of the engines: load them into the model, and compile it again "
             "(kernels come from the cache, so that a second build is quick)."
         )
+
+
+def target_of(engine: torch.Tensor) -> TargetRecord:
+    """What an engine file asks of the machine."""
+    return container.read(engine.detach().cpu().contiguous().numpy().data).manifest.target
 
 
 def _is_eager(node: Any) -> bool:

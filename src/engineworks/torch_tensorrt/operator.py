@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import Any
 
 import torch
 
@@ -26,10 +25,10 @@ _raised = threading.local()
 
 
 def run_engine(inputs: list[torch.Tensor], engine: torch.Tensor, signature: str) -> list[torch.Tensor]:
-    """The outputs of an engine.
+    """The outputs of an engine, on its device; on a GPU they are work of torch's current stream.
 
     Args:
-        inputs: in the engine's order, on the CPU; copied only where they are not contiguous.
+        inputs: in the engine's order, on its device; copied only where they are not contiguous.
         engine: [bytes] uint8, an engine file; opened at its first call.
         signature: the engine's inputs and outputs as text, which tracing reads; running does not.
     """
@@ -74,19 +73,11 @@ def take_error() -> Error | None:
 def _execute_fake(inputs: list[torch.Tensor], engine: torch.Tensor, signature: str) -> list[torch.Tensor]:
     """Outputs without data, for torch.export and torch.compile."""
     parsed = Signature.parse(signature)
-    return parsed.outputs_for(inputs, lambda: torch.library.get_ctx().new_dynamic_size())
-
-
-def _refuse(inputs: list[torch.Tensor], engine: torch.Tensor, signature: str) -> Any:
-    from engineworks.errors import InvalidInput
-
-    _raised.error = InvalidInput(
-        "an input lies on another device; this engine computes on the CPU. Move it: x.cpu()"
-    )
-    raise _raised.error
+    device = next((x.device for x in inputs), engine.device)
+    return parsed.outputs_for(inputs, lambda: torch.library.get_ctx().new_dynamic_size(), device)
 
 
 _LIBRARY.impl("execute_engine", run_engine, "CPU")
-_LIBRARY.impl("execute_engine", _refuse, "CUDA")
+_LIBRARY.impl("execute_engine", run_engine, "CUDA")
 torch.library.register_fake("engineworks::execute_engine", _execute_fake, lib=_LIBRARY)
 execute_engine = torch.ops.engineworks.execute_engine.default

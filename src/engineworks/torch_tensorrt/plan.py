@@ -26,6 +26,7 @@ from engineworks.torch_tensorrt.partition import (
     reason_of,
     with_small_engines_in_pytorch,
 )
+from engineworks.torch_tensorrt.places import place_of_graph, why_elsewhere
 from engineworks.torch_tensorrt.samples import PieceSamples, is_read_once
 from engineworks.torch_tensorrt.settings import CompilationSettings, names_of_operator
 
@@ -105,7 +106,7 @@ class Planner:
         self._config = config
         self._imported: dict[tuple[str, ...], Imported] = {}
         self.program = program
-        self.reasons: dict[fx.Node, str] = _first_reasons(program.graph, settings)
+        self.reasons: dict[fx.Node, str] = _first_reasons(program, settings)
         self.parts: list[tuple[Piece | None, list[fx.Node]]] = []
 
     def cut(self) -> None:
@@ -243,11 +244,13 @@ class Planner:
             )
 
 
-def _first_reasons(graph: fx.Graph, settings: CompilationSettings) -> dict[fx.Node, str]:
-    """What no engine can hold by its operator and types, and what the user wants in PyTorch."""
+def _first_reasons(program: Program, settings: CompilationSettings) -> dict[fx.Node, str]:
+    """What no engine can hold by its operator, types and devices, and what the user wants in PyTorch."""
     known = spellings("torch")
+    place = place_of_graph(program.graph)
+    constants = {n for n in program.graph.nodes if program.is_constant(n)}
     found = {}
-    for node in graph.nodes:
+    for node in program.graph.nodes:
         if not counts(node):
             continue
         why = None
@@ -256,6 +259,7 @@ def _first_reasons(graph: fx.Graph, settings: CompilationSettings) -> dict[fx.No
         elif _classes(node) & settings.eager_modules:
             why = "it is in torch_executed_modules"
         why = why or reason_of(node, is_known=str(node.target) in known)
+        why = why or why_elsewhere(node, place, constants)
         if why is not None:
             found[node] = why
     return found

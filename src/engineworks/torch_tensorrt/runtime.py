@@ -1,4 +1,4 @@
-"""`torch_tensorrt.runtime`: settings of GPUs that programs make; each has no effect, or says what to do instead."""
+"""`torch_tensorrt.runtime`: settings that programs make; each has no effect, or says what to do instead."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class _NoEffect:
 
 
 def set_multi_device_safe_mode(mode: bool) -> _NoEffect:
-    """Accepted: there is one device."""
+    """Accepted: engines compute on one GPU of a process, and refuse tensors of others."""
     return _NoEffect()
 
 
 def set_cudagraphs_mode(mode: bool) -> None:
-    """Accepted: a call of an engine is one native call already."""
-    _log.info("set_cudagraphs_mode(%s) has no effect: there are no CUDA graphs.", mode)
+    """Accepted: a call of an engine is one CUDA graph already, and on the CPU one native call."""
+    _log.info("set_cudagraphs_mode(%s) has no effect: engines on GPUs are CUDA graphs by themselves.", mode)
 
 
 def get_cudagraphs_mode() -> bool:

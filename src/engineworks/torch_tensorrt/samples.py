@@ -40,7 +40,7 @@ class PieceSamples:
         """Raises CalibrationError: a batch does not fit the model, or the model cannot be run on it."""
         for batch in FittingBatches(self._data, _needs(self._whole)):
             values = self._run({name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in batch.items()})
-            yield {n.name: values[n].detach().contiguous().numpy() for n in self._piece.inputs}
+            yield {n.name: values[n].detach().cpu().contiguous().numpy() for n in self._piece.inputs}
 
     def _run(self, batch: dict[str, torch.Tensor]) -> dict[fx.Node, Any]:
         values: dict[fx.Node, Any] = {}
@@ -57,7 +57,9 @@ class PieceSamples:
 
     def _value(self, node: fx.Node, values: dict[fx.Node, Any], batch: dict[str, torch.Tensor]) -> Any:
         if node.op == "placeholder":
-            return batch[node.name] if node.name in batch else self._whole.constants[node.name]
+            if node.name not in batch:
+                return self._whole.constants[node.name]
+            return batch[node.name].to(node.meta["val"].device)
         if node.op == "get_attr":
             return getattr(self._whole.bodies, str(node.target))
         args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)

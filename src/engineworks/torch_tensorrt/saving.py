@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils import _pytree
 
 from engineworks.errors import InvalidInput, Unsupported
-from engineworks.torch_tensorrt.export import described, dynamic_axes, example_of, is_input
-from engineworks.torch_tensorrt.module import read_script
+from engineworks.torch_tensorrt.export import described, dynamic_axes, examples_of
+from engineworks.torch_tensorrt.module import EngineModule, read_script
 
 FORMATS = ("torchscript", "exported_program", "aot_inductor")
 
@@ -81,7 +80,8 @@ def as_program(
     if dynamic_shapes is None:
         axes, named_axes = dynamic_axes(given, named)
         dynamic_shapes = {"args": axes, "kwargs": named_axes} if named else {"args": axes}
-    examples = _pytree.tree_map(example_of, (tuple(given), dict(named)), is_leaf=is_input)
+    place = module.device if isinstance(module, EngineModule) else None
+    examples = examples_of((tuple(given), dict(named)), place)
     return torch.export.export(Traceable(module), *examples, dynamic_shapes=dynamic_shapes, strict=False)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,7 @@ _PASSING = frozenset({"f64"})
 
 WITHOUT_EFFECT: Mapping[str, str] = {
     "workspace_size": "memory is planned when the engine is built, and no kernel takes more than its plan",
-    "max_aux_streams": "there are no streams",
-    "disable_tf32": "fp32 is computed in fp32",
+    "max_aux_streams": "kernels run in the stream of the caller",
     "num_avg_timing_iters": "optimization_level says how long kernels are timed",
     "immutable_weights": "weights are always part of the engine",
     "use_fast_partitioner": "there is one partitioner, and it is fast",
@@ -37,7 +36,7 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "assume_dynamic_shape_support": "every operator takes sizes that change",
     "lazy_engine_init": "an engine is opened at its first call",
     "use_fp32_acc": "sums are always of fp32",
-    "offload_module_to_cpu": "the model is on the CPU",
+    "offload_module_to_cpu": "weights are read one by one, and copied to the host",
     "tiling_optimization_level": "optimization_level says how many tiles are tried",
     "l2_limit_for_tiling": "optimization_level says how many tiles are tried",
     "dynamically_allocate_resources": "memory is allocated with the first call",
@@ -79,11 +78,15 @@ class CompilationSettings:
         optimization_level: 0 predicts the kernels, 3 times the promising ones, 5 tries all.
         timing_cache_path: file with earlier measurements, read and extended; None: the user's own cache.
         dryrun: only decide what runs where; a path also writes the plan there.
-        device: the CPU.
+        device: where the model lies. It need not be given; a GPU where PyTorch sees none is taken for a wish.
+        disable_tf32: on GPUs, products of float32 are computed in float32.
+        hardware_compatible: on GPUs, other models of the architecture may load the engines; every GPU from Ampere on,
+            where target is 'cuda:sm_80'.
         debug: log what is done.
         calibrate: for torch.int8 in enabled_precisions: example inputs of the model, as BuildConfig takes them.
         calibration_cache: file with the ranges of an earlier calibration, read if it is there and else written.
-        calibration_method, threads, target, strict_math: as BuildConfig.
+        target: as BuildConfig; None: 'cuda' for a model that lies on a GPU, else 'cpu'.
+        calibration_method, threads, strict_math: as BuildConfig.
     """
 
     enabled_precisions: frozenset[Dtype] = frozenset()
@@ -97,14 +100,16 @@ class CompilationSettings:
     optimization_level: int | None = None
     timing_cache_path: str | None = None
     dryrun: bool | str = False
-    device: Device = field(default_factory=Device)
+    device: Device | None = None
+    disable_tf32: bool = False
+    hardware_compatible: bool = False
     engine_capability: EngineCapability = EngineCapability.STANDARD
     debug: bool = False
     calibrate: Any = None
     calibration_cache: str | None = None
     calibration_method: Any = "entropy"
     threads: int | None = None
-    target: str = "cpu"
+    target: str | None = None
     strict_math: bool = False
 
     @property
@@ -118,18 +123,37 @@ class CompilationSettings:
         return frozenset(m if isinstance(m, str) else m.__qualname__ for m in self.torch_executed_modules)
 
     def config(self, name: str = "") -> BuildConfig:
-        """The options of one engine's build. Raises BuildError: a value outside of its range."""
-        options: dict[str, Any] = {"name": name, "threads": self.threads, "target": self.target}
+        """The options of one engine's build.
+
+        Raises:
+            BuildError: a value outside of its range.
+            Unsupported: hardware_compatible=True for the CPU.
+        """
+        options: dict[str, Any] = {"name": name, "threads": self.threads, "target": self.target or "cpu"}
+        if self.hardware_compatible:
+            options["hardware_compatibility"] = _compatibility(options["target"])
         if self.optimization_level is not None:
             options["effort"] = self.optimization_level
         if self.timing_cache_path:
             options["timing_cache"] = Path(self.timing_cache_path)
-        return BuildConfig(precision=self.precision(), strict_math=self.strict_math, **options)
+        return BuildConfig(
+            precision=self.precision(), strict_math=self.strict_math, tf32=not self.disable_tf32, **options
+        )
 
     def precision(self) -> str | frozenset[str]:
         """What kernels may compute in, as BuildConfig names it."""
         lower = frozenset(PRECISIONS[p.value] for p in self.enabled_precisions if p.value in PRECISIONS)
         return "fp32" if self.use_explicit_typing or not lower else lower
+
+
+def _compatibility(target: str) -> str:
+    """`BuildConfig.hardware_compatibility` of an engine that more GPUs may load."""
+    if not target.startswith("cuda"):
+        raise Absent(
+            f"compile(hardware_compatible=True): for the CPU there is no such option; instead: "
+            f"{TABLE['hardware_compatible']}"
+        )
+    return "ampere_plus" if target == "cuda:sm_80" else "same_compute_capability"
 
 
 def settings_of(options: Mapping[str, Any]) -> CompilationSettings:
@@ -162,6 +186,8 @@ def _rename(given: dict[str, Any]) -> None:
     if (precision := given.pop("precision", None)) is not None:
         names = {precision} if isinstance(precision, str) else set(precision)
         given["enabled_precisions"] = {*given.get("enabled_precisions", ()), *map(_precision_named, names)}
+    if (number := given.pop("gpu_id", None)) is not None and number >= 0:
+        given["device"] = Device(gpu_id=number)
     if (effort := given.pop("effort", None)) is not None:
         given["optimization_level"] = effort
 
@@ -177,7 +203,7 @@ def _checked(name: str, value: Any) -> Any:
     if name in ("torch_executed_ops", "torch_executed_modules"):
         return tuple(value)
     if name == "device":
-        return Device._from(value) if value is not None else Device()
+        return Device._from(value) if value is not None else None
     if name == "engine_capability" and getattr(value, "name", value) not in ("STANDARD", "DEFAULT"):
         raise Unsupported(f"engine_capability={value}: engines have no restrictions; leave it out.")
     return value

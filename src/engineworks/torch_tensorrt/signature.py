@@ -52,10 +52,13 @@ class Signature:
         taken = "; ".join(f"{t.name}: {_shown(t)}" for t in self.inputs)
         return f"{taken} -> {'; '.join(map(_shown, self.outputs))}"
 
-    def outputs_for(self, inputs: Sequence[torch.Tensor], unknown: Callable[[], Any]) -> list[torch.Tensor]:
+    def outputs_for(
+        self, inputs: Sequence[torch.Tensor], unknown: Callable[[], Any], device: Any = None
+    ) -> list[torch.Tensor]:
         """Empty outputs of the right types for such inputs, whose sizes may be symbolic.
 
         Args:
+            device: where the outputs lie.
             unknown: gives a size that depends on data.
         """
         sizes: dict[str, Any] = {}
@@ -77,7 +80,8 @@ class Signature:
                     if name not in sizes:
                         sizes[name] = unknown()
         return [
-            torch.empty([evaluate(d, sizes) for d in t.dims], dtype=TORCH_OF[t.dtype]) for t in self.outputs
+            torch.empty([evaluate(d, sizes) for d in t.dims], dtype=TORCH_OF[t.dtype], device=device)
+            for t in self.outputs
         ]
 
 

@@ -7,7 +7,6 @@ from engineworks.errors import Unsupported
 REBUILD = (
     "compile again: tuned kernels come from the timing cache, so that a second compilation takes seconds"
 )
-CPU = "engines here are code for the CPU; leave it out"
 SHAPES = "one engine serves all shapes between min_shape and max_shape"
 NO_DLA = "there are no deep-learning accelerators here; leave it at its default"
 MEMORY = "memory is planned when the engine is built"
