@@ -17,14 +17,21 @@ from engineworks.tensorrt.values import IHostMemory
 
 
 class Builder(Face):
-    """The start of every build."""
+    """The start of every build.
+
+    Args:
+        target: what engines are for, as BuildConfig has it: 'cpu', 'cuda' (this machine's GPU), 'cuda:sm_90', …;
+            TensorRT's programs do not say, and get engines for this machine's CPU. `IBuilderConfig.target` is of one
+            build.
+    """
 
     # Every CPU that engines are built for converts half, and multiplies 8-bit integers at least as AVX2 does.
     platform_has_tf32 = platform_has_fast_fp16 = platform_has_fast_int8 = True
     num_DLA_cores = max_DLA_batch_size = 0
 
-    def __init__(self, logger: ILogger) -> None:
+    def __init__(self, logger: ILogger, *, target: str = "cpu") -> None:
         self.logger = logger
+        self.target = target
         self.max_batch_size = 1
         self.max_threads = 1
         self.error_recorder: Any = None
@@ -33,7 +40,7 @@ class Builder(Face):
         return INetworkDefinition(int(flags))
 
     def create_builder_config(self) -> IBuilderConfig:
-        return IBuilderConfig()
+        return IBuilderConfig(self.target)
 
     def create_optimization_profile(self) -> IOptimizationProfile:
         return IOptimizationProfile()

@@ -20,6 +20,7 @@ from engineworks.errors import BuildError
 from engineworks.tensorrt.config import IBuilderConfig, IOptimizationProfile
 from engineworks.tensorrt.enums import BuilderFlag
 from engineworks.tensorrt.graphs import graph_of, merged_shapes
+from engineworks.tensorrt.hardware import hardware_options
 from engineworks.tensorrt.logger import ILogger
 from engineworks.tensorrt.network import INetworkDefinition
 from engineworks.tensorrt.precision import precision_options, tell
@@ -36,6 +37,7 @@ def compile_network(network: INetworkDefinition, config: IBuilderConfig, logger:
             effort=min(5, max(0, int(config.builder_optimization_level))),
             timing_cache=cache,
             name=network.name,
+            **hardware_options(config, logger),
             **precision,
         )
         graph = graph_of(network, merged)

@@ -15,6 +15,7 @@ from engineworks.tensorrt.enums import (
     PreviewFeature,
     ProfilingVerbosity,
     QuantizationFlag,
+    TacticSource,
 )
 from engineworks.tensorrt.unsupported import Face
 from engineworks.tensorrt.values import Dims, IHostMemory
@@ -142,11 +143,12 @@ class _Memory(Face):
 
 
 class _Sources(Face):
-    """Where kernels may come from; here all are generated, so the choice is kept without effect."""
+    """Where kernels may come from, beside those that are generated. Only for GPUs there are libraries."""
 
     tactic_sources: int
 
     def set_tactic_sources(self, tactic_sources: int) -> bool:
+        """A bit for each TacticSource: CUBLAS and CUBLAS_LT are cublasLt; the last two mean what is always there."""
         self.tactic_sources = int(tactic_sources)
         return True
 
@@ -161,11 +163,16 @@ class _Sources(Face):
 
 
 class IBuilderConfig(_Flags, _Quantization, _Memory, _Sources):
-    """How to build. Attributes that concern GPUs alone are kept and have no effect on engines for the CPU."""
+    """How to build. Attributes that concern GPUs alone are kept and have no effect on engines for the CPU.
 
-    def __init__(self) -> None:
+    Attributes:
+        target: 'cpu', 'cuda' (this machine's GPU), 'cuda:sm_90', … as BuildConfig has it; not TensorRT's.
+    """
+
+    def __init__(self, target: str = "cpu") -> None:
+        self.target = target
         self.flags = 1 << BuilderFlag.TF32
-        self.tactic_sources = 0
+        self.tactic_sources = sum(1 << source for source in TacticSource)
         self._limits = {}
         self._preview: dict[PreviewFeature, bool] = {}
         self.profiles: list[IOptimizationProfile] = []
@@ -207,6 +214,6 @@ class IBuilderConfig(_Flags, _Quantization, _Memory, _Sources):
         return self.timing_cache
 
     def clear(self) -> None:
-        self.__init__()  # type: ignore[misc]
+        self.__init__(self.target)  # type: ignore[misc]
 
     reset = clear

@@ -1,8 +1,7 @@
-"""IExecutionContext: addresses of host memory in, results there."""
+"""IExecutionContext: addresses of memory in, results there: the host's, or the GPU's that the engine runs on."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from engineworks.core.expression import evaluate
 from engineworks.errors import InvalidInput, RunError
 from engineworks.runtime.shapes import ShapeSolver
 from engineworks.tensorrt.enums import TensorIOMode
+from engineworks.tensorrt.memory import Memory, memory_of
 from engineworks.tensorrt.unsupported import Face
 from engineworks.tensorrt.values import Dims, nptype
 
@@ -101,7 +101,8 @@ class _Memory(_BindingShapes):
     """Addresses of the caller's memory as arrays."""
 
     _addresses: dict[str, int]
-    _views: dict[str, tuple[int, Dims, np.ndarray]]
+    _views: dict[str, tuple[int, Dims, Any]]
+    _memory: Memory
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         if self.engine.get_tensor_mode(name) is TensorIOMode.NONE:
@@ -114,22 +115,16 @@ class _Memory(_BindingShapes):
 
     set_input_tensor_address = set_output_tensor_address = set_tensor_address
 
-    def _view(self, name: str, shape: Dims) -> np.ndarray:
+    def _view(self, name: str, shape: Dims) -> Any:
         address = self._addresses.get(name, 0)
         if not address:
             raise RunError(
-                f"'{name}' has no address; set_tensor_address('{name}', array.ctypes.data) gives it one"
+                f"'{name}' has no address; set_tensor_address('{name}', {self._memory.example}) gives it one"
             )
         cached = self._views.get(name)
         if cached is None or cached[:2] != (address, shape):
             kind = np.dtype(nptype(self.engine.get_tensor_dtype(name)))
-            count = int(np.prod(shape, dtype=np.int64))
-            raw = (ctypes.c_char * (count * kind.itemsize)).from_address(address)
-            cached = self._views[name] = (
-                address,
-                shape,
-                np.frombuffer(memoryview(raw), kind, count).reshape(shape),
-            )
+            cached = self._views[name] = address, shape, self._memory.view(address, shape, kind)
         return cached[2]
 
 
@@ -153,21 +148,25 @@ class _Outputs(_Memory):
         count = int(np.prod([evaluate(d, values) for d in self.engine._tensors[name].dims], dtype=np.int64))
         return count * self.engine.get_tensor_bytes_per_component(name)
 
-    def _deliver(self, name: str, array: np.ndarray) -> None:
+    def _deliver(self, name: str, array: Any, stream: int) -> None:
         """Copy an output to where the program wants it."""
         allocator = self._allocators.get(name)
         if allocator is not None:
             place = getattr(allocator, "reallocate_output_async", None) or allocator.reallocate_output
-            extra = (0,) if place.__name__.endswith("async") else ()
+            extra = (stream,) if place.__name__.endswith("async") else ()
             self._addresses[name] = int(
                 place(name, self._addresses.get(name, 0), max(1, array.nbytes), 64, *extra)
             )
             allocator.notify_shape(name, Dims(array.shape))
-        self._view(name, Dims(array.shape))[...] = array
+        self._memory.copy(self._view(name, Dims(array.shape)), array, stream)
 
 
 class IExecutionContext(_Outputs):
-    """One state of execution. Streams mean nothing on a CPU: a call returns when its work is done."""
+    """One state of execution.
+
+    On a GPU addresses are the device's, work goes to the caller's stream, and calls return before it is done. Streams
+    mean nothing on a CPU: addresses are the host's, and a call returns when its work is done.
+    """
 
     def __init__(self, engine: ICudaEngine, core: Engine) -> None:
         self.engine, self._core = engine, core
@@ -176,6 +175,9 @@ class IExecutionContext(_Outputs):
         self._shapes = {}
         self._addresses = {}
         self._views = {}
+        self._memory = memory_of(core)
+        self._bound: list[Any] = []
+        self._delivered: dict[str, Any] = {}
         self._allocators = {}
         self.name = ""
         self.profiler: Any = None
@@ -191,6 +193,7 @@ class IExecutionContext(_Outputs):
     def active_optimization_profile(self, number: int) -> None:
         self._context = self._core.context(number)
         self._profile = int(number)
+        self._bound = []
         self._shapes.clear()
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
@@ -200,33 +203,46 @@ class IExecutionContext(_Outputs):
         return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        """Run on the addresses set by name. Raises RunError when one is missing."""
+        """Run on the addresses set by name, on a GPU in this stream. Raises RunError when one is missing."""
         inputs = {t.name: self._view(t.name, self.get_tensor_shape(t.name)) for t in self._core.inputs}
         if self.profiler is not None:
             self._report(inputs)
         sizes = {t.name: self.get_tensor_shape(t.name) for t in self._core.outputs}
         if self._allocators or any(-1 in s for s in sizes.values()):
-            for name, array in self._context.run(**inputs).items():
-                self._deliver(name, array)
+            # Kept until the next call: a GPU may still be copying from them.
+            self._delivered = self._memory.run(self._context, stream_handle, inputs)
+            self._bound = []
+            for name, array in self._delivered.items():
+                self._deliver(name, array, stream_handle)
             return True
-        self._context.bind(**inputs, **{name: self._view(name, shape) for name, shape in sizes.items()})
-        self._context.execute()
+        views = inputs | {name: self._view(name, shape) for name, shape in sizes.items()}
+        if self.profiler is not None or not _are_same(self._bound, list(views.values())):
+            self._context.bind(**views)
+            self._bound = list(views.values())
+        self._memory.run(self._context, stream_handle)
         return True
 
     def execute_v2(self, bindings: Sequence[int]) -> bool:
-        """Run on addresses in binding order: inputs, then outputs."""
-        for name, address in zip(self.engine, bindings, strict=True):
-            self._addresses[name] = int(address)
-        return self.execute_async_v3(0)
+        """Run on addresses in binding order, inputs, then outputs; returns when the work is done."""
+        self.execute_async_v2(bindings, 0)
+        self._memory.wait(0)
+        return True
 
     def execute_async_v2(
         self, bindings: Sequence[int], stream_handle: int, input_consumed: Any = None
     ) -> bool:
-        return self.execute_v2(bindings)
+        for name, address in zip(self.engine, bindings, strict=True):
+            self._addresses[name] = int(address)
+        return self.execute_async_v3(stream_handle)
 
     def report_to_profiler(self) -> bool:
         return self.profiler is not None
 
-    def _report(self, inputs: dict[str, np.ndarray]) -> None:
+    def _report(self, inputs: dict[str, Any]) -> None:
         for record in self._context.profile(1, **inputs):
             self.profiler.report_layer_time(record.name, record.duration_s * 1e3)
+
+
+def _are_same(bound: list[Any], views: list[Any]) -> bool:
+    """The views of the call before: the context still has them."""
+    return len(bound) == len(views) and all(a is b for a, b in zip(bound, views, strict=True))

@@ -15,6 +15,7 @@ from engineworks.tensorrt.enums import (
     TensorIOMode,
     TensorLocation,
 )
+from engineworks.tensorrt.memory import memory_of
 from engineworks.tensorrt.unsupported import Face
 from engineworks.tensorrt.values import Dims, IHostMemory, data_type, size_bits
 
@@ -51,7 +52,8 @@ class _NamedTensors(Face):
         return TensorIOMode.INPUT if is_input else TensorIOMode.OUTPUT
 
     def get_tensor_location(self, name: str) -> TensorLocation:
-        return TensorLocation.HOST
+        """Where the addresses that contexts take are: on the GPU, for engines that run there."""
+        return memory_of(self._engine).location
 
     def is_shape_inference_io(self, name: str) -> bool:
         return False
@@ -141,7 +143,7 @@ class _Bindings(_Layouts, _Profiles):
         return True
 
     def get_location(self, binding: int | str) -> TensorLocation:
-        return TensorLocation.HOST
+        return self.get_tensor_location(self._named(binding))
 
     def get_profile_shape(self, profile_index: int, binding: int | str) -> list[Dims]:
         return self.get_tensor_profile_shape(self._named(binding), profile_index)
@@ -161,7 +163,6 @@ class ICudaEngine(_Bindings):
 
     refittable = False
     engine_capability = EngineCapability.STANDARD
-    hardware_compatibility_level = HardwareCompatibilityLevel.NONE
     num_aux_streams = streamable_weights_size = tactic_sources = 0
 
     def __init__(self, engine: Engine) -> None:
@@ -172,6 +173,14 @@ class ICudaEngine(_Bindings):
     @property
     def name(self) -> str:
         return self._engine.name
+
+    @property
+    def hardware_compatibility_level(self) -> HardwareCompatibilityLevel:
+        levels = {
+            "ampere_plus": HardwareCompatibilityLevel.AMPERE_PLUS,
+            "same_compute_capability": HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY,
+        }
+        return levels.get(self._engine.manifest.target.compatible, HardwareCompatibilityLevel.NONE)
 
     @property
     def num_layers(self) -> int:

@@ -85,7 +85,7 @@ class TensorIOMode(IntEnum):
 
 
 class TensorLocation(IntEnum):
-    """Where the caller's memory lies. Engines for the CPU take HOST addresses."""
+    """Where the caller's memory lies: HOST addresses for engines on the CPU, DEVICE addresses on a GPU."""
 
     DEVICE, HOST = range(2)
 

@@ -44,7 +44,7 @@ def precision_options(network: INetworkDefinition, config: IBuilderConfig, logge
     for flag in NOT_HERE:
         if config.get_flag(flag):
             logger.log(
-                Severity.WARNING, f"BuilderFlag.{flag.name} has no effect: the CPU has no such arithmetic"
+                Severity.WARNING, f"BuilderFlag.{flag.name} has no effect: there are no kernels in it here"
             )
     ranges = ranges_of(network, config, logger) if "int8" in allowed else None
     if "int8" in allowed and ranges is None and not _has_own_quantisation(network):
