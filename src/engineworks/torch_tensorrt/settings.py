@@ -148,12 +148,12 @@ class CompilationSettings:
 
 def _compatibility(target: str) -> str:
     """`BuildConfig.hardware_compatibility` of an engine that more GPUs may load."""
-    if not target.startswith("cuda"):
+    if "cuda" not in target:
         raise Absent(
             f"compile(hardware_compatible=True): for the CPU there is no such option; instead: "
             f"{TABLE['hardware_compatible']}"
         )
-    return "ampere_plus" if target == "cuda:sm_80" else "same_compute_capability"
+    return "ampere_plus" if "cuda:sm_80" in target else "same_compute_capability"
 
 
 def settings_of(options: Mapping[str, Any]) -> CompilationSettings:
