@@ -22,6 +22,15 @@ def is_program(model: object) -> bool:
     return exported is not None and isinstance(model, exported.ExportedProgram)
 
 
+def lies_on_gpu(model: object) -> bool:
+    """True for a torch.nn.Module or ExportedProgram with a parameter on a CUDA device."""
+    if is_module(model):
+        return any(p.is_cuda for p in model.parameters())  # type: ignore[attr-defined]
+    if is_program(model):
+        return any(t.is_cuda for t in model.state_dict.values())  # type: ignore[attr-defined]
+    return False
+
+
 def is_program_file(model: object) -> bool:
     """True for the path of a file that torch.export.save wrote, by its suffix."""
     return isinstance(model, (str, os.PathLike)) and Path(model).suffix == ".pt2"
