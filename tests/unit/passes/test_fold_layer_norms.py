@@ -112,7 +112,7 @@ def test_rows_known_at_run_time_are_folded_when_they_are_few() -> None:
 
 
 def test_of_many_rows_and_of_very_few_norms_stay() -> None:
-    for rows in (8, 1025):
+    for rows in (8, 513):
         assert _count(_folded(_language(dtypes.f16, rows)), NORM) == 2
 
 

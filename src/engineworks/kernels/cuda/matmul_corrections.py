@@ -20,6 +20,10 @@ NORMALISED = "normalised_matmul"
 """The op whose left rows are brought to mean 0 and variance 1 before they are multiplied."""
 
 
+MOST_KEPT = 32
+"""Sums, and as many sums of squares, that a thread holds along the loop: more would take the products' registers."""
+
+
 class Correction(Protocol):
     """Statements that a tile kernel has around its loop over the depth."""
 
@@ -100,8 +104,11 @@ class Normalised:
         base = self._base()
         row = scaled("row", self.left.outer, self.parameters, self.left.reach)
         zero.line(f"shift = tl.load({base} + {row}{guarded(block.rows_end, other='0.0')}).to(tl.float32)")
-        zero.line(f"row_sum = tl.zeros(({self.config.rows},), tl.float32)")
-        zero.line(f"row_squares = tl.zeros(({self.config.rows},), tl.float32)")
+        rows, step = self.config.rows, self.config.depth
+        block_shape = f"({step}, {rows})" if self.config.turned else f"({rows}, {step})"
+        shape = block_shape if keeps_blocks(self.config) else f"({rows},)"
+        zero.line(f"row_sum = tl.zeros({shape}, tl.float32)")
+        zero.line(f"row_squares = tl.zeros({shape}, tl.float32)")
 
     def step(self, load: Lines) -> None:
         config, depth = self.config, self.problem.depth
@@ -111,11 +118,16 @@ class Normalised:
             inside = f"(k + tl.arange(0, {config.depth}) < {self.parameters.size(depth)}){depth_axis}"
             shifted = f"tl.where({inside}, {shifted}, 0.0)"
         load.line(f"shifted = {shifted}")
-        load.line(f"row_sum += tl.sum(shifted, {int(not config.turned)})")
-        load.line(f"row_squares += tl.sum(shifted * shifted, {int(not config.turned)})")
+        if keeps_blocks(self.config):
+            load.line("row_sum += shifted\nrow_squares += shifted * shifted")
+        else:
+            load.line(f"row_sum += tl.sum(shifted, {int(not config.turned)})")
+            load.line(f"row_squares += tl.sum(shifted * shifted, {int(not config.turned)})")
 
     def correct(self, lines: Lines) -> None:
-        depth = self.parameters.size(self.problem.depth)
+        depth, axis = self.parameters.size(self.problem.depth), int(not self.config.turned)
+        if keeps_blocks(self.config):
+            lines.line(f"row_sum = tl.sum(row_sum, {axis})\nrow_squares = tl.sum(row_squares, {axis})")
         lines.line(f"mean = row_sum / {depth}")
         lines.line(f"variance = tl.maximum(row_squares / {depth} - mean * mean, 0.0)")
         lines.line(f"scale = 1.0 / tl.sqrt(variance + {self.epsilon!r})")
@@ -158,6 +170,11 @@ def load_sums(lines: Lines, parameters: Parameters, sums: Packed, dtype: DType, 
 def normalising_epsilon(work: Workload) -> float | None:
     """What is added to the variance of the left rows; None where they are multiplied as they are."""
     return getattr(work.anchor, "epsilon", None) if work.anchor and work.anchor.name == NORMALISED else None
+
+
+def keeps_blocks(config: TileConfig) -> bool:
+    """Moments are kept for each place of a block, so that threads add up theirs once, behind the loop."""
+    return config.rows * config.depth <= MOST_KEPT * 32 * config.warps
 
 
 def is_dense(work: Workload) -> bool:

@@ -13,7 +13,7 @@ from engineworks.core.dims import Dim
 from engineworks.kernels.cost import typical
 from engineworks.kernels.cpu.matmul_problem import Problem
 from engineworks.kernels.cuda.matmul_arithmetic import Arithmetic
-from engineworks.kernels.cuda.matmul_corrections import normalising_epsilon
+from engineworks.kernels.cuda.matmul_corrections import keeps_blocks, normalising_epsilon
 from engineworks.kernels.cuda.matmul_tiling import TileConfig
 from engineworks.kernels.workload import Workload
 
@@ -31,8 +31,10 @@ NEAR_FACTOR = 1.9
 """What all processors get from the level-2 cache, over the rate of device memory."""
 ADD_S = 0.3e-6
 """Of the launch that adds the parts, beside reading them."""
-NORMALISE_S = 1.2e-11
-"""Of each element of a row that is normalised, in one program."""
+NORMALISE_S = 2.1e-11
+"""Of each element of a row that is normalised, in one program: 4.7 instructions of one of 128 lanes."""
+EXCHANGE_S = 1.1e-11
+"""More of each, where threads add up their sums in each step: counted in the machine code of 64 x 64 x 256."""
 HIDDEN = 0.15
 """Part of the shorter of computing and reading memory that the longer does not hide."""
 MAP_S = 40e-9
@@ -68,10 +70,8 @@ def predict(work: Workload, problem: Problem, config: TileConfig, way: Arithmeti
     """Seconds of one call among other kernels."""
     sizes, item = sizes_of(problem), item_bytes(problem)
     tiles = _over(sizes.rows, config.rows) * _over(sizes.columns, config.columns) * sizes.batch
-    body_s = _body_s(config, way, gpu, tiles, sizes, item)
-    if normalising_epsilon(work) is not None:
-        waves = _over(tiles, gpu.processors)
-        body_s += NORMALISE_S * waves * config.rows * _over(sizes.depth, config.depth) * config.depth
+    each_s = _normalising_s(config) if normalising_epsilon(work) is not None else 0.0
+    body_s = _body_s(config, way, gpu, tiles, sizes, item, each_s)
     stored = sizes.rows * sizes.columns * work.outputs[0].dtype.size_bytes
     read = sizes.depth * (sizes.rows * item[0] + sizes.columns * item[1])
     memory_s = sizes.batch * (stored + read) / gpu.bytes_per_s
@@ -92,12 +92,28 @@ def item_bytes(problem: Problem) -> tuple[int, int]:
     return problem.left_type.size_bytes, problem.right_type.size_bytes
 
 
+def _normalising_s(config: TileConfig) -> float:
+    """Seconds of a step for the moments of its rows."""
+    seconds = NORMALISE_S if keeps_blocks(config) else NORMALISE_S + EXCHANGE_S
+    return seconds * config.rows * config.depth
+
+
 def _body_s(
-    config: TileConfig, way: Arithmetic, gpu: Gpu, tiles: int, sizes: Sizes, item: tuple[int, int]
+    config: TileConfig,
+    way: Arithmetic,
+    gpu: Gpu,
+    tiles: int,
+    sizes: Sizes,
+    item: tuple[int, int],
+    each_s: float,
 ) -> float:
-    """Seconds of all programs, without the start of the first and the end of the last."""
+    """Seconds of all programs, without the start of the first and the end of the last.
+
+    Args:
+        each_s: more in each step than multiplying.
+    """
     steps = _over(sizes.depth, config.depth)
-    program_s = _program_s(config, way, gpu, steps, item, tiles * config.parts)
+    program_s = _program_s(config, way, gpu, steps, item, tiles * config.parts, each_s)
     part = _over(steps, config.parts) / steps
     if config.uncut:
         units = config.uncut + (tiles - config.uncut) * config.parts * part
@@ -111,7 +127,13 @@ def _body_s(
 
 
 def _program_s(
-    config: TileConfig, way: Arithmetic, gpu: Gpu, steps: int, item: tuple[int, int], programs: int
+    config: TileConfig,
+    way: Arithmetic,
+    gpu: Gpu,
+    steps: int,
+    item: tuple[int, int],
+    programs: int,
+    each_s: float,
 ) -> float:
     """Seconds of one tile over its whole depth, when so many programs are to run."""
     elements = config.rows * config.columns
@@ -126,7 +148,7 @@ def _program_s(
     resident = residents(config, item, gpu) if shares else 1
     waiting_s = (COPY_S + copy_s) / max(1, config.stages - 1) / resident
     step_s = STEP_S * (0.8 if config.maps else 1.0) / resident
-    return steps * (max(flops_s, copy_s, waiting_s) + step_s)
+    return steps * (max(flops_s + each_s, copy_s, waiting_s) + step_s)
 
 
 def residents(config: TileConfig, sizes: tuple[int, int], gpu: Gpu) -> int:

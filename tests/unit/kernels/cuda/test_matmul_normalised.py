@@ -12,6 +12,7 @@ from engineworks.core.dtypes import DType
 from engineworks.core.types import TensorType
 from engineworks.errors import NoTactic
 from engineworks.kernels.cuda.matmul import CudaMatMul
+from engineworks.kernels.cuda.matmul_corrections import keeps_blocks
 from engineworks.kernels.cuda.matmul_tiling import TileConfig
 from engineworks.kernels.tactic import Tactic
 from engineworks.kernels.workload import Operand, Workload
@@ -49,6 +50,8 @@ FORMS = {
     "mapped": TileConfig(16, 16, 32, maps=True),
     "persistent": TileConfig(16, 16, 16, maps=True, persistent=True),
     "turned": TileConfig(16, 64, 16, turned=True),
+    "large blocks": TileConfig(64, 16, 128),
+    "large blocks, turned": TileConfig(16, 64, 512, turned=True),
 }
 
 
@@ -83,6 +86,16 @@ def test_its_candidates_compile() -> None:
     assert len(found) == 16
     for tactic in found[:3]:
         compile_image(PROVIDER.build(work, tactic, GPU), GPU)
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100"])
+def test_moments_compile_where_blocks_of_them_are_kept_and_where_they_are_not(arch: str) -> None:
+    gpu = gpu_of(arch)
+    work = normalised(tensor(dtypes.f16, 197, 768), tensor(dtypes.f16, 768, 2304))
+    found = {keeps_blocks(t.config): t for t in PROVIDER.propose(work, gpu, 5)}  # type: ignore[arg-type]
+    assert set(found) == {True, False}
+    for tactic in found.values():
+        compile_image(PROVIDER.build(work, tactic, gpu), gpu)
 
 
 def test_other_rows_are_refused() -> None:
