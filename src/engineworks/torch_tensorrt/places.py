@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from torch import fx
@@ -84,14 +84,14 @@ def settled(settings: CompilationSettings, place: torch.device) -> CompilationSe
     return dataclasses.replace(settings, target="cuda" if place.type == "cuda" else "cpu")
 
 
-def why_elsewhere(node: fx.Node, place: torch.device, constants: Iterable[fx.Node]) -> str | None:
+def why_elsewhere(node: fx.Node, place: torch.device, constants: Collection[fx.Node]) -> str | None:
     """Why a node cannot be in an engine that computes at `place`; None where it reads and gives tensors there.
 
     Args:
         constants: nodes whose values an engine holds: it does not matter where they lie.
     """
-    read = [n for n in node.all_input_nodes if n not in constants]
-    other = {v.device for n in (node, *read) for v in tensors_of(n.meta.get("val"))} - {place}
+    touched = [n for n in (node, *node.all_input_nodes) if n not in constants]
+    other = {v.device for n in touched for v in tensors_of(n.meta.get("val"))} - {place}
     if not other:
         return None
     return f"it has to do with tensors on {', '.join(sorted(map(str, other)))}, and engines are for {place}"

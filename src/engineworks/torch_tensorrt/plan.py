@@ -248,7 +248,7 @@ def _first_reasons(program: Program, settings: CompilationSettings) -> dict[fx.N
     """What no engine can hold by its operator, types and devices, and what the user wants in PyTorch."""
     known = spellings("torch")
     place = place_of_graph(program.graph)
-    constants = {n for n in program.graph.nodes if program.is_constant(n)}
+    constants = constant_nodes(program) | {n for n in program.graph.nodes if program.is_constant(n)}
     found = {}
     for node in program.graph.nodes:
         if not counts(node):
