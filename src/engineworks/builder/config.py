@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,19 +128,6 @@ class BuildConfig:
     def targets(self) -> tuple[str, ...]:
         """The names in `target`."""
         return tuple(t.strip() for t in self.target.split(","))
-
-    def for_each_target(self) -> tuple[BuildConfig, ...]:
-        """The configuration of each target's plan.
-
-        'ampere_plus' holds for cuda:sm_80; plans for other GPUs then run on any model of their architecture.
-        """
-        return tuple(self._for_target(t) for t in self.targets)
-
-    def _for_target(self, target: str) -> BuildConfig:
-        wanted = self.hardware_compatibility
-        if wanted == "ampere_plus" and target != "cuda:sm_80":
-            wanted = "same_compute_capability"
-        return replace(self, target=target, hardware_compatibility=wanted)
 
     @property
     def precisions(self) -> frozenset[str]:

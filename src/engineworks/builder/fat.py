@@ -33,7 +33,7 @@ def build_fat(
         BuildError: two of the targets are the same, or their inputs and outputs differ.
     """
     plans: list[tuple[BuildConfig, Target, Backend]] = []
-    for each in config.for_each_target():
+    for each in (_config_for(config, name) for name in config.targets):
         target = target_of(each)
         for other, same, _ in plans:
             if same == target:
@@ -46,6 +46,14 @@ def build_fat(
             for each, _, own in plans
         ]
     )
+
+
+def _config_for(config: BuildConfig, target: str) -> BuildConfig:
+    """'ampere_plus' holds for cuda:sm_80; plans for other GPUs then run on any model of their architecture."""
+    wanted = config.hardware_compatibility
+    if wanted == "ampere_plus" and target != "cuda:sm_80":
+        wanted = "same_compute_capability"
+    return replace(config, target=target, hardware_compatibility=wanted)
 
 
 def _backend_of(target: Target, given: Backend | None) -> Backend:
