@@ -46,7 +46,11 @@ def first_that_loads(
             except EngineMismatch as mismatch:
                 why = [_first_line(mismatch)]
             else:
-                _LOG.info("%s: plan %d, for %s, is loaded", file.origin, number, _named(record))
+                passed = "".join(
+                    f"\n  {_named(records[n])}: {reason}" for n, reason in sorted(reasons.items())
+                )
+                before = f"; passed over:{passed}" if passed else ""
+                _LOG.info("%s: plan %d, for %s, is loaded%s", file.origin, number, _named(record), before)
                 return made
         reasons[number] = "; ".join(why)
     listed = "".join(f"\n  {_named(r)}: {reasons[n]}" for n, r in enumerate(records))

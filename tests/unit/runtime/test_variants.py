@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from engineworks.core.target import V3, V4, Target
@@ -81,6 +83,16 @@ def test_a_plan_that_does_not_load_is_passed_over() -> None:
         EngineMismatch, match=r"cuda:sm_90: the engine was tuned with cudnn 9\.1; here is none\."
     ):
         first_that_loads(_file(SM80, SM90), emulated_device("sm_90"), load)
+
+
+def test_the_log_says_which_plan_is_loaded_and_why_others_are_not(caplog) -> None:
+    with caplog.at_level(logging.INFO, "engineworks"):
+        first_that_loads(_file(SM100, AMPERE, AVX2), emulated_device("sm_90"), _arch)
+    assert caplog.messages == [
+        "<bytes>: plan 1, for cuda:sm_80, is loaded; passed over:\n"
+        "  cuda:sm_100: architecture: the engine needs sm_100, this is sm_90\n"
+        "  cpu:x86-64-v3: it is to be loaded on 'cuda'"
+    ]
 
 
 def test_where_none_runs_each_says_why() -> None:
