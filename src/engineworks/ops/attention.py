@@ -115,6 +115,9 @@ class Attention(Op):
 
 @from_torch("aten.scaled_dot_product_attention.default")
 @from_torch("aten._scaled_dot_product_flash_attention_for_cpu.default")
+@from_torch("aten._scaled_dot_product_flash_attention.default")
+@from_torch("aten._scaled_dot_product_efficient_attention.default")
+@from_torch("aten._scaled_dot_product_cudnn_attention.default")
 def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
     """A boolean mask hides keys where it is False; what sees no key becomes 0."""
     if n.arg("dropout_p"):
@@ -122,7 +125,7 @@ def _(g: GraphBuilder, n: ForeignNode) -> tuple[Value | None, ...]:
     if any(n.output_names[1:]):
         raise n.unsupported("the logarithm of the sums as an output, which only training wants")
     q, k, v = _with_heads(g, n.arg("query"), n.arg("key"), n.arg("value"))
-    mask = n.arg("attn_mask")
+    mask = next((n.arg(name) for name in ("attn_mask", "attn_bias") if name in n.foreign.attributes), None)
     scale = float(n.arg("scale")) if n.arg("scale") is not None else _usual_scale(n, q)
     hidden = None
     if mask is not None and mask.type.dtype is dtypes.bool_:

@@ -249,3 +249,20 @@ def test_a_build_for_this_machines_gpu_says_when_there_is_none() -> None:
         pytest.skip("there is one")
     with pytest.raises(Exception, match="(?i)cuda"):
         torch_tensorrt.compile(perceptron(), inputs=[X], target="cuda", optimization_level=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rest"), [("flash", ()), ("efficient", (None, False)), ("cudnn", (None, False))]
+)
+def test_attention_is_in_engines_whichever_kernel_torch_chose(kind: str, rest: tuple) -> None:
+    chosen = getattr(torch.ops.aten, f"_scaled_dot_product_{kind}_attention").default
+
+    class Attending(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return chosen(x, x, x, *rest)[0]
+
+    with FakeTensorMode():
+        x = torch.empty(2, 4, 16, 32, device="cuda:0", dtype=torch.half)
+        program = torch.export.export(Attending(), (x,), strict=False)
+    settings = settings_of({"dryrun": True, "target": "cuda:sm_90"})
+    assert _compiled(program, ("x",), "Attending", [Input(x.shape, dtype=x.dtype)], settings).eager == ()
