@@ -31,7 +31,9 @@ from tests.conformance.aten_samples import SAMPLES  # noqa: E402
 DTYPES = (torch.float32, torch.int64, torch.bool)
 SAMPLES_EACH = 4
 """Of an OpInfo and a dtype, spread over its list."""
-ON_GPUS = {f"aten._scaled_dot_product_{kernel}_attention.default" for kernel in ("flash", "efficient", "cudnn")}
+ON_GPUS = {
+    f"aten._scaled_dot_product_{kernel}_attention.default" for kernel in ("flash", "efficient", "cudnn")
+}
 """What PyTorch calls on GPUs alone: tests/gpu/test_faces.py does."""
 INFOS = {info.formatted_name: info for info in op_db if not info.formatted_name.startswith("jiterator")}
 Function = Callable[[], Any]
