@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from engineworks.runtime.device import find
 from engineworks.runtime.engine import Engine
 from engineworks.testing.emulated_gpu import EmulatedDriver, emulated_backend, emulated_device
 
-QUICK = {"effort": 0, "timing_cache": False, "tactic_sources": ("triton",)}
+QUICK: dict[str, Any] = {"effort": 0, "timing_cache": False, "tactic_sources": ("triton",)}
 RNG = np.random.default_rng(0)
 TABLE = RNG.standard_normal((300, 16)).astype(np.float32)
 SQUARE, BIAS = RNG.standard_normal((16, 24)).astype(np.float32), RNG.standard_normal(24).astype(np.float32)
@@ -186,7 +187,7 @@ def test_two_names_of_one_target_are_refused() -> None:
 
 
 def test_plans_that_take_other_types_are_refused() -> None:
-    narrow = {**QUICK, "target": "cuda:sm_90", "precision": "fp16", "keep_io_types": False}
+    narrow: dict[str, Any] = {**QUICK, "target": "cuda:sm_90", "precision": "fp16", "keep_io_types": False}
     first = build_engine(product(), BuildConfig(target="cpu:avx2", effort=0, timing_cache=False))
     second = build_engine(product(), BuildConfig(**narrow), backend=emulated_backend())
     with pytest.raises(
@@ -196,7 +197,7 @@ def test_plans_that_take_other_types_are_refused() -> None:
 
 
 def test_ampere_plus_is_of_one_plan_and_others_run_on_any_model_of_their_architecture() -> None:
-    options = {**QUICK, "hardware_compatibility": "ampere_plus"}
+    options: dict[str, Any] = {**QUICK, "hardware_compatibility": "ampere_plus"}
     with pytest.raises(BuildError, match="is for target 'cuda:sm_80'"):
         BuildConfig(target="cpu:avx2,cuda:sm_90", **options)
     config = BuildConfig(target="cpu:avx2,cuda:sm_80,cuda:sm_90", **options)
