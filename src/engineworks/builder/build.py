@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from engineworks.builder import profiles, report
 from engineworks.builder.config import BuildConfig
 from engineworks.builder.emit import Emitted, Emitter
+from engineworks.builder.norms import NormChooser
 from engineworks.builder.places import cache_folder
 from engineworks.builder.planned import Planned, plan_graph
 from engineworks.builder.precision import PrecisionChooser, allowed_precisions, ignored, narrowest
@@ -37,6 +38,7 @@ from engineworks.passes.decompose import Decompose
 from engineworks.passes.float_products import FloatProducts
 from engineworks.passes.fold_constants import FoldConstants
 from engineworks.passes.fold_layer_norms import FoldLayerNorms
+from engineworks.passes.hoist_slices import HoistSlices
 from engineworks.passes.layouts import AssignLayouts
 from engineworks.passes.lower_quantised import LowerQuantised
 from engineworks.passes.merge_products import MergeProducts
@@ -285,7 +287,8 @@ class _Optimiser:
         narrow = [*self._merging(), NarrowAttention(policy, record), NarrowProducts(policy, record, reasons)]
         if self.backend.name == "cuda" and self.config.tf32 and not self.config.strict_math:
             narrow.append(AllowTensorFloats())
-        narrow += [FoldLayerNorms()] if self.backend.part_readers and not self.config.strict_math else []
+        if self.backend.part_readers and not self.config.strict_math:
+            narrow.append(FoldLayerNorms(NormChooser(self.backend, self.isa, tuner, self.config.effort).pays))
         return optimising_passes(self.backend, self.isa, [*calibrated, quantise_rules()], floats, narrow)
 
     def _merging(self) -> list[Pass]:
@@ -294,7 +297,7 @@ class _Optimiser:
         if not readers:
             return []
         rules = canonical_rules()
-        return [SinkReshapes(), rules, SinkTransposes(), rules, MergeProducts(readers)]
+        return [SinkReshapes(), rules, HoistSlices(), SinkTransposes(), rules, MergeProducts(readers)]
 
     def _policy(self, allowed: frozenset[str], tuner: ProcessTuner | None) -> Policy:
         config = self.config
