@@ -63,9 +63,9 @@ def test_a_module_on_the_gpu_is_built_for_it() -> None:
     module = perceptron().cuda()
     engine = ew.build(module, args=(x_of(3),), effort=0, tf32=False)
     assert engine.manifest.target.device == "cuda"
-    close(engine(input=x_of(3))["sigmoid"], module(x_of(3)))
+    close(engine(input=x_of(3))["output"], module(x_of(3)))
     again = ew.load(engine.serialize(), device=torch.cuda.current_device())
-    close(again(input=x_of(3))["sigmoid"], module(x_of(3)))
+    close(again(input=x_of(3))["output"], module(x_of(3)))
 
 
 @torch.no_grad()
