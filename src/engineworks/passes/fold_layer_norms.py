@@ -7,6 +7,7 @@ kernel is cheaper.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ import numpy as np
 from engineworks.core import dtypes
 from engineworks.core.dims import bounds, product
 from engineworks.ir.graph import Node, Value
+from engineworks.ir.op import Op
 from engineworks.ir.rewriter import Rewriter
 from engineworks.ops.normalised_matmul import NormalisedMatMul
 
@@ -35,8 +37,12 @@ class FoldLayerNorms:
 
     Runs when the dtypes of products are decided. Products in TF32 stay: they would round x, not its distance from the
     mean.
+
+    Args:
+        pays: asked about each norm whose readers can all take it: x, and (product, what takes its place) of each.
     """
 
+    pays: Callable[[Value, Sequence[tuple[Node, Op]]], bool]
     name: ClassVar[str] = "fold layer norms"
 
     def run(self, rewriter: Rewriter) -> None:
@@ -48,6 +54,9 @@ class FoldLayerNorms:
             found = [p for p in products if p is not None]
             if len(found) < len(products):
                 rewriter.miss(WHY, [node], "its output is read by others than small products with constants")
+                continue
+            if not self.pays(norm.x, [(p.reader, p.op) for p in found]):
+                rewriter.miss(WHY, [node], "its own kernel and the products without it are faster")
                 continue
             for each in found:
                 each.replace(rewriter)
@@ -91,12 +100,16 @@ class _Folded:
     weights: np.ndarray
     bias: np.ndarray | None
 
+    @property
+    def op(self) -> NormalisedMatMul:
+        """What takes the product's place."""
+        return NormalisedMatMul(epsilon=self.norm.node.op.epsilon, out_dtype=dtypes.f32)  # type: ignore[attr-defined]
+
     def replace(self, rewriter: Rewriter) -> None:
         nodes, old = [self.norm.node, self.reader], self.reader.output
         x = self.norm.x
-        op = NormalisedMatMul(epsilon=self.norm.node.op.epsilon, out_dtype=dtypes.f32)  # type: ignore[attr-defined]
         with rewriter.building(*nodes) as g:
-            sums = g.add_node(op, [x, g.constant(self.weights, x.type.dtype)])[0]
+            sums = g.add_node(self.op, [x, g.constant(self.weights, x.type.dtype)])[0]
             if self.bias is not None:
                 sums = g.add(sums, g.constant(self.bias.astype(np.float32)))
             new = g.cast_to(sums, old.type.dtype)
