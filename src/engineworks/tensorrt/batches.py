@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from engineworks.core.types import Shape
 from engineworks.errors import CalibrationError
+from engineworks.tensorrt.addresses import HostReader, Reader
 
 if TYPE_CHECKING:
     from engineworks.tensorrt.calibrators import IInt8Calibrator
@@ -18,14 +18,18 @@ Inputs = Mapping[str, tuple[np.dtype, Shape]]
 """Element type and shape of each input in a batch."""
 
 
-def batches(calibrator: IInt8Calibrator, inputs: Inputs) -> Iterator[dict[str, np.ndarray]]:
+def batches(
+    calibrator: IInt8Calibrator, inputs: Inputs, reader: Reader | None = None
+) -> Iterator[dict[str, np.ndarray]]:
     """Copies of the calibrator's batches, until it gives none.
 
+    Args:
+        reader: of what addresses are of; None: of the host's memory.
     Raises:
         CalibrationError: a batch has too few or too many parts, or a part does not hold what its input takes.
         NotImplementedError: the calibrator lacks a method.
     """
-    names = list(inputs)
+    names, reader = list(inputs), reader or HostReader()
     number = 0
     while (given := calibrator.get_batch(names)) is not None and len(given):
         where = f"batch {number} of {type(calibrator).__name__}"
@@ -34,7 +38,7 @@ def batches(calibrator: IInt8Calibrator, inputs: Inputs) -> Iterator[dict[str, n
                 f"{where} has {len(given)} parts; the network has {len(names)} inputs: {', '.join(names)}"
             )
         yield {
-            name: _part(part, *inputs[name], f"{where}: '{name}'")
+            name: _part(part, *inputs[name], f"{where}: '{name}'", reader)
             for name, part in zip(names, given, strict=True)
         }
         number += 1
@@ -48,14 +52,16 @@ def batch_size_of(calibrator: IInt8Calibrator) -> int:
     return int(size)
 
 
-def _part(part: Any, dtype: np.dtype, shape: Shape, where: str) -> np.ndarray:
+def _part(part: Any, dtype: np.dtype, shape: Shape, where: str, reader: Reader) -> np.ndarray:
     """A copy of one input's batch: the program may reuse its memory."""
     sizes = tuple(int(d) for d in shape)  # type: ignore[arg-type]  # calibration shapes are numbers
+    if getattr(part, "is_cuda", False):
+        part = part.detach().cpu()
     if isinstance(part, np.ndarray) or hasattr(part, "__array_interface__") or hasattr(part, "__array__"):
         return _of_array(np.asarray(part), dtype, sizes, where)
     address = part.data_ptr() if hasattr(part, "data_ptr") else getattr(part, "ptr", part)
     try:
-        return _of_address(int(address), dtype, sizes, where)
+        return _of_address(int(address), dtype, sizes, where, reader)
     except (TypeError, ValueError) as error:
         raise CalibrationError(
             f"{where} is a {type(part).__name__}: give an address (an integer) or an array"
@@ -72,17 +78,14 @@ def _of_array(array: np.ndarray, dtype: np.dtype, sizes: tuple[int, ...], where:
     return (array if fits else array.reshape(sizes)).copy()
 
 
-def _of_address(address: int, dtype: np.dtype, sizes: tuple[int, ...], where: str) -> np.ndarray:
-    """The bytes at an address, read through the system so that a wrong one is an error and not a crash."""
+def _of_address(
+    address: int, dtype: np.dtype, sizes: tuple[int, ...], where: str, reader: Reader
+) -> np.ndarray:
     size = int(np.prod(sizes)) * dtype.itemsize
-    try:
-        with open("/proc/self/mem", "rb", buffering=0) as memory:
-            data = os.pread(memory.fileno(), size, address)
-    except (OSError, OverflowError):
-        data = b""
+    data = reader.read(address, size)
     if len(data) != size:
         raise CalibrationError(
             f"{where}: {size} bytes of {dtype}{list(sizes)} cannot be read at {address:#x}. "
-            "Addresses are of host memory here: array.ctypes.data or tensor.data_ptr() of a CPU tensor"
+            f"Addresses are of {reader.hint}"
         )
     return np.frombuffer(data, dtype).reshape(sizes)

@@ -22,7 +22,10 @@ class IInt8Calibrator(Face):
         raise NotImplementedError(_missing(self, "get_batch_size()", "the number of examples in a batch"))
 
     def get_batch(self, names: list[str]) -> Sequence[Any] | None:
-        """One address (an integer, of host memory) or array for each of the inputs; None after the last batch."""
+        """One address (an integer) or array for each of the inputs; None after the last batch.
+
+        Addresses are of host memory, or of this machine's GPU where the build is for GPUs.
+        """
         raise NotImplementedError(_missing(self, "get_batch(names)", "one address or array for each input"))
 
     def get_algorithm(self) -> CalibrationAlgoType:

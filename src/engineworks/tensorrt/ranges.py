@@ -10,6 +10,7 @@ import numpy as np
 from engineworks.calibration.methods import Entropy, FirstEntropy, Legacy, Method, MinMax
 from engineworks.calibration.ranges import LEVELS, Ranges
 from engineworks.errors import CalibrationError
+from engineworks.tensorrt.addresses import reader_for
 from engineworks.tensorrt.batches import batch_size_of, batches
 from engineworks.tensorrt.calibrators import IInt8Calibrator, IInt8LegacyCalibrator
 from engineworks.tensorrt.enums import CalibrationAlgoType, Severity
@@ -93,9 +94,10 @@ def _calibrated(
     graph = graph_of(network, merged)
     inputs = _inputs(graph, {name: typical for name, (_, typical, _) in merged.items()})
     _warn_of_batch_size(batch_size_of(calibrator), inputs, logger)
+    reader = reader_for(config.target)
     found = calibrate_model(
         graph,
-        lambda: batches(calibrator, inputs),
+        lambda: batches(calibrator, inputs, reader),
         BuildConfig(profile=merged or None),
         method=_method(calibrator),
     )

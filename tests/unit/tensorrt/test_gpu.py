@@ -9,9 +9,11 @@ import pytest
 from onnx import TensorProto, helper
 
 import engineworks.tensorrt as trt
-from engineworks.errors import RunError
+from engineworks.errors import EngineMismatch, RunError
 from engineworks.kernels.backend import find as find_backend
 from engineworks.runtime.device import find as find_device
+from engineworks.tensorrt.addresses import HostReader, reader_for
+from engineworks.tensorrt.batches import batches
 from engineworks.tensorrt.hardware import hardware_options
 from engineworks.testing.emulated_gpu import emulated_backend, emulated_device
 from tests.unit.tensorrt.models import expected, make_model
@@ -136,6 +138,30 @@ def test_a_missing_address_is_one_of_a_tensor_on_the_gpu(build) -> None:
     context = build(make_model(2)).create_execution_context()
     with pytest.raises(RunError, match=r"set_tensor_address\('x', tensor.data_ptr\(\)\)"):
         context.execute_async_v3(STREAM)
+
+
+def test_batches_of_calibrators_are_read_from_the_gpu(log) -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+    class Given(trt.IInt8EntropyCalibrator2):
+        left = iter([[x.ctypes.data], None])
+
+        def get_batch(self, names):
+            return next(self.left)
+
+    log.clear()
+    (batch,) = batches(Given(), {"x": (x.dtype, x.shape)}, reader_for("cuda"))
+    np.testing.assert_array_equal(batch["x"], x)
+    assert log == [("download", x.nbytes), ("synchronize", 0)]
+
+
+def test_without_a_gpu_addresses_are_the_hosts(monkeypatch) -> None:
+    def none_here(name: str) -> None:
+        raise EngineMismatch("this machine has no GPU")
+
+    monkeypatch.setattr("engineworks.runtime.device.find", none_here)
+    assert isinstance(reader_for("cuda:sm_90"), HostReader)
+    assert isinstance(reader_for("cpu"), HostReader)
 
 
 # -- what a build is for
