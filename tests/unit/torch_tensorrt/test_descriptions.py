@@ -71,7 +71,8 @@ def test_memory_formats_have_torch_twins() -> None:
     assert torch_tensorrt.TensorFormat is memory_format
 
 
-def test_a_gpu_is_taken_for_a_wish_and_an_accelerator_is_not_there() -> None:
+def test_a_gpu_is_taken_for_a_wish_and_an_accelerator_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert torch_tensorrt.Device("cuda:1").to(torch.device) == torch.device("cpu")
     with pytest.raises(Unsupported, match="accelerators"):
         torch_tensorrt.Device("dla:0")
