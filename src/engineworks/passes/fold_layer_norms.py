@@ -58,8 +58,13 @@ class FoldLayerNorms:
             if not self.pays(norm.x, [(p.reader, p.op) for p in found]):
                 rewriter.miss(WHY, [node], "its own kernel and the products without it are faster")
                 continue
-            for each in found:
-                each.replace(rewriter)
+            weights = [p.weights() for p in found]
+            kept = [w for w in weights if w is not None]
+            if len(kept) < len(found):
+                rewriter.miss(WHY, [node], "scaled weights would overflow, or lose digits")
+                continue
+            for each, matrix in zip(found, kept, strict=True):
+                each.replace(rewriter, matrix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class _Norm:
     shift: np.ndarray | None
 
     def before(self, reader: Node) -> _Folded | None:
-        """A reader with the norm folded in; None where it is no product, or too large, or loses digits."""
+        """A reader with the norm folded in; None where it is no product, or too large."""
         weights = reader.inputs[1] if reader.op.name == "matmul" else None
         if weights is None or weights.constant is None or weights.type.rank != 2:
             return None
@@ -81,39 +86,43 @@ class _Norm:
         if weights.type.dtype is not dtype or rounds:
             return None
         most = bounds(product([*self.x.type.shape[:-1], columns]))[1]
-        if most is None or most > MOST_RESULTS:
-            return None
-        matrix = weights.array.astype(np.float64)
-        with np.errstate(over="ignore"):
-            scaled = (self.scale[:, None] * matrix).astype(dtype.numpy)
-        if not _is_near(scaled, self.scale[:, None] * matrix, STEP[dtype]):
-            return None
-        return _Folded(self, reader, scaled, None if self.shift is None else self.shift @ matrix)
+        return None if most is None or most > MOST_RESULTS else _Folded(self, reader)
 
 
 @dataclass(frozen=True, slots=True)
 class _Folded:
-    """A product with the norm in front of it: weights γ W [K, N] in W's dtype, bias β W [N] f64."""
+    """A product with the norm in front of it."""
 
     norm: _Norm
     reader: Node
-    weights: np.ndarray
-    bias: np.ndarray | None
 
     @property
     def op(self) -> NormalisedMatMul:
         """What takes the product's place."""
         return NormalisedMatMul(epsilon=self.norm.node.op.epsilon, out_dtype=dtypes.f32)  # type: ignore[attr-defined]
 
-    def replace(self, rewriter: Rewriter) -> None:
-        nodes, old = [self.norm.node, self.reader], self.reader.output
-        x = self.norm.x
+    def weights(self) -> np.ndarray | None:
+        """γ W [K, N] in W's dtype; None where that cannot hold it."""
+        dtype = self.norm.x.type.dtype
+        with np.errstate(over="ignore"):
+            exact = self.norm.scale[:, None] * self._matrix()
+            scaled = exact.astype(dtype.numpy)
+        return scaled if _is_near(scaled, exact, STEP[dtype]) else None
+
+    def replace(self, rewriter: Rewriter, weights: np.ndarray) -> None:
+        nodes, old, x = [self.norm.node, self.reader], self.reader.output, self.norm.x
+        shift = self.norm.shift
         with rewriter.building(*nodes) as g:
-            sums = g.add_node(self.op, [x, g.constant(self.weights, x.type.dtype)])[0]
-            if self.bias is not None:
-                sums = g.add(sums, g.constant(self.bias.astype(np.float32)))
+            sums = g.add_node(self.op, [x, g.constant(weights, x.type.dtype)])[0]
+            if shift is not None:
+                sums = g.add(sums, g.constant((shift @ self._matrix()).astype(np.float32)))
             new = g.cast_to(sums, old.type.dtype)
         rewriter.replace(WHY, [old], [new], nodes)
+
+    def _matrix(self) -> np.ndarray:
+        weights = self.reader.inputs[1]
+        assert weights is not None, "a product takes two factors"
+        return weights.array.astype(np.float64)
 
 
 def _norm_of(node: Node) -> _Norm | None:
