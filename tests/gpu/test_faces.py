@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from engineworks.errors import Error, InvalidInput, Unsupported
-from engineworks.runtime.device import find
 
 torch = pytest.importorskip("torch", reason="modules and tensors are torch's")
 
@@ -19,16 +18,7 @@ from engineworks import torch_tensorrt  # noqa: E402
 from engineworks.torch_tensorrt.operator import open_engine  # noqa: E402
 from tests.unit.torch_tensorrt.networks import perceptron  # noqa: E402
 
-
-def _why_not() -> str:
-    try:
-        find("cuda")
-    except Error as error:
-        return str(error)
-    return "" if torch.cuda.is_available() else "this PyTorch has no GPU"
-
-
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(_why_not()), reason=_why_not() or "there is a GPU")]
+pytestmark = pytest.mark.gpu
 PLAIN = {"optimization_level": 0, "disable_tf32": True}
 """Kernels are predicted, and f32 is computed in f32."""
 

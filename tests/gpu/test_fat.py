@@ -9,21 +9,12 @@ from engineworks.builder.build import build_bytes
 from engineworks.builder.config import BuildConfig
 from engineworks.engine import container
 from engineworks.engine.variants import plan
-from engineworks.errors import EngineMismatch, Error
+from engineworks.errors import EngineMismatch
 from engineworks.runtime.device import find
 from engineworks.runtime.engine import Engine
 from tests.gpu.networks import NETWORKS
 
-
-def _why_not() -> str:
-    try:
-        find("cuda")
-    except Error as error:
-        return str(error)
-    return ""
-
-
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(_why_not()), reason=_why_not() or "there is a GPU")]
+pytestmark = pytest.mark.gpu
 OTHERS = {"sm_80", "sm_90", "sm_100"}
 
 

@@ -7,24 +7,13 @@ import pytest
 
 from engineworks.builder.build import build_bytes
 from engineworks.builder.config import BuildConfig
-from engineworks.errors import Error
 from engineworks.ir.interpret import interpret
-from engineworks.runtime.device import find
 from engineworks.runtime.engine import Engine
 from engineworks.testing.compare import assert_close
 from engineworks.testing.inputs import Case, cases
 from tests.conformance.cuda_workloads import allowed
 
-
-def _why_not() -> str:
-    try:
-        find("cuda")
-    except Error as error:
-        return str(error)
-    return ""
-
-
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(_why_not()), reason=_why_not() or "there is a GPU")]
+pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("case", list(cases()), ids=lambda c: c.label)

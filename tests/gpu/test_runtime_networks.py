@@ -7,7 +7,6 @@ import pytest
 
 from engineworks.builder.build import build_bytes
 from engineworks.builder.config import BuildConfig
-from engineworks.errors import Error
 from engineworks.runtime.capture import capture
 from engineworks.runtime.device import find
 from engineworks.runtime.engine import Engine
@@ -16,15 +15,7 @@ from tests.gpu.networks import NETWORKS, RANGES, Network, dynamic
 torch = pytest.importorskip("torch", reason="the arrays of these tests are torch's")
 
 
-def _why_not() -> str:
-    try:
-        find("cuda")
-    except Error as error:
-        return str(error)
-    return ""
-
-
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(_why_not()), reason=_why_not() or "there is a GPU")]
+pytestmark = pytest.mark.gpu
 
 
 def build(network: Network, **options) -> Engine:

@@ -14,7 +14,6 @@ from engineworks.core import dtypes
 from engineworks.core.target import Target
 from engineworks.core.types import TensorType
 from engineworks.engine.container import encode
-from engineworks.errors import Error
 from engineworks.ir.builder import GraphBuilder
 from engineworks.ir.graph import Graph
 from engineworks.kernels.backend import find
@@ -26,16 +25,7 @@ from engineworks.tuner.choice import Choice
 from engineworks.tuner.choose import Chooser
 from engineworks.tuner.measure import ProcessTuner
 
-
-def _why_not() -> str:
-    try:
-        find_device("cuda")
-    except Error as error:
-        return str(error)
-    return ""
-
-
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(_why_not()), reason=_why_not() or "there is a GPU")]
+pytestmark = pytest.mark.gpu
 EFFORT = 1
 
 
