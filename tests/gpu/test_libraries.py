@@ -12,10 +12,11 @@ from engineworks.core import dtypes
 from engineworks.engine.library_calls import with_version
 from engineworks.errors import EngineMismatch, MissingExtra
 from engineworks.ir.scalar import apply, argument, const
-from engineworks.kernels.cuda.attention_cudnn import CudnnAttention, CudnnAttentionConfig
+from engineworks.kernels.cuda.attention_cudnn import CudnnAttention
 from engineworks.kernels.cuda.conv_cublaslt import CublasltConv
-from engineworks.kernels.cuda.conv_cudnn import CudnnConfig, CudnnConv
-from engineworks.kernels.cuda.matmul_cublaslt import CublasltConfig, CublasltMatmul
+from engineworks.kernels.cuda.conv_cudnn import CudnnConv
+from engineworks.kernels.cuda.library_proposals import Proposal
+from engineworks.kernels.cuda.matmul_cublaslt import CublasltMatmul
 from engineworks.kernels.tactic import KernelImage, LibraryCall, Tactic
 from engineworks.ops.conv import Conv
 from engineworks.ops.matmul import MatMul
@@ -44,7 +45,7 @@ def gpu(driver: CudaDriver) -> Gpu:
 
 def product(case: Case, gpu: Gpu, proposal: int = 0) -> KernelImage:
     provider = CublasltMatmul() if isinstance(case.op, MatMul) else CublasltConv()
-    return provider.build(case.work, Tactic(provider.name, CublasltConfig(proposal)), gpu)
+    return provider.build(case.work, Tactic(provider.name, Proposal(proposal)), gpu)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_another_version_of_the_library_is_refused(driver: CudaDriver, gpu: Gpu)
 
 # -- cuDNN
 def convolution(case: Case, gpu: Gpu, proposal: int = 0) -> KernelImage:
-    return CudnnConv().build(case.work, Tactic("cuda.cudnn_conv", CudnnConfig(proposal)), gpu)
+    return CudnnConv().build(case.work, Tactic("cuda.cudnn_conv", Proposal(proposal)), gpu)
 
 
 @pytest.mark.parametrize("case", conv_library_cases.CASES, ids=lambda c: c.name)
@@ -146,9 +147,7 @@ def test_a_plan_that_was_written_down_computes_the_convolution(driver: CudaDrive
 
 
 def attention(case: Case, gpu: Gpu, proposal: int = 0) -> KernelImage:
-    return CudnnAttention().build(
-        case.work, Tactic("cuda.cudnn_attention", CudnnAttentionConfig(proposal)), gpu
-    )
+    return CudnnAttention().build(case.work, Tactic("cuda.cudnn_attention", Proposal(proposal)), gpu)
 
 
 @pytest.mark.parametrize("case", attention_library_cases.CASES, ids=lambda c: c.name)

@@ -11,6 +11,7 @@ from engineworks.core.types import TensorType
 from engineworks.engine.library_calls import AttentionCall, Tensor, encode
 from engineworks.errors import NoTactic
 from engineworks.kernels.cost import typical
+from engineworks.kernels.cuda.library_proposals import proposals, require_measuring
 from engineworks.kernels.cuda.library_words import LibraryWords, library_image
 from engineworks.kernels.tactic import Effort, Input, KernelImage, Output, Tactic, Word, Workspace
 from engineworks.kernels.workload import Workload, input_type
@@ -28,16 +29,6 @@ _WIDEST = 256
 """Elements of a head."""
 _GRAIN = 8
 """What the width of heads is a multiple of."""
-
-
-@dataclass(frozen=True, slots=True)
-class CudnnAttentionConfig:
-    """Which of the library's proposals is taken, 0 the best by its own estimate."""
-
-    proposal: int
-
-    def __str__(self) -> str:
-        return f"proposal {self.proposal}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +133,9 @@ class CudnnAttention:
 
     def propose(self, work: Workload, isa: Gpu, effort: Effort) -> Iterable[Tactic]:
         attention = scaled_of(work)
-        if not TRIED[effort]:
-            raise NoTactic("a library's speed cannot be predicted; it is measured from effort 1 on")
+        require_measuring(TRIED, effort)
         seconds = _predict(attention, isa)
-        # Later proposals are slower by the library's own estimate.
-        return [
-            Tactic(self.name, CudnnAttentionConfig(n), seconds * (1 + n / 32)) for n in range(TRIED[effort])
-        ]
+        return proposals(self.name, TRIED[effort], seconds)
 
     def build(self, work: Workload, tactic: Tactic, isa: Gpu) -> KernelImage:
         a = scaled_of(work)

@@ -14,12 +14,12 @@ from engineworks.engine.library_calls import MatmulCall, Matrix, encode
 from engineworks.errors import NoTactic
 from engineworks.kernels.cuda.conv_cudnn import is_channels_last
 from engineworks.kernels.cuda.library_epilogue import LibraryEpilogue, library_epilogue
+from engineworks.kernels.cuda.library_proposals import proposals, require_measuring
 from engineworks.kernels.cuda.library_words import LibraryWords, bias_word, library_image, rounds_bias
 from engineworks.kernels.cuda.matmul_cublaslt import (
     OUTPUTS,
     TRIED,
     WORKSPACE,
-    CublasltConfig,
     predict,
     sums_in,
 )
@@ -100,15 +100,11 @@ class CublasltConv:
 
     def propose(self, work: Workload, isa: Gpu, effort: Effort) -> Iterable[Tactic]:
         found = pixels_of(work)
-        if not TRIED[effort]:
-            raise NoTactic("a library's speed cannot be predicted; it is measured from effort 1 on")
+        require_measuring(TRIED, effort)
         multiplies = product([found.pixels, found.channels, found.outputs])
         seconds = predict(work, multiplies, found.compute, isa)
         loose = rounds_bias(work, found.bias)
-        # Later proposals are slower by the library's own estimate.
-        return [
-            Tactic(self.name, CublasltConfig(n), seconds * (1 + n / 32), loose) for n in range(TRIED[effort])
-        ]
+        return proposals(self.name, TRIED[effort], seconds, is_loose=loose)
 
     def build(self, work: Workload, tactic: Tactic, isa: Gpu) -> KernelImage:
         found, packed = pixels_of(work), [PackedConstant(_Matrix(1))]

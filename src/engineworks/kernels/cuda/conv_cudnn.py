@@ -16,6 +16,7 @@ from engineworks.engine.library_calls import ConvolutionCall, Tensor, encode
 from engineworks.errors import NoTactic
 from engineworks.kernels.cost import typical
 from engineworks.kernels.cuda.library_epilogue import LibraryEpilogue, library_epilogue
+from engineworks.kernels.cuda.library_proposals import proposals, require_measuring
 from engineworks.kernels.cuda.library_words import LibraryWords, bias_word, library_image, rounds_bias
 from engineworks.kernels.tactic import (
     Effort,
@@ -41,16 +42,6 @@ REACHED = 0.6
 _DTYPES = ("f16", "bf16", "f32")
 _NARROWEST, _WIDEST = 3, 5
 """Ranks: one to three spatial axes."""
-
-
-@dataclass(frozen=True, slots=True)
-class CudnnConfig:
-    """Which of the library's proposals is taken, 0 the best by its own estimate."""
-
-    proposal: int
-
-    def __str__(self) -> str:
-        return f"proposal {self.proposal}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +119,10 @@ class CudnnConv:
 
     def propose(self, work: Workload, isa: Gpu, effort: Effort) -> Iterable[Tactic]:
         convolution = convolution_of(work)
-        if not TRIED[effort]:
-            raise NoTactic("a library's speed cannot be predicted; it is measured from effort 1 on")
+        require_measuring(TRIED, effort)
         seconds = _predict(convolution, isa)
         loose = rounds_bias(work, convolution.bias)
-        return [
-            # Later proposals are slower by the library's own estimate.
-            Tactic(self.name, CudnnConfig(n), seconds * (1 + n / 32), loose)
-            for n in range(TRIED[effort])
-        ]
+        return proposals(self.name, TRIED[effort], seconds, is_loose=loose)
 
     def build(self, work: Workload, tactic: Tactic, isa: Gpu) -> KernelImage:
         c = convolution_of(work)

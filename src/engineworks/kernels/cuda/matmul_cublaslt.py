@@ -17,6 +17,7 @@ from engineworks.ir.op import Op
 from engineworks.kernels.cost import typical
 from engineworks.kernels.cpu.matmul_problem import Batch, Problem, problem_of
 from engineworks.kernels.cuda.library_epilogue import LibraryEpilogue, library_epilogue
+from engineworks.kernels.cuda.library_proposals import proposals, require_measuring
 from engineworks.kernels.cuda.library_words import LibraryWords, bias_word, library_image, rounds_bias
 from engineworks.kernels.tactic import (
     Effort,
@@ -42,16 +43,6 @@ REACHED = 0.7
 
 OUTPUTS = {"f16": ("f16", "f32"), "bf16": ("bf16", "f32"), "f32": ("f32",), "f64": ("f64",), "i8": ("i32",)}
 """Dtypes of results by that of both factors."""
-
-
-@dataclass(frozen=True, slots=True)
-class CublasltConfig:
-    """Which proposal of the library's heuristics is taken, 0 the best by its own estimate."""
-
-    proposal: int
-
-    def __str__(self) -> str:
-        return f"proposal {self.proposal}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +123,10 @@ class CublasltMatmul:
 
     def propose(self, work: Workload, isa: Gpu, effort: Effort) -> Iterable[Tactic]:
         product = product_of(work)
-        if not TRIED[effort]:
-            raise NoTactic("a library's speed cannot be predicted; it is measured from effort 1 on")
+        require_measuring(TRIED, effort)
         seconds = predict(work, product.problem.multiplies, product.compute, isa)
         loose = rounds_bias(work, product.epilogue.bias)
-        return [
-            # Later proposals are slower by the library's own estimate.
-            Tactic(self.name, CublasltConfig(n), seconds * (1 + n / 32), loose)
-            for n in range(TRIED[effort])
-        ]
+        return proposals(self.name, TRIED[effort], seconds, is_loose=loose)
 
     def build(self, work: Workload, tactic: Tactic, isa: Gpu) -> KernelImage:
         product, packed = product_of(work), []
