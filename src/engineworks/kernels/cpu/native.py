@@ -10,9 +10,9 @@ from engineworks.codegen.llvm.function import Function, Isa, Size
 from engineworks.codegen.llvm.vector import storage_kind
 from engineworks.core.dims import Dim, bounds, product
 from engineworks.core.dtypes import DType
-from engineworks.errors import NoTactic
 from engineworks.kernels import cost
 from engineworks.kernels.cpu.words import Words, finish, kernel_function
+from engineworks.kernels.native import plain_operands
 from engineworks.kernels.tactic import (
     Effort,
     Input,
@@ -53,16 +53,7 @@ class NativeKernels:
 
     def propose(self, work: Workload, isa: Isa, effort: Effort) -> Iterable[Tactic]:
         """The one tactic. Raises NoTactic for other ops, layouts, an epilogue, or what `refuse` names."""
-        if work.anchor is None or work.anchor.name != self.op:
-            raise NoTactic(f"not {self.op}")
-        if work.epilogue is not None:
-            raise NoTactic("there is no place for an epilogue")
-        types = [*(i.type for i in work.inputs if i is not None), *work.outputs]
-        layouts = [t.layout for t in types if t.layout is not None]
-        if layouts and not (self.any_order and not any(layout.row_pad for layout in layouts)):
-            raise NoTactic("operands must be row-major")
-        if any(t.dtype.bits < 8 or t.dtype.kind == "string" for t in types):
-            raise NoTactic("types below 8 bits and strings have no kernel")
+        types = plain_operands(work, self.op, any_order=self.any_order)
         self.refuse(work)
         largest = max(cost.typical(t.count, 1 << 20) for t in types)
         seconds = largest * self.cycles_an_element / cost.CORE.clock_hz + cost.CORE.launch_s

@@ -9,9 +9,9 @@ from typing import Any
 from engineworks.codegen.triton.gpu import Gpu
 from engineworks.core.dims import Dim, ceil_div, product
 from engineworks.core.types import TensorType
-from engineworks.errors import NoTactic
 from engineworks.kernels.cost import typical
 from engineworks.kernels.cuda.words import Part, functions_of, slot_name, steps_of
+from engineworks.kernels.native import plain_operands
 from engineworks.kernels.tactic import Effort, KernelImage, Tactic
 from engineworks.kernels.workload import Workload
 
@@ -48,16 +48,7 @@ class NativeKernels:
 
     def propose(self, work: Workload, isa: Gpu, effort: Effort) -> Iterable[Tactic]:
         """The ways there are. Raises NoTactic for other ops, layouts, an epilogue, or what `refuse` names."""
-        if work.anchor is None or work.anchor.name != self.op:
-            raise NoTactic(f"not {self.op}")
-        if work.epilogue is not None:
-            raise NoTactic("there is no place for an epilogue")
-        types = [*(i.type for i in work.inputs if i is not None), *work.outputs]
-        layouts = [t.layout for t in types if t.layout is not None]
-        if layouts and not (self.any_order and not any(layout.row_pad for layout in layouts)):
-            raise NoTactic("operands must be row-major")
-        if any(t.dtype.bits < 8 or t.dtype.kind == "string" for t in types):
-            raise NoTactic("types below 8 bits and strings have no kernel")
+        plain_operands(work, self.op, any_order=self.any_order)
         self.refuse(work)
         ways = sorted(self.ways(work, isa), key=lambda way: way[1])
         return [Tactic(self.name, config, seconds) for config, seconds in ways[: TRIED[effort]]]
