@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib.util
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.torchvision_operators import declare_torchvision_operators
+
 SEQUENCE = 128
-_LIBRARIES: list[torch.library.Library] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,26 +105,11 @@ def network(name: str, batch: int, *, small: bool = False) -> Network:
 
 @functools.lru_cache(maxsize=1)
 def _made(name: str, batch: int, small: bool) -> Network:
-    if not _LIBRARIES:
-        _declare_torchvision_operators()
+    declare_torchvision_operators()
     torch.manual_seed(0)
     made = NETWORKS[name](batch, small)
     made.module.eval().requires_grad_(False)
     return made
-
-
-def _declare_torchvision_operators() -> None:
-    """What torchvision's Python asks for where its native library does not load; the networks do not use it."""
-    found = importlib.util.find_spec("torchvision")
-    folder = Path(found.origin).parent if found and found.origin else Path()
-    try:
-        for path in folder.glob("_C*.so"):
-            torch.ops.load_library(path)
-    except OSError:
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _LIBRARIES.append(library)
 
 
 # -- denoising diffusion (arXiv 2006.11239, 2102.09672) -------------------------------------------------------------

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree
 
 import engineworks as ew
+from benchmarks.torchvision_operators import declare_torchvision_operators
 
 Ranges = Mapping[int, tuple[int, int]]
 """(lowest, highest) by axis."""
@@ -71,7 +72,7 @@ class Tensors(nn.Module):
 
 
 def _image(name: str, small: bool, **narrow: object) -> Subject:
-    _without_torchvision_operators()
+    declare_torchvision_operators()
     import timm
 
     pixels = int(narrow.get("img_size", 64)) if small else 224  # type: ignore[call-overload]
@@ -87,16 +88,6 @@ def _image(name: str, small: bool, **narrow: object) -> Subject:
     return Subject(module.eval(), {"x": torch.randn(2, 3, pixels, pixels)}, {"x": {0: (1, 8)}})
 
 
-def _without_torchvision_operators() -> None:
-    """Declare what torchvision's Python asks for when its native library does not load."""
-    if not hasattr(torch.ops.torchvision, "nms"):
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _LIBRARIES.append(library)
-
-
-_LIBRARIES: list[torch.library.Library] = []
 TEXT: Ranges = {0: (1, 4), 1: (2, 200)}
 
 
