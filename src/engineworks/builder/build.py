@@ -285,7 +285,7 @@ class _Optimiser:
             floats.append(NarrowInputsOutputs(DTYPES["fp16" if "fp16" in policy.allowed else "bf16"]))
         record = self.precisions.append
         narrow = [*self._merging(), NarrowAttention(policy, record), NarrowProducts(policy, record, reasons)]
-        if self.backend.name == "cuda" and self.config.tf32 and not self.config.strict_math:
+        if self.backend.multiplies_narrow and self.config.tf32 and not self.config.strict_math:
             narrow.append(AllowTensorFloats())
         if self.backend.part_readers and not self.config.strict_math:
             narrow.append(FoldLayerNorms(NormChooser(self.backend, self.isa, tuner, self.config.effort).pays))
@@ -302,7 +302,7 @@ class _Optimiser:
     def _policy(self, allowed: frozenset[str], tuner: ProcessTuner | None) -> Policy:
         config = self.config
         layers, constraints = tuple(config.layer_precisions.items()), config.precision_constraints
-        if self.backend.name == "cuda":
+        if self.backend.multiplies_narrow:
             return Policy(allowed, narrowest, layers, constraints, narrows_both=True)
         chooser = PrecisionChooser(
             self.backend, self.isa, tuner, config.effort, config.strict_math, self.progress or ignored

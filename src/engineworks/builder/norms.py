@@ -42,15 +42,21 @@ class NormChooser:
             replace(work, anchor=op, inputs=(Operand(x.type), *work.inputs[1:]))
             for work, (_, op) in zip(plain, products, strict=True)
         ]
-        return sum(map(self._seconds, folded)) < sum(map(self._seconds, plain)) + NORM_S
+        self._measure([*plain, *folded], self.tuner)
+        return self._seconds(folded) < self._seconds(plain) + NORM_S
 
-    def _seconds(self, work: Workload) -> float:
-        """Of the best kernel; infinite where none is right."""
-        key = work.key()
-        if key not in self._known:
-            assert self.tuner is not None, "asked above"
-            candidates = self.backend.propose(work, self.isa, self.effort)[0][:TRIED]
-            self.tuner.prepare([(work, candidates)], lambda done, total: None)
-            found = self.tuner.measure(work, candidates) if candidates else {}
-            self._known[key] = min((t for t in found.values() if isinstance(t, float)), default=float("inf"))
-        return self._known[key]
+    def _measure(self, works: Sequence[Workload], tuner: Tuner) -> None:
+        """Learn the best time of each problem; all candidates are compiled before the first is timed."""
+        unknown = {work.key(): work for work in works if work.key() not in self._known}
+        problems = [
+            (work, self.backend.propose(work, self.isa, self.effort)[0][:TRIED]) for work in unknown.values()
+        ]
+        tuner.prepare(problems, lambda done, total: None)
+        for work, candidates in problems:
+            found = tuner.measure(work, candidates) if candidates else {}
+            right = [t for t in found.values() if isinstance(t, float)]
+            self._known[work.key()] = min(right, default=float("inf"))
+
+    def _seconds(self, works: Sequence[Workload]) -> float:
+        """Of the best kernels together; infinite where there is no right one."""
+        return sum(self._known[work.key()] for work in works)

@@ -41,7 +41,7 @@ def allowed_precisions(config: BuildConfig, backend: Backend, isa: Any) -> froze
     saves memory.
     """
     asked = set(config.precisions)
-    if "best" in asked and backend.name == "cuda":
+    if "best" in asked and backend.multiplies_narrow:
         asked |= {"fp16", "int8"}
     elif "best" in asked:
         fast = {"bf16": isa.has("amx-bf16") or isa.has("avx512bf16"), "fp16": True}

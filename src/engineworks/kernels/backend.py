@@ -81,6 +81,7 @@ class Backend(ABC):
         home: the package whose modules hold the families, each in a tuple PROVIDERS.
         epilogue_ops: native ops whose kernels do pointwise work on the accumulator.
         part_readers: native ops whose kernels read parts of tensors in place, through the strides of their types.
+        multiplies_narrow: matrix units multiply two narrow floats several times as fast as f32, and f32 as TF32.
         resolves_by_kernel: sizes that depend on data are evaluated by a kernel, not by the runtime.
     """
 
@@ -88,6 +89,7 @@ class Backend(ABC):
     home: ClassVar[str]
     epilogue_ops: ClassVar[frozenset[str]]
     part_readers: ClassVar[frozenset[str]] = frozenset()
+    multiplies_narrow: ClassVar[bool] = False
     resolves_by_kernel: ClassVar[bool]
 
     @functools.cached_property

@@ -27,6 +27,7 @@ class CudaBackend(Backend):
     home = "engineworks.kernels.cuda"
     epilogue_ops = frozenset({"conv", "conv_transpose", "matmul", "normalised_matmul"})
     part_readers = frozenset({"attention"})
+    multiplies_narrow = True
     resolves_by_kernel = False
 
     def isa(self, target: Target) -> Gpu:
